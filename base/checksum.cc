@@ -1,0 +1,29 @@
+#include "base/checksum.h"
+
+#define XXH_STATIC_LINKING_ONLY
+#include <xxhash.h>
+
+namespace tidelog {
+
+std::uint64_t xxh3_64(std::span<const std::byte> bytes, std::uint64_t seed) {
+  return XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed);
+}
+
+struct ChecksumStream::State {
+  XXH3_state_t xxh3;
+};
+
+ChecksumStream::ChecksumStream(std::uint64_t seed) : state_(std::make_unique<State>()) {
+  XXH3_INITSTATE(&state_->xxh3);
+  XXH3_64bits_reset_withSeed(&state_->xxh3, seed);
+}
+
+ChecksumStream::~ChecksumStream() = default;
+
+void ChecksumStream::update(std::span<const std::byte> bytes) {
+  XXH3_64bits_update(&state_->xxh3, bytes.data(), bytes.size());
+}
+
+std::uint64_t ChecksumStream::digest() const { return XXH3_64bits_digest(&state_->xxh3); }
+
+}  // namespace tidelog
