@@ -1,0 +1,102 @@
+// The seam for storage, blocking half: files, directories and what makes them durable. Used while starting and
+// on file threads, never on a shard (io_queue.h is the half that shards use).
+//
+// Implementations: the machine's (system_file_system.h) and the simulated disk of the tests, which loses
+// everything that this interface does not promise:
+// - a write is stable after sync_data() (or a durable write of the queue) has returned;
+// - a new, renamed or removed name is stable after sync_directory() of its directory;
+// - a new size (truncate, or a write that grew the file) is stable after sync_data();
+// - overlapping writes in flight are an error of the caller.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/result.h"
+
+namespace tidelog::log::io {
+
+// Unit of all direct I/O: positions, lengths and addresses are multiples of it.
+inline constexpr std::size_t kBlockBytes = 4096;
+
+enum class OpenMode : std::uint8_t {
+  kRead,    // must exist
+  kWrite,   // must exist; read and write
+  kCreate,  // must not exist; read and write
+};
+
+struct OpenOptions {
+  OpenMode mode = OpenMode::kRead;
+  // Unbuffered (O_DIRECT) where the probe found that it works: log and journal files. Small files that are
+  // read and replaced whole (meta, catalog, checkpoint) leave it off.
+  bool direct = false;
+};
+
+// An open file. Closed when destroyed; operations in flight on an IoQueue must have ended.
+class File {
+ public:
+  virtual ~File() = default;
+
+  virtual const std::string& path() const = 0;
+
+  // Reads up to into.size() bytes; fewer only at the end of the file.
+  virtual Result<std::size_t> read_at(FilePosition position, std::span<std::byte> into) = 0;
+  // Writes all bytes, or fails. Not stable before sync_data().
+  // Fails with kStorageFull (no space), kStorageFailed.
+  virtual Result<> write_at(FilePosition position, std::span<const std::byte> bytes) = 0;
+  // fdatasync: bytes written and the size are stable. Fails with kStorageFailed: final for the directory.
+  virtual Result<> sync_data() = 0;
+  virtual Result<std::uint64_t> size() = 0;
+  // Cuts or extends (with zeros). Stable after sync_data().
+  virtual Result<> truncate(std::uint64_t size) = 0;
+  // Reserves space [position, position + length) and extends the size; reads give zeros until written.
+  // Fails with kStorageFull.
+  virtual Result<> allocate(FilePosition position, std::uint64_t length) = 0;
+  // Makes [position, position + length) read as zeros, without changing the size. Stable after sync_data().
+  virtual Result<> zero_range(FilePosition position, std::uint64_t length) = 0;
+};
+
+// Holds a directory for one process while it lives.
+class DirectoryLock {
+ public:
+  virtual ~DirectoryLock() = default;
+};
+
+struct DirectoryEntry {
+  std::string name;
+  bool is_directory = false;
+};
+
+class FileSystem {
+ public:
+  virtual ~FileSystem() = default;
+
+  // Fails with kNotFound, kAlreadyExists (kCreate), kStorageFull, kStorageFailed; messages name the path.
+  virtual Result<std::unique_ptr<File>> open(const std::string& path, const OpenOptions& options) = 0;
+  virtual Result<bool> exists(const std::string& path) = 0;
+  // Creates missing parents too. Names are stable after sync_directory() of each parent.
+  virtual Result<> make_directories(const std::string& path) = 0;
+  // Sorted by name; "." and ".." left out.
+  virtual Result<std::vector<DirectoryEntry>> list(const std::string& path) = 0;
+  // Replaces `to` if it exists, as one step.
+  virtual Result<> rename(const std::string& from, const std::string& to) = 0;
+  virtual Result<> remove_file(const std::string& path) = 0;
+  // REQUIRES: empty.
+  virtual Result<> remove_directory(const std::string& path) = 0;
+  virtual Result<> sync_directory(const std::string& path) = 0;
+  // Fails with kDirectoryInUse; the message names the pid of the process that holds it.
+  virtual Result<std::unique_ptr<DirectoryLock>> lock_directory(const std::string& path) = 0;
+
+  struct Space {
+    std::uint64_t free_bytes = 0;   // for this process
+    std::uint64_t total_bytes = 0;
+  };
+  virtual Result<Space> space(const std::string& path) = 0;
+};
+
+}  // namespace tidelog::log::io
