@@ -1,0 +1,87 @@
+// One replica of one partition: who may append, what is committed, what readers may see.
+//
+// States: kStopped -> kLeading (become_leader) -> kStopped (stop, or a failed log). Followers come with clusters; the rules are numbered as in
+// REPLICATION.md (R1: produce, R2: high watermark, R3: leader start). With one broker the in-sync set is this replica.
+//
+// Invariants: high_watermark() <= log.durable_end(), never goes back within a leader epoch; a produce is settled exactly once:
+// success (committed in the same term), an error before anything was appended, or kUnknownOutcome.
+// Thread: the shard's. Callbacks run on the executor, never inside the call. No clock, no randomness inside.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <span>
+
+#include "base/executor.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "log/partition_log.h"
+#include "replication/in_sync_set.h"
+
+namespace tidelog::replication {
+
+// Numbers as in wire/protocol.fbs.
+enum class Acks : std::uint8_t { kNone = 0, kLeader = 1, kAll = 2 };
+
+struct ProduceOutcome {
+  Offset base_offset;
+  std::int64_t append_time_us = 0;
+  Offset start_offset;  // the log's start
+};
+
+struct ReplicaOptions {
+  BrokerId self{0};
+  std::size_t min_isr = 1;
+  // Appended and not yet committed; above it produce is refused with kOverloaded.
+  std::size_t uncommitted_bytes_max = 64ULL << 20;
+};
+
+class Replica {
+ public:
+  // `log` and `executor` outlive the replica. `committed` is the checkpointed high watermark; the replica starts from
+  // min(committed, log.durable_end()).
+  Replica(Executor& executor, log::PartitionLog& log, const ReplicaOptions& options);
+  ~Replica();
+  Replica(const Replica&) = delete;
+  Replica& operator=(const Replica&) = delete;
+
+  // REQUIRES: epoch >= the log's last epoch. R3: the end at election is remembered.
+  void become_leader(LeaderEpoch epoch, InSyncSet isr);
+  // Settles everything pending with kUnknownOutcome; further calls fail with kNotLeader.
+  void stop();
+
+  bool leading() const;
+  LeaderEpoch leader_epoch() const;
+  Offset high_watermark() const;
+  // No transactions yet: equals the high watermark.
+  Offset last_stable_offset() const { return high_watermark(); }
+  const InSyncSet& isr() const;
+  log::PartitionLog& log() { return log_; }
+  const log::PartitionLog& log() const { return log_; }
+
+  using ProduceCallback = std::move_only_function<void(Result<ProduceOutcome>)>;
+  // R1. `batches` as PartitionLog::append wants them; copied before the call returns. `done` may be null for kNone.
+  // Fails with kNotLeader, kNotEnoughReplicas, kOverloaded, and what PartitionLog::append fails with.
+  void produce(std::span<const std::byte> batches, Acks acks, ProduceCallback done);
+
+  // R3: reads above the inherited high watermark answer kNotReady until it reached the end at election.
+  // The limit a consumer may read up to now.
+  Result<Offset> readable_end() const;
+
+  // Called after the high watermark advanced (once per advance) and when the replica stops: parked fetches look again.
+  void on_advance(std::function<void()> listener);
+
+ private:
+  struct Pending;
+  void durable_advanced(Offset end);
+  void settle();
+
+  Executor& executor_;
+  log::PartitionLog& log_;
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace tidelog::replication
