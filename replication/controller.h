@@ -1,8 +1,8 @@
-// Decides about topics and leadership, by transactions on the metadata store. With a local store the one broker is
-// always its own controller.
+// Decides about topics and leadership, by transactions on the metadata store. With a local store
+// the one broker is always its own controller.
 //
-// Keys (REPLICATION.md): /n/<name> topic id; /t/<topic id> settings and state; /p/<topic id>/<n> replicas, isr, leader,
-// leader_epoch. Thread: the executor's (the broker's control thread).
+// Keys (REPLICATION.md): /n/<name> topic id; /t/<topic id> settings and state; /p/<topic id>/<n>
+// replicas, isr, leader, leader_epoch. Thread: the executor's (the broker's control thread).
 #pragma once
 
 #include <chrono>
@@ -36,23 +36,25 @@ class Controller {
   Controller& operator=(const Controller&) = delete;
 
   using DoneCallback = std::move_only_function<void(Result<>)>;
-  // Loads everything. With `new_epochs` (the last stop was not clean) each partition this broker leads gets leader_epoch + 1,
-  // durably, before `done`: records that were appended and lost must not share (epoch, offset) with new ones.
-  // Topics left in state CREATING or DELETED by a crash are finished or removed.
+  // Loads everything. With `new_epochs` (the last stop was not clean) each partition this broker
+  // leads gets leader_epoch + 1, durably, before `done`: records that were appended and lost must
+  // not share (epoch, offset) with new ones. Topics left in state CREATING or DELETED by a crash
+  // are finished or removed.
   void start(bool new_epochs, DoneCallback done);
 
-  // Where topics come to life: told to make (or find) the replicas of a topic on this broker, it answers when they can take
-  // writes. Set before start().
+  // Where topics come to life: told to make (or find) the replicas of a topic on this broker, it
+  // answers when they can take writes. Set before start().
   using TopicReady = std::move_only_function<void(Result<>)>;
   void on_create(std::function<void(std::shared_ptr<const TopicView>, TopicReady)> make_replicas);
   // The same for deletion: data may go, the tombstone is durable.
   void on_delete(std::function<void(std::shared_ptr<const TopicView>, TopicReady)> drop_replicas);
 
   using CreateCallback = std::move_only_function<void(Result<std::shared_ptr<const TopicView>>)>;
-  // Succeeds once every partition can take writes. Fails with kTopicExists, kInvalidTopicName, kInvalidPartitions,
-  // kInvalidReplicationFactor, kInvalidSetting, kStorageFailed.
+  // Succeeds once every partition can take writes. Fails with kTopicExists, kInvalidTopicName,
+  // kInvalidPartitions, kInvalidReplicationFactor, kInvalidSetting, kStorageFailed.
   void create_topic(NewTopic topic, CreateCallback done);
-  // Succeeds once the tombstone is durable and no partition serves any more. Fails with kUnknownTopic.
+  // Succeeds once the tombstone is durable and no partition serves any more. Fails with
+  // kUnknownTopic.
   void delete_topic(std::string name, DoneCallback done);
 
   std::shared_ptr<const ClusterView> view() const;

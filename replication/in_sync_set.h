@@ -1,4 +1,5 @@
-// The in-sync set and the high watermark it allows (R2): the smallest durable offset of its members.
+// The in-sync set and the high watermark it allows (R2): the smallest durable offset of its
+// members.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +20,8 @@ class InSyncSet {
   std::size_t size() const { return durable_.size(); }
   std::vector<BrokerId> members() const;
 
-  // Progress of a member; one that goes back or of a stranger is ignored. True when the minimum rose.
+  // Progress of a member; one that goes back or of a stranger is ignored. True when the minimum
+  // rose.
   bool advance(BrokerId member, Offset durable);
   // What all members have durably.
   Offset committed() const;

@@ -1,8 +1,9 @@
 // Cluster metadata: small keys with revisions, changed only by compare-and-swap transactions.
 //
-// Safety rests on transactions alone; reads, watches and leases affect speed (REPLICATION.md). Values
-// carry their writer's nonce so that a writer recognises its own unknown outcome. Implementations: local (local_store.h) and the simulated one of
-// the tests; one conformance suite runs over all of them.
+// Safety rests on transactions alone; reads, watches and leases affect speed (REPLICATION.md).
+// Values carry their writer's nonce so that a writer recognises its own unknown outcome.
+// Implementations: local (local_store.h) and the simulated one of the tests; one conformance suite
+// runs over all of them.
 //
 // Thread: any; callbacks run on the executor given at construction, in the order of revisions.
 #pragma once
@@ -76,8 +77,9 @@ class MetadataStore {
   // All keys that begin with `prefix`, changed at or after `mod_revision_min`.
   virtual void list(std::string prefix, Revision mod_revision_min, Callback<Listing> done) = 0;
 
-  // Applies all operations or none; stable when `done` runs with succeeded. Fails with kUnknownOutcome (it may have been
-  // applied: read the keys and look for the own nonce), kInvalidArgument (too many operations), kStorageFailed.
+  // Applies all operations or none; stable when `done` runs with succeeded. Fails with
+  // kUnknownOutcome (it may have been applied: read the keys and look for the own nonce),
+  // kInvalidArgument (too many operations), kStorageFailed.
   virtual void commit(Transaction transaction, Callback<TransactionResult> done) = 0;
 
   virtual void grant_lease(std::chrono::milliseconds ttl, Callback<LeaseId> done) = 0;
@@ -86,7 +88,8 @@ class MetadataStore {
   virtual void revoke_lease(LeaseId lease, Callback<void> done) = 0;
 
   using WatchId = std::uint64_t;
-  // Hints about changes at or after `from` below `prefix`; may skip intermediate states, never invents any.
+  // Hints about changes at or after `from` below `prefix`; may skip intermediate states, never
+  // invents any.
   virtual WatchId watch(std::string prefix, Revision from,
                         std::function<void(const std::vector<WatchEvent>&)> changed) = 0;
   virtual void cancel_watch(WatchId watch) = 0;

@@ -1,11 +1,13 @@
 // One replica of one partition: who may append, what is committed, what readers may see.
 //
-// States: kStopped -> kLeading (become_leader) -> kStopped (stop, or a failed log). Followers come with clusters; the rules are numbered as in
-// REPLICATION.md (R1: produce, R2: high watermark, R3: leader start). With one broker the in-sync set is this replica.
+// States: kStopped -> kLeading (become_leader) -> kStopped (stop, or a failed log). Followers come
+// with clusters; the rules are numbered as in REPLICATION.md (R1: produce, R2: high watermark, R3:
+// leader start). With one broker the in-sync set is this replica.
 //
-// Invariants: high_watermark() <= log.durable_end(), never goes back within a leader epoch; a produce is settled exactly once:
-// success (committed in the same term), an error before anything was appended, or kUnknownOutcome.
-// Thread: the shard's. Callbacks run on the executor, never inside the call. No clock, no randomness inside.
+// Invariants: high_watermark() <= log.durable_end(), never goes back within a leader epoch; a
+// produce is settled exactly once: success (committed in the same term), an error before anything
+// was appended, or kUnknownOutcome. Thread: the shard's. Callbacks run on the executor, never
+// inside the call. No clock, no randomness inside.
 #pragma once
 
 #include <cstdint>
@@ -40,8 +42,8 @@ struct ReplicaOptions {
 
 class Replica {
  public:
-  // `log` and `executor` outlive the replica. `committed` is the checkpointed high watermark; the replica starts from
-  // min(committed, log.durable_end()).
+  // `log` and `executor` outlive the replica. `committed` is the checkpointed high watermark; the
+  // replica starts from min(committed, log.durable_end()).
   Replica(Executor& executor, log::PartitionLog& log, const ReplicaOptions& options);
   ~Replica();
   Replica(const Replica&) = delete;
@@ -62,15 +64,17 @@ class Replica {
   const log::PartitionLog& log() const { return log_; }
 
   using ProduceCallback = std::move_only_function<void(Result<ProduceOutcome>)>;
-  // R1. `batches` as PartitionLog::append wants them; copied before the call returns. `done` may be null for kNone.
-  // Fails with kNotLeader, kNotEnoughReplicas, kOverloaded, and what PartitionLog::append fails with.
+  // R1. `batches` as PartitionLog::append wants them; copied before the call returns. `done` may be
+  // null for kNone. Fails with kNotLeader, kNotEnoughReplicas, kOverloaded, and what
+  // PartitionLog::append fails with.
   void produce(std::span<const std::byte> batches, Acks acks, ProduceCallback done);
 
-  // R3: reads above the inherited high watermark answer kNotReady until it reached the end at election.
-  // The limit a consumer may read up to now.
+  // R3: reads above the inherited high watermark answer kNotReady until it reached the end at
+  // election. The limit a consumer may read up to now.
   Result<Offset> readable_end() const;
 
-  // Called after the high watermark advanced (once per advance) and when the replica stops: parked fetches look again.
+  // Called after the high watermark advanced (once per advance) and when the replica stops: parked
+  // fetches look again.
   void on_advance(std::function<void()> listener);
 
  private:

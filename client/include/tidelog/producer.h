@@ -1,0 +1,93 @@
+// Producer: sends records to topics, batched, in order per partition.
+//
+//   tidelog::client::Producer producer({});
+//   producer.produce({.topic = "events", .key = "k", .value = "v"},
+//                    [](const tidelog::client::Result<tidelog::client::Delivery>& delivery) { ...
+//                    });
+//   producer.close(std::chrono::seconds(10));
+//
+// Order: records of one partition reach the log in the order one thread called produce(). A record
+// whose outcome is unknown (connection lost while it was in flight) is reported as UNKNOWN_OUTCOME,
+// or sent again when `retry_unknown` is set (then it may be in the log twice). Concurrency: all
+// calls are safe from several threads. Callbacks run on the library's one thread: they must not
+// block, and may call try_produce(), or produce() when there is room.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <future>
+#include <memory>
+#include <string_view>
+
+#include "tidelog/error.h"
+#include "tidelog/options.h"
+#include "tidelog/record.h"
+
+namespace tidelog::client {
+
+struct ProducerOptions {
+  ConnectOptions connect;
+  Acks acks = Acks::kAll;
+  Compression compression = Compression::kNone;
+  // A batch is sent when it has this many bytes, or its first record waited for `linger`.
+  std::size_t batch_bytes_max = 256 * 1024;
+  std::chrono::milliseconds linger{5};
+  // Records accepted and not settled yet; produce() waits while it is full (try_produce() refuses).
+  std::size_t buffer_bytes_max = 64 * 1024 * 1024;
+  // Produce requests in flight per partition.
+  int in_flight_max = 5;
+  // From produce() to the end of retries; a record that was never sent then fails with TIMED_OUT.
+  std::chrono::milliseconds delivery_timeout{120000};
+  // Send again what was in flight when a connection broke, instead of reporting UNKNOWN_OUTCOME.
+  bool retry_unknown = false;
+};
+
+class Producer {
+ public:
+  // Starts the library's thread; connects when the first record arrives.
+  explicit Producer(ProducerOptions options);
+  // As close() with a deadline of zero.
+  ~Producer();
+  Producer(const Producer&) = delete;
+  Producer& operator=(const Producer&) = delete;
+
+  // Called once per record: a Delivery, or what went wrong with this record.
+  using Callback = std::function<void(const Result<Delivery>&)>;
+
+  // Accepts a record; waits while the buffer is full. The callback runs exactly once, whatever
+  // happens.
+  void produce(Record record, Callback callback);
+  std::future<Result<Delivery>> produce(Record record);
+  // False, and nothing happened, when the buffer is full.
+  bool try_produce(Record record, Callback callback);
+
+  // Waits until everything accepted so far is settled, or the deadline. False: some is not.
+  bool flush(std::chrono::milliseconds deadline);
+  // flush(), then ends the connections. What is left is settled: never sent as CANCELLED, in flight
+  // as UNKNOWN_OUTCOME. Returns within the deadline. True when everything was settled by the
+  // brokers.
+  bool close(std::chrono::milliseconds deadline);
+
+  struct Statistics {
+    std::uint64_t records_acknowledged = 0;
+    std::uint64_t records_failed = 0;
+    std::uint64_t records_unknown = 0;
+    std::uint64_t bytes_acknowledged = 0;  // keys, values and headers
+    std::uint64_t batches = 0;
+    std::size_t buffered_bytes = 0;
+  };
+  Statistics statistics() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// The partition that a key belongs to among `partitions`, as the producer chooses it: murmur2 with
+// the seed of Apache Kafka's default partitioner, so that keys land alike. REQUIRES: partitions >
+// 0.
+std::int32_t partition_for_key(std::string_view key, std::int32_t partitions);
+
+}  // namespace tidelog::client
