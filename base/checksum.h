@@ -9,6 +9,9 @@
 namespace tidelog {
 
 std::uint64_t xxh3_64(std::span<const std::byte> bytes, std::uint64_t seed = 0);
+// XXH3-64 of `first` followed by `second`, without allocation.
+std::uint64_t xxh3_64_of_two(std::span<const std::byte> first, std::span<const std::byte> second,
+                             std::uint64_t seed = 0);
 
 // XXH3-64 over bytes that are not contiguous. Equal to xxh3_64 of their concatenation.
 class ChecksumStream {

@@ -19,10 +19,12 @@ class BatchBuilder {
   std::int32_t record_count() const { return count_; }
   // Uncompressed size the batch has now, header included.
   std::size_t size() const { return kBatchHeaderBytes + records_.size(); }
-  // Size it would have with one more record of this key, value and headers.
+  // At most the size it would have with one more record of this key, value and headers (a few bytes
+  // less when its deltas are small).
   std::size_t size_with(const RecordView& record) const;
 
-  // Adds a record; its deltas are set here from `timestamp_ms` and the count.
+  // Adds a record; its deltas are set here from `timestamp_ms` and the count. REQUIRES:
+  // record_count() < kRecordsPerBatchMax, and size_with(record) fits kUncompressedBatchBytesMax.
   void add(std::int64_t timestamp_ms, RecordView record);
 
   struct Identity {
@@ -32,7 +34,7 @@ class BatchBuilder {
   };
   // Compresses, hashes and writes the whole batch; then the builder is empty and may be used again.
   // Records that compression would not make smaller stay uncompressed. REQUIRES: !empty().
-  // Fails with kUnsupportedCodec.
+  // Fails with kUnsupportedCodec, leaving the builder as it was.
   Result<SharedBytes> finish(Codec codec, std::uint64_t seed, const Identity& identity,
                              BufferPool& pool);
 

@@ -1,5 +1,5 @@
-// Codecs of the record section: none, lz4 (frame format) and zstd. The others have numbers but are refused with
-// kUnsupportedCodec.
+// Codecs of the record section: none, lz4 (frame format) and zstd. The others have numbers but are
+// refused with kUnsupportedCodec.
 #pragma once
 
 #include <cstddef>
@@ -18,12 +18,14 @@ std::string_view codec_name(Codec codec);
 std::optional<Codec> parse_codec(std::string_view name);
 // Every codec that compress and decompress handle.
 std::span<const Codec> supported_codecs();
+bool codec_supported(Codec codec);
 
 // Replaces the contents of `out`. Fails with kUnsupportedCodec.
 Result<> compress(Codec codec, std::span<const std::byte> in, std::vector<std::byte>& out);
 
-// Replaces the contents of `out`. Never grows beyond `bytes_max`, however much the input promises (a bomb fails
-// with kTooLarge). Fails with kInvalidBatch where the input is damaged, kUnsupportedCodec.
+// Replaces the contents of `out`. Never grows beyond `bytes_max`, however much the input promises
+// (a bomb fails with kTooLarge). Fails with kInvalidBatch where the input is damaged,
+// kUnsupportedCodec.
 Result<> decompress(Codec codec, std::span<const std::byte> in, std::size_t bytes_max,
                     std::vector<std::byte>& out);
 

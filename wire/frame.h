@@ -1,5 +1,5 @@
-// Frames: what travels on a connection. A frame is a 32-byte prefix, one FlatBuffers table at byte 32, zeros
-// up to the next multiple of 8, then raw bytes (record batches) up to its length.
+// Frames: what travels on a connection. A frame is a 32-byte prefix, one FlatBuffers table at byte
+// 32, zeros up to the next multiple of 8, then raw bytes (record batches) up to its length.
 //
 //   offset  field
 //   0       u32 magic "TIDE" (0x45444954)
@@ -77,13 +77,15 @@ struct FramePrefix {
 };
 
 // Reads a prefix. Nothing may be allocated from its lengths before this succeeded.
-// Fails with kMalformedFrame (wrong magic: the message names what was seen: HTTP, TLS, the Apache Kafka
-// protocol, or the bytes), kTooLarge (frame above `frame_bytes_max`).
+// Fails with kMalformedFrame (wrong magic: the message names what was seen: HTTP, TLS, the Apache
+// Kafka protocol, or the bytes; unknown flags; lengths that contradict each other), kTooLarge
+// (frame above `frame_bytes_max`).
 Result<FramePrefix> decode_frame_prefix(std::span<const std::byte, kFramePrefixBytes> bytes,
                                         std::size_t frame_bytes_max);
 
-// Checks the prefix's checksum over the prefix bytes and the table.
-// Fails with kChecksumMismatch.
+// Checks the prefix's checksum over the prefix bytes and the table. `table` may go on with the
+// padding, up to the raw position; then that must be zeros. REQUIRES: `table` has at least the
+// prefix's table bytes. Fails with kChecksumMismatch.
 Result<> check_frame(std::span<const std::byte, kFramePrefixBytes> prefix_bytes,
                      std::span<const std::byte> table);
 
@@ -95,17 +97,17 @@ struct FrameHead {
   std::uint16_t flags = 0;
 };
 
-// Encodes prefix, table and padding as one piece of memory; the caller sends `raw_bytes` bytes of batches
-// behind it. REQUIRES: `table` is finished.
+// Encodes prefix, table and padding as one piece of memory; the caller sends `raw_bytes` bytes of
+// batches behind it. REQUIRES: `table` is finished.
 SharedBytes encode_frame(const FrameHead& head, const flatbuffers::FlatBufferBuilder& table,
                          std::size_t raw_bytes, BufferPool& pool);
 // The same for a table that is already bytes (a multiple of nothing in particular).
 SharedBytes encode_frame(const FrameHead& head, std::span<const std::byte> table,
                          std::size_t raw_bytes, BufferPool& pool);
 
-// Verifies `bytes` as a FlatBuffers table of type T (a generated type) and returns it, or null. `bytes`
-// must stay alive and unchanged. REQUIRES: `bytes` is aligned to 8. Depth at most 16, tables at most
-// bytes / 16. Defined in table_access.h, which includes FlatBuffers.
+// Verifies `bytes` as a FlatBuffers table of type T (a generated type) and returns it, or null.
+// `bytes` must stay alive and unchanged. REQUIRES: `bytes` is aligned to 8. Depth at most 16,
+// tables at most bytes / 16. Defined in table_access.h, which includes FlatBuffers.
 template <typename T>
 const T* verified_table(std::span<const std::byte> bytes);
 

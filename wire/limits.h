@@ -13,7 +13,8 @@ inline constexpr std::uint16_t kDefaultAdminPort = 9701;
 // Largest frame before the hello is answered, and after it.
 inline constexpr std::size_t kHelloFrameBytesMax = 64 * 1024;
 inline constexpr std::size_t kFrameBytesMax = 8 * 1024 * 1024;
-// Largest batch: batch limit + 64 KiB <= frame limit on both sides, so that one whole batch always fits.
+// Largest batch: batch limit + 64 KiB <= frame limit on both sides, so that one whole batch always
+// fits.
 inline constexpr std::size_t kBatchBytesMax = 4 * 1024 * 1024;
 inline constexpr std::size_t kFrameOverheadBytesMax = 64 * 1024;
 // What the records of one batch may become when decompressed.

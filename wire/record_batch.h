@@ -1,22 +1,25 @@
-// The record batch: what a producer sends, the log stores and consumers receive, byte for byte apart from the
-// fields the leader stamps. A 96-byte header, then the records (wire/record.h), possibly compressed.
+// The record batch: what a producer sends, the log stores and consumers receive, byte for byte
+// apart from the fields the leader stamps. A 96-byte header, then the records (wire/record.h),
+// possibly compressed.
 //
 //   offset  field                                                                        set by
 //   0       u32 magic "TIDB"; u8 version 1; u8 header length / 8 = 12; u16 flags          producer
-//           (bit 0 CRC32C valid, bit 1 came by the Apache Kafka protocol)                 bit 0 broker
+//           (bit 0 CRC32C valid, bit 1 came by the Apache Kafka protocol)                 bit 0
+//           broker
 //   8       u64 XXH3-64 of the records as stored                                          producer
-//   16, 20  u32 length of the records; u32 CRC32C (0 unless flag bit 0)                   producer; broker
-//   24, 32  i64 base offset; i32 leader epoch                                             leader
-//   36      i32 last offset delta                                                         producer
+//   16, 20  u32 length of the records; u32 CRC32C (0 unless flag bit 0)                   producer;
+//   broker 24, 32  i64 base offset; i32 leader epoch leader 36      i32 last offset delta producer
 //   40, 48  i64 base, i64 max timestamp (ms since 1970 UTC)                               producer
 //   56      i64 producer id (-1 none); 64 i32 base sequence; 68 i16 producer epoch        producer
 //   70      u16 attributes: bits 0-2 codec, 3 log-append time, 4 transactional, 5 control,
 //           6 delete horizon                                                              producer
 //   72, 76  i32 record count; u32 uncompressed length of the records, 0 unknown           producer
 //   80      i64 append time, µs since 1970 UTC                                            leader
-//   88      u64 XXH3-64 of bytes 0-87, seed batch_seed(topic, partition)                  producer, leader
+//   88      u64 XXH3-64 of bytes 0-87, seed batch_seed(topic, partition)                  producer,
+//   leader
 //
-// Little-endian, packed at any byte position. A producer sends the leader's fields (24-35, 80-87) as 0.
+// Little-endian, packed at any byte position. A producer sends the leader's fields (24-35, 80-87)
+// as 0.
 #pragma once
 
 #include <cstddef>
@@ -81,15 +84,15 @@ struct BatchHeader {
 // Writes `header` with its checksum. REQUIRES: `to` has kBatchHeaderBytes.
 void encode_batch_header(const BatchHeader& header, std::uint64_t seed, std::byte* to);
 
-// A batch in memory that somebody else owns. Cheap to copy. Made only by parse(), so that its lengths are
-// known to fit; accessors load single fields.
+// A batch in memory that somebody else owns. Cheap to copy. Made only by parse(), so that its
+// lengths are known to fit; accessors load single fields.
 class BatchView {
  public:
-  // Reads the first batch in `bytes`, which may go on behind it. Checks magic, version, header length, flags,
-  // codec, that the whole batch is there, and that counts and deltas make sense (record count 1 to
-  // kRecordsPerBatchMax, last offset delta = count - 1 unless the log is compacted). No checksum yet.
-  // Fails with kInvalidBatch, kUnsupportedCodec, kBatchTooLarge (more than `batch_bytes_max`), kEndOfFile (bytes end before
-  // the batch does).
+  // Reads the first batch in `bytes`, which may go on behind it. Checks magic, version, header
+  // length, flags, codec, that the whole batch is there, and that counts and deltas make sense
+  // (record count 1 to kRecordsPerBatchMax, last offset delta >= count - 1: larger in a compacted
+  // log). No checksum yet. Fails with kInvalidBatch, kUnsupportedCodec, kBatchTooLarge (more than
+  // `batch_bytes_max`), kEndOfFile (bytes end before the batch does).
   static Result<BatchView> parse(std::span<const std::byte> bytes, std::size_t batch_bytes_max);
 
   std::span<const std::byte> bytes() const { return bytes_; }
@@ -98,7 +101,9 @@ class BatchView {
 
   BatchHeader header() const;
   Offset base_offset() const { return Offset(load_le<std::int64_t>(bytes_.data() + 24)); }
-  LeaderEpoch leader_epoch() const { return LeaderEpoch(load_le<std::int32_t>(bytes_.data() + 32)); }
+  LeaderEpoch leader_epoch() const {
+    return LeaderEpoch(load_le<std::int32_t>(bytes_.data() + 32));
+  }
   std::int32_t last_offset_delta() const { return load_le<std::int32_t>(bytes_.data() + 36); }
   Offset next_offset() const { return base_offset() + last_offset_delta() + 1; }
   std::int64_t max_timestamp_ms() const { return load_le<std::int64_t>(bytes_.data() + 48); }
@@ -116,6 +121,11 @@ class BatchView {
   explicit BatchView(std::span<const std::byte> bytes) : bytes_(bytes) {}
   std::span<const std::byte> bytes_;
 };
+
+// What a broker checks in each batch that a producer sent, before it is stamped: both checksums,
+// the leader's fields are 0, as many offsets as records, no attribute or flag that only a broker
+// sets, and no control or transactional batch. Fails with kChecksumMismatch, kInvalidBatch.
+Result<> check_produced_batch(const BatchView& batch, std::uint64_t seed);
 
 // What the leader puts into a batch.
 struct BatchStamp {
