@@ -14,8 +14,8 @@
 namespace tidelog::client {
 
 struct TopicSummary {
-  std::string name;
-  std::string topic_id;  // 32 hex digits
+  std::string name{};
+  std::string topic_id{};  // 32 hex digits
   std::int32_t partitions = 0;
   std::int32_t replication_factor = 0;
 };
@@ -24,26 +24,26 @@ struct PartitionDescription {
   std::int32_t partition = 0;
   std::int32_t leader = -1;
   std::int32_t leader_epoch = -1;
-  std::vector<std::int32_t> replicas;
-  std::vector<std::int32_t> isr;
+  std::vector<std::int32_t> replicas{};
+  std::vector<std::int32_t> isr{};
   std::int64_t start_offset = 0;
   std::int64_t high_watermark = 0;
   std::int64_t log_end_offset = 0;
-  std::string problem;  // empty where the partition is sound
+  std::string problem{};  // empty where the partition is sound
 };
 
 struct TopicDescription {
-  std::string name;
-  std::string topic_id;
-  std::map<std::string, std::string> settings;  // all, defaults included
-  std::vector<PartitionDescription> partitions;
+  std::string name{};
+  std::string topic_id{};
+  std::map<std::string, std::string> settings{};  // all, defaults included
+  std::vector<PartitionDescription> partitions{};
 };
 
 struct NewTopic {
-  std::string name;
+  std::string name{};
   std::int32_t partitions = 1;
   std::int32_t replication_factor = -1;  // the broker's default
-  std::map<std::string, std::string> settings;
+  std::map<std::string, std::string> settings{};
 };
 
 class Admin {

@@ -40,13 +40,13 @@ struct Position {
 };
 
 struct Assignment {
-  std::string topic;
+  std::string topic{};
   std::int32_t partition = 0;
-  Position position;
+  Position position{};
 };
 
 struct ConsumerOptions {
-  ConnectOptions connect;
+  ConnectOptions connect{};
   // Received and not yet polled, over all partitions.
   std::size_t prefetch_bytes_max = 32 * 1024 * 1024;
   std::size_t fetch_bytes_max = 4 * 1024 * 1024;        // one answer
@@ -58,24 +58,24 @@ struct ConsumerOptions {
 
 // What went wrong with one partition; it stays assigned and waits for seek().
 struct PartitionError {
-  std::string topic;
+  std::string topic{};
   std::int32_t partition = 0;
   std::int64_t position = -1;
-  Error error;
+  Error error{};
   // Where reading can go on: the next sound offset, or where the log diverged.
-  std::optional<std::int64_t> resume_offset;
+  std::optional<std::int64_t> resume_offset{};
 };
 
 // A poll's records, in order per partition, and the memory they point into.
 class ConsumedRecords {
  public:
-  std::vector<ConsumedRecord> records;
-  std::vector<PartitionError> errors;
+  std::vector<ConsumedRecord> records{};
+  std::vector<PartitionError> errors{};
   bool empty() const { return records.empty() && errors.empty(); }
 
  private:
   friend class Consumer;
-  std::vector<std::shared_ptr<const void>> memory_;
+  std::vector<std::shared_ptr<const void>> memory_{};
 };
 
 class Consumer {

@@ -23,9 +23,9 @@ enum class Action : std::uint8_t {
 // An operating error: what failed, where, and what helps.
 struct Error {
   std::uint16_t code = 0;  // number of the protocol's error table
-  std::string name;        // "UNKNOWN_TOPIC"
-  std::string message;     // names broker, topic, partition and cause
-  std::string hint;        // what a person can do
+  std::string name{};      // "UNKNOWN_TOPIC"
+  std::string message{};   // names broker, topic, partition and cause
+  std::string hint{};      // what a person can do
   Action action = Action::kNone;
 
   bool retriable() const {

@@ -20,7 +20,7 @@ struct ConnectOptions {
   std::chrono::milliseconds backoff_max{2000};
   // Hears what the library does about trouble (reconnecting, retrying), a sentence each. Called on
   // the library's thread.
-  std::function<void(const std::string&)> log;
+  std::function<void(const std::string&)> log{};
 };
 
 }  // namespace tidelog::client

@@ -28,7 +28,7 @@
 namespace tidelog::client {
 
 struct ProducerOptions {
-  ConnectOptions connect;
+  ConnectOptions connect{};
   Acks acks = Acks::kAll;
   Compression compression = Compression::kNone;
   // A batch is sent when it has this many bytes, or its first record waited for `linger`.

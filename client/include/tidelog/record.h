@@ -11,23 +11,23 @@
 namespace tidelog::client {
 
 struct Header {
-  std::string key;
-  std::optional<std::string> value;
+  std::string key{};
+  std::optional<std::string> value{};
 };
 
 // A record to produce.
 struct Record {
-  std::string topic;
-  std::optional<std::string> key;
-  std::optional<std::string> value;
-  std::vector<Header> headers;
-  std::optional<std::int32_t> partition;     // chosen by key, or sticky, when absent
-  std::optional<std::int64_t> timestamp_ms;  // now when absent
+  std::string topic{};
+  std::optional<std::string> key{};
+  std::optional<std::string> value{};
+  std::vector<Header> headers{};
+  std::optional<std::int32_t> partition{};     // chosen by key, or sticky, when absent
+  std::optional<std::int64_t> timestamp_ms{};  // now when absent
 };
 
 // Where a produced record lies, and that it is stable there (as far as Acks asked for).
 struct Delivery {
-  std::string topic;
+  std::string topic{};
   std::int32_t partition = 0;
   std::int64_t offset = -1;  // -1 with Acks::kNone
   std::int64_t timestamp_ms = 0;
@@ -35,18 +35,18 @@ struct Delivery {
 
 // A consumed record. The views live as long as the ConsumedRecords they came with.
 struct HeaderRef {
-  std::string_view key;
-  std::optional<std::string_view> value;
+  std::string_view key{};
+  std::optional<std::string_view> value{};
 };
 struct ConsumedRecord {
-  std::string_view topic;
+  std::string_view topic{};
   std::int32_t partition = 0;
   std::int64_t offset = 0;
   std::int64_t timestamp_ms = 0;
   std::int32_t leader_epoch = -1;
-  std::optional<std::string_view> key;
-  std::optional<std::string_view> value;
-  std::vector<HeaderRef> headers;
+  std::optional<std::string_view> key{};
+  std::optional<std::string_view> value{};
+  std::vector<HeaderRef> headers{};
 };
 
 enum class Compression : std::uint8_t { kNone, kLz4, kZstd };
