@@ -1,0 +1,258 @@
+#include "tests/sim/sim_inode.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/bytes.h"
+#include "base/check.h"
+
+namespace tidelog::sim {
+
+std::size_t SimInode::read(std::uint64_t position, std::span<std::byte> into) const {
+  if (position >= current_size_) return 0;
+  const std::size_t length =
+      static_cast<std::size_t>(std::min<std::uint64_t>(into.size(), current_size_ - position));
+  current_.read(position, into.first(length));
+  return length;
+}
+
+std::size_t SimInode::read_racing(std::uint64_t position, std::span<std::byte> into,
+                                  SimRandom& random) const {
+  const std::size_t length = read(position, into);
+  for (const Change& write : in_flight_) {
+    for (std::uint64_t at = 0; at < write.length; at += kSectorBytes) {
+      const std::uint64_t sector = write.position + at;
+      if (sector < position || sector + kSectorBytes > position + length) continue;
+      if (random.one_in(2)) continue;
+      std::copy_n(write.bytes->begin() + static_cast<std::ptrdiff_t>(at), kSectorBytes,
+                  into.begin() + static_cast<std::ptrdiff_t>(sector - position));
+    }
+  }
+  return length;
+}
+
+void SimInode::apply(const Change& change, State to) {
+  switch (change.kind) {
+    case ChangeKind::kWrite:
+      to.bytes.write(change.position, *change.bytes);
+      break;
+    case ChangeKind::kZero:
+      to.bytes.zero(change.position, change.length);
+      break;
+    case ChangeKind::kAllocate:
+      to.bytes.reserve(change.position, change.length);
+      break;
+    case ChangeKind::kTruncate:
+      break;
+  }
+  apply_size(change, to);
+}
+
+void SimInode::apply_size(const Change& change, State to) {
+  if (change.kind == ChangeKind::kTruncate) {
+    to.bytes.cut(std::min(to.size, change.size_after));
+    to.size = change.size_after;
+  } else {
+    to.size = std::max(to.size, change.size_after);
+  }
+}
+
+// Each sector by itself. A block that got only some of its sectors may have been damaged as a
+// whole: the device's physical sector has 4,096 bytes.
+void SimInode::apply_some(const Change& change, State to, SimRandom& random, bool damage) {
+  constexpr std::uint64_t kPhysicalBytes = 4096;
+  const std::uint64_t end = change.position + change.length;
+  for (std::uint64_t block = align_down(change.position, kPhysicalBytes); block < end;
+       block += kPhysicalBytes) {
+    bool some = false;
+    bool all = true;
+    for (std::uint64_t sector = std::max(block, change.position);
+         sector < std::min(block + kPhysicalBytes, end); sector += kSectorBytes) {
+      const std::uint64_t length = std::min<std::uint64_t>(kSectorBytes, end - sector);
+      if (random.one_in(2)) {
+        all = false;
+        continue;
+      }
+      some = true;
+      if (change.kind == ChangeKind::kZero) {
+        to.bytes.zero(sector, length);
+      } else {
+        to.bytes.write(sector, std::span(*change.bytes).subspan(sector - change.position, length));
+      }
+    }
+    if (!damage || !some || all || change.kind == ChangeKind::kZero) continue;
+    for (std::uint64_t sector = block; sector < block + kPhysicalBytes; sector += kSectorBytes) {
+      if (!random.one_in(2)) continue;
+      std::array<std::byte, kSectorBytes> garbage;
+      for (std::byte& byte : garbage) byte = static_cast<std::byte>(random.next());
+      to.bytes.write(sector, garbage);
+    }
+  }
+}
+
+void SimInode::apply_choice(const Change& change, State to, CrashChooser& chooser) {
+  const CrashChooser::Data choice = chooser.next_data();
+  const bool has_sectors = change.kind == ChangeKind::kWrite || change.kind == ChangeKind::kZero;
+  if (!has_sectors) {
+    if (choice.bytes != CrashChooser::Part::kNone) apply(change, to);
+    return;
+  }
+  const std::uint64_t size_before = to.size;
+  if (choice.bytes == CrashChooser::Part::kAll) {
+    apply(change, to);
+  } else if (choice.bytes == CrashChooser::Part::kSome) {
+    apply_some(change, to, chooser.random(), chooser.random().one_in(3));
+  }
+  to.size = size_before;
+  if (choice.size) apply_size(change, to);
+}
+
+void SimInode::add(Change change) {
+  change.number = next_change_++;
+  apply(change, State{current_, current_size_});
+  // What lies behind the end of the file is gone for readers, whatever the sector's rest held.
+  changes_.push_back(std::move(change));
+  fold();
+}
+
+void SimInode::write(std::uint64_t position, std::span<const std::byte> bytes, bool stable) {
+  if (bytes.empty()) return;
+  const std::uint64_t end = position + bytes.size();
+  check_not_in_flight(position, end);
+  const std::uint64_t first = align_down(position, kSectorBytes);
+  const std::uint64_t last = align_up(end, kSectorBytes);
+  auto sectors = std::make_shared<std::vector<std::byte>>(last - first);
+  current_.read(first, *sectors);
+  std::ranges::copy(bytes, sectors->begin() + static_cast<std::ptrdiff_t>(position - first));
+  add({.kind = ChangeKind::kWrite,
+       .position = first,
+       .length = last - first,
+       .size_after = end,
+       .bytes = std::move(sectors),
+       .stable = stable});
+}
+
+void SimInode::truncate(std::uint64_t size, bool stable) {
+  check_not_in_flight(size, std::numeric_limits<std::uint64_t>::max());
+  add({.kind = ChangeKind::kTruncate, .size_after = size, .stable = stable});
+}
+
+void SimInode::allocate(std::uint64_t position, std::uint64_t length) {
+  add({.kind = ChangeKind::kAllocate,
+       .position = position,
+       .length = length,
+       .size_after = position + length});
+}
+
+void SimInode::zero(std::uint64_t position, std::uint64_t length) {
+  check_not_in_flight(position, position + length);
+  const std::uint64_t end = std::min(position + length, current_size_);
+  if (end <= position) return;
+  // Zeros are a write that holds no bytes where they cover whole sectors.
+  const std::uint64_t first = align_up(position, kSectorBytes);
+  const std::uint64_t last = align_down(end, kSectorBytes);
+  if (first >= last) {
+    const std::vector<std::byte> zeros(end - position);
+    write(position, zeros);
+    return;
+  }
+  const std::vector<std::byte> edge(kSectorBytes);
+  write(position, std::span(edge).first(first - position));
+  write(last, std::span(edge).first(end - last));
+  add({.kind = ChangeKind::kZero, .position = first, .length = last - first});
+}
+
+void SimInode::check_not_in_flight(std::uint64_t position, std::uint64_t end) const {
+  for (const Change& other : in_flight_) {
+    TIDELOG_CHECK(end <= other.position || position >= other.position + other.length,
+                  "the range overlaps a write in flight");
+  }
+}
+
+std::uint64_t SimInode::begin_write(std::uint64_t position, std::vector<std::byte> bytes) {
+  TIDELOG_CHECK(position % kSectorBytes == 0 && bytes.size() % kSectorBytes == 0,
+                "writes in flight are made of whole sectors");
+  const std::uint64_t end = position + bytes.size();
+  check_not_in_flight(position, end);
+  const std::uint64_t length = bytes.size();
+  in_flight_.push_back({.kind = ChangeKind::kWrite,
+                        .number = next_change_++,
+                        .position = position,
+                        .length = length,
+                        .size_after = end,
+                        .bytes = std::make_shared<const std::vector<std::byte>>(std::move(bytes))});
+  return in_flight_.back().number;
+}
+
+std::vector<SimInode::Change>::const_iterator SimInode::find_in_flight(std::uint64_t write) const {
+  const auto found = std::ranges::find(in_flight_, write, &Change::number);
+  TIDELOG_CHECK(found != in_flight_.end(), "the write is in flight");
+  return found;
+}
+
+std::span<const std::byte> SimInode::bytes_in_flight(std::uint64_t write) const {
+  return *find_in_flight(write)->bytes;
+}
+
+void SimInode::complete_write(std::uint64_t write, bool durable) {
+  const auto found = find_in_flight(write);
+  Change change = *found;
+  in_flight_.erase(found);
+  change.stable = durable;
+  add(std::move(change));
+}
+
+void SimInode::fail_write(std::uint64_t write, SimRandom& random) {
+  const auto found = find_in_flight(write);
+  Change change = *found;
+  in_flight_.erase(found);
+  change.given_up = true;
+  change.number = next_change_++;
+  const State current{current_, current_size_};
+  apply_some(change, current, random, false);
+  if (random.one_in(2)) apply_size(change, current);
+  changes_.push_back(std::move(change));
+}
+
+void SimInode::sync(std::uint64_t up_to_change) {
+  for (Change& change : changes_) {
+    if (change.number <= up_to_change && !change.given_up) change.stable = true;
+  }
+  fold();
+}
+
+void SimInode::fail_sync(std::uint64_t up_to_change) {
+  for (Change& change : changes_) {
+    if (change.number <= up_to_change && !change.stable) change.given_up = true;
+  }
+}
+
+void SimInode::fold() {
+  while (!changes_.empty() && changes_.front().stable) {
+    apply(changes_.front(), State{base_, base_size_});
+    changes_.pop_front();
+  }
+}
+
+std::size_t SimInode::unsynced_changes() const {
+  return in_flight_.size() + static_cast<std::size_t>(std::ranges::count_if(
+                                 changes_, [](const Change& change) { return !change.stable; }));
+}
+
+std::shared_ptr<SimInode> SimInode::after_crash(CrashChooser& chooser) const {
+  PagedBytes bytes = base_;
+  std::uint64_t size = base_size_;
+  const State state{bytes, size};
+  for (const Change& change : changes_) {
+    if (change.stable) {
+      apply(change, state);
+    } else {
+      apply_choice(change, state, chooser);
+    }
+  }
+  for (const Change& change : in_flight_) apply_choice(change, state, chooser);
+  bytes.cut(size);
+  return std::make_shared<SimInode>(id_, std::move(bytes), size);
+}
+
+}  // namespace tidelog::sim
