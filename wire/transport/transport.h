@@ -1,5 +1,6 @@
-// The seam for the network: ordered byte streams whose callbacks run on the owner's Executor. Implemented with
-// Asio (asio_transport.h) and by the simulator. Fit for TLS: nothing here shows a socket.
+// The seam for the network: ordered byte streams whose callbacks run on the owner's Executor.
+// Implemented with Asio (asio_transport.h) and by the simulator. Fit for TLS: nothing here shows a
+// socket.
 #pragma once
 
 #include <chrono>
@@ -16,9 +17,10 @@
 
 namespace tidelog::wire {
 
-// One end of an established stream. Thread: its executor's. Callbacks never run inside the call that
-// started them; after close() or destruction none runs any more, except those already promised: an
-// operation pending at close() ends with kConnectionClosed, at destruction with nothing.
+// One end of an established stream. Thread: its executor's. Callbacks never run inside the call
+// that started them; after close() or destruction none runs any more, except those already
+// promised: an operation pending at close() ends with kConnectionClosed, at destruction with
+// nothing.
 class Connection {
  public:
   virtual ~Connection() = default;
@@ -26,12 +28,14 @@ class Connection {
   using ReceiveCallback = std::move_only_function<void(Result<std::size_t>)>;
   using SendCallback = std::move_only_function<void(Result<>)>;
 
-  // Receives at least `bytes_min` bytes (all of `into` at most) and says how many. One at a time. `into` must
-  // live until the callback. Fails with kConnectionClosed when the peer ended the stream first.
+  // Receives at least `bytes_min` bytes (all of `into` at most) and says how many. One at a time.
+  // `into` must live until the callback. Fails with kConnectionClosed when the peer ended the
+  // stream first.
   virtual void receive(std::span<std::byte> into, std::size_t bytes_min, ReceiveCallback done) = 0;
 
-  // Sends all pieces, in order, behind whatever was sent before; several sends may be pending and are
-  // gathered into one call where possible. The pieces stay alive until `done` (which may be null).
+  // Sends all pieces, in order, behind whatever was sent before; several sends may be pending and
+  // are gathered into one call where possible. The pieces stay alive until `done` (which may be
+  // null).
   virtual void send(std::vector<SharedBytes> pieces, SendCallback done) = 0;
 
   // Bytes handed to send() and not yet taken by the kernel.
@@ -40,7 +44,10 @@ class Connection {
   // Ends both directions; safe to call twice.
   virtual void close() = 0;
 
-  // Closes after everything given to send() so far has been sent, or `deadline` passed.
+  // Closes after everything given to send() so far has been sent and the peer has taken it, or
+  // `deadline` passed. Nothing is received any more: a pending receive ends with kConnectionClosed
+  // when the connection is closed. The object may be destroyed meanwhile; the rest is sent all the
+  // same, without callbacks.
   virtual void close_when_sent(std::chrono::milliseconds deadline) = 0;
 
   // "HOST:PORT" of the other side and of this one.
@@ -74,7 +81,8 @@ class Network {
                        ConnectCallback done) = 0;
 
   using AcceptCallback = std::move_only_function<void(std::unique_ptr<Connection>)>;
-  // Fails with kConnectionFailed (address in use, not ours, no permission), naming address and cause.
+  // Fails with kConnectionFailed (address in use, not ours, no permission), naming address and
+  // cause.
   virtual Result<std::unique_ptr<Listener>> listen(const ListenOptions& options,
                                                    AcceptCallback accepted) = 0;
 };

@@ -1,0 +1,252 @@
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <asio/ip/tcp.hpp>
+
+#include <cerrno>
+#include <unordered_set>
+
+#include "base/check.h"
+#include "wire/transport/asio_connection.h"
+
+namespace tidelog::wire {
+namespace {
+
+using asio::ip::tcp;
+
+// After the process ran out of descriptors, accepting waits this long instead of spinning.
+constexpr std::chrono::milliseconds kAcceptPause{100};
+
+// One connect: resolve, then try address after address until one answers or the time is up.
+class ConnectAttempt : public std::enable_shared_from_this<ConnectAttempt> {
+ public:
+  using Set = std::unordered_set<std::shared_ptr<ConnectAttempt>>;
+
+  ConnectAttempt(AsioExecutor::Loop& loop, std::weak_ptr<Set> open, std::string host,
+                 std::uint16_t port, Network::ConnectCallback done)
+      : loop_(loop),
+        open_(std::move(open)),
+        host_(std::move(host)),
+        port_(port),
+        done_(std::move(done)),
+        resolver_(loop.io),
+        socket_(loop.io) {}
+
+  void start(std::chrono::milliseconds timeout) {
+    timer_ = loop_.run_after(timeout, [self = shared_from_this(), timeout] {
+      self->timer_ = 0;
+      self->finish(fail(ErrorCode::kTimedOut, fmt::format("no connection to {} within {} ms",
+                                                          self->name(), timeout.count())));
+    });
+    asio::error_code not_numeric;
+    const auto address = asio::ip::make_address(host_, not_numeric);
+    if (!not_numeric) {
+      endpoints_.emplace_back(address, port_);
+      try_next();
+      return;
+    }
+    resolver_.async_resolve(
+        host_, std::to_string(port_), tcp::resolver::numeric_service,
+        [self = shared_from_this()](const asio::error_code& error,
+                                    const tcp::resolver::results_type& results) {
+          if (!self->done_) return;
+          self->cause_ = error ? error.message() : "the name has no address";
+          for (const auto& result : results) self->endpoints_.push_back(result.endpoint());
+          self->try_next();
+        });
+  }
+
+  // Ends without a callback.
+  void abandon() {
+    const auto dropped = std::exchange(done_, nullptr);
+    stop();
+  }
+
+ private:
+  void try_next() {
+    if (next_ == endpoints_.size()) {
+      // Posted, because the first address may fail within connect().
+      loop_.post([self = shared_from_this()] {
+        self->finish(fail(ErrorCode::kConnectionFailed,
+                          fmt::format("cannot connect to {}: {}", self->name(), self->cause_)));
+      });
+      return;
+    }
+    const tcp::endpoint endpoint = endpoints_[next_++];
+    asio::error_code error;
+    socket_.close(error);
+    socket_.open(endpoint.protocol(), error);
+    if (error) {
+      cause_ = error.message();
+      try_next();
+      return;
+    }
+    socket_.async_connect(endpoint, [self = shared_from_this()](const asio::error_code& failed) {
+      if (!self->done_) return;
+      if (!failed && prepare_socket(self->socket_)) {
+        self->finish(std::make_unique<AsioConnection>(
+            std::make_shared<AsioStream>(self->loop_, std::move(self->socket_))));
+        return;
+      }
+      self->cause_ = failed ? failed.message() : "the peer ended the connection at once";
+      self->try_next();
+    });
+  }
+
+  void finish(Result<std::unique_ptr<Connection>> result) {
+    auto done = std::exchange(done_, nullptr);
+    if (!done) return;
+    const auto self = shared_from_this();
+    if (const auto open = open_.lock()) open->erase(self);
+    stop();
+    done(std::move(result));
+  }
+
+  void stop() {
+    loop_.cancel(std::exchange(timer_, 0));
+    resolver_.cancel();
+    asio::error_code ignored;  // closed whatever is reported
+    socket_.close(ignored);
+  }
+
+  std::string name() const { return fmt::format("{}:{}", host_, port_); }
+
+  AsioExecutor::Loop& loop_;
+  std::weak_ptr<Set> open_;
+  const std::string host_;
+  const std::uint16_t port_;
+  Network::ConnectCallback done_;
+  tcp::resolver resolver_;
+  tcp::socket socket_;
+  std::vector<tcp::endpoint> endpoints_;
+  std::size_t next_ = 0;
+  std::string cause_;
+  TimerId timer_ = 0;
+};
+
+// The accepting socket and its loop; Asio's handlers keep it alive.
+class Acceptor : public std::enable_shared_from_this<Acceptor> {
+ public:
+  Acceptor(AsioExecutor::Loop& loop, tcp::acceptor acceptor, Network::AcceptCallback accepted)
+      : loop_(loop), acceptor_(std::move(acceptor)), accepted_(std::move(accepted)) {}
+
+  std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
+
+  void accept_next() {
+    acceptor_.async_accept(
+        [self = shared_from_this()](const asio::error_code& error, tcp::socket socket) {
+          if (self->closed_) return;
+          if (error == asio::error::no_descriptors || error == asio::error::no_memory ||
+              error == asio::error::no_buffer_space) {
+            self->pause_ = self->loop_.run_after(kAcceptPause, [self] {
+              self->pause_ = 0;
+              self->accept_next();
+            });
+            return;
+          }
+          // Any other error concerns the one peer that went away before it was accepted.
+          if (!error && prepare_socket(socket)) {
+            self->accepted_(std::make_unique<AsioConnection>(
+                std::make_shared<AsioStream>(self->loop_, std::move(socket))));
+          }
+          if (!self->closed_) self->accept_next();
+        });
+  }
+
+  void close() {
+    if (std::exchange(closed_, true)) return;
+    loop_.cancel(std::exchange(pause_, 0));
+    asio::error_code ignored;  // closed whatever is reported
+    acceptor_.close(ignored);
+  }
+
+ private:
+  AsioExecutor::Loop& loop_;
+  tcp::acceptor acceptor_;
+  Network::AcceptCallback accepted_;
+  bool closed_ = false;
+  TimerId pause_ = 0;
+};
+
+class AsioListener final : public Listener {
+ public:
+  explicit AsioListener(std::shared_ptr<Acceptor> acceptor)
+      : acceptor_(std::move(acceptor)), port_(acceptor_->port()) {}
+  ~AsioListener() override { acceptor_->close(); }
+  AsioListener(const AsioListener&) = delete;
+  AsioListener& operator=(const AsioListener&) = delete;
+
+  std::uint16_t port() const override { return port_; }
+  void close() override { acceptor_->close(); }
+
+ private:
+  std::shared_ptr<Acceptor> acceptor_;
+  std::uint16_t port_;
+};
+
+Result<tcp::endpoint> resolve_now(asio::io_context& io, const ListenOptions& options) {
+  asio::error_code error;
+  const auto address = asio::ip::make_address(options.host, error);
+  if (!error) return tcp::endpoint(address, options.port);
+  tcp::resolver resolver(io);
+  const auto results = resolver.resolve(options.host, std::to_string(options.port), error);
+  if (error || results.empty()) {
+    return fail(ErrorCode::kConnectionFailed,
+                fmt::format("cannot listen on {}:{}: {}", options.host, options.port,
+                            error ? error.message() : "the name has no address"));
+  }
+  return results.begin()->endpoint();
+}
+
+Result<tcp::acceptor> open_acceptor(asio::io_context& io, const ListenOptions& options) {
+  TIDELOG_ASSIGN(const tcp::endpoint endpoint, resolve_now(io, options));
+  tcp::acceptor acceptor(io);
+  asio::error_code error;
+  acceptor.open(endpoint.protocol(), error);
+  if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error && options.share_port) {
+    const int on = 1;
+    if (::setsockopt(acceptor.native_handle(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) {
+      error = asio::error_code(errno, asio::system_category());
+    }
+  }
+  if (!error) acceptor.bind(endpoint, error);
+  if (!error) acceptor.listen(tcp::acceptor::max_listen_connections, error);
+  if (error) {
+    return fail(ErrorCode::kConnectionFailed,
+                fmt::format("cannot listen on {}: {}", endpoint_text(endpoint), error.message()));
+  }
+  return acceptor;
+}
+
+}  // namespace
+
+struct AsioNetwork::Connects {
+  std::shared_ptr<ConnectAttempt::Set> open = std::make_shared<ConnectAttempt::Set>();
+};
+
+AsioNetwork::AsioNetwork(AsioExecutor& executor)
+    : executor_(executor), connects_(std::make_unique<Connects>()) {}
+
+AsioNetwork::~AsioNetwork() {
+  const auto open = std::exchange(*connects_->open, {});
+  for (const auto& attempt : open) attempt->abandon();
+}
+
+void AsioNetwork::connect(std::string host, std::uint16_t port, std::chrono::milliseconds timeout,
+                          ConnectCallback done) {
+  auto attempt = std::make_shared<ConnectAttempt>(executor_.loop(), connects_->open,
+                                                  std::move(host), port, std::move(done));
+  connects_->open->insert(attempt);
+  attempt->start(timeout);
+}
+
+Result<std::unique_ptr<Listener>> AsioNetwork::listen(const ListenOptions& options,
+                                                      AcceptCallback accepted) {
+  TIDELOG_ASSIGN(tcp::acceptor socket, open_acceptor(executor_.loop().io, options));
+  auto acceptor =
+      std::make_shared<Acceptor>(executor_.loop(), std::move(socket), std::move(accepted));
+  acceptor->accept_next();
+  return std::make_unique<AsioListener>(std::move(acceptor));
+}
+
+}  // namespace tidelog::wire

@@ -1,0 +1,76 @@
+// The network and the event loop of production: Executor and Network on Asio's epoll reactor.
+// Nothing here shows an Asio type. Asio's io_uring backend is not used (its cancellation is unsound
+// in 1.22).
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "base/executor.h"
+#include "wire/transport/transport.h"
+
+namespace tidelog::wire {
+
+// An event loop that one thread runs. A turn of the loop: wait, run what is ready (at most a few
+// hundred handlers), write what was sent meanwhile to the sockets, call the turn hook. Thread:
+// construction, set_turn_hook and watch_eventfd before run() or on the loop's thread; stop() and
+// post() any. Destruction drops what was posted and never ran. REQUIRES: connections, listeners and
+// networks of this executor go before it, unless a posted task or a timer owns them.
+class AsioExecutor final : public Executor {
+ public:
+  AsioExecutor();
+  ~AsioExecutor() override;
+  AsioExecutor(const AsioExecutor&) = delete;
+  AsioExecutor& operator=(const AsioExecutor&) = delete;
+
+  // Runs the loop on the calling thread until stop(). May be called again afterwards.
+  void run();
+  // Ends run() after the turn it is in. Thread: any.
+  void stop();
+  // True on the thread that is inside run().
+  bool on_loop_thread() const;
+
+  void post(Task task) override;
+  TimerId run_after(std::chrono::microseconds delay, Task task) override;
+  void cancel(TimerId timer) override;
+  const Clock& clock() const override { return system_clock(); }
+
+  // Called at the end of every turn, before the loop waits again: where a shard submits its disk
+  // I/O, once for all that the turn brought. What it posts runs in the next turn, without waiting.
+  void set_turn_hook(std::move_only_function<void()> hook);
+
+  // Calls `readable` whenever the eventfd's counter was not 0; the counter was reset just before.
+  // `fd` stays the caller's, becomes non-blocking, and must stay open until unwatch_eventfd().
+  void watch_eventfd(int fd, std::move_only_function<void()> readable);
+  // No further call. Ignores an fd that is not watched.
+  void unwatch_eventfd(int fd);
+
+  struct Loop;
+  Loop& loop() { return *loop_; }
+
+ private:
+  std::unique_ptr<Loop> loop_;
+};
+
+// TCP. Sends of one turn are gathered into one system call a connection; Nagle's algorithm is off.
+// Host names are resolved on a thread of Asio's; addresses are tried in the order the resolver gave
+// them. Thread: its executor's. Destruction ends pending connects without callbacks.
+class AsioNetwork final : public Network {
+ public:
+  // `executor` must outlive this.
+  explicit AsioNetwork(AsioExecutor& executor);
+  ~AsioNetwork() override;
+
+  void connect(std::string host, std::uint16_t port, std::chrono::milliseconds timeout,
+               ConnectCallback done) override;
+  // A host that is a name is resolved at once, which may block: listen while starting.
+  Result<std::unique_ptr<Listener>> listen(const ListenOptions& options,
+                                           AcceptCallback accepted) override;
+
+ private:
+  struct Connects;
+  AsioExecutor& executor_;
+  std::unique_ptr<Connects> connects_;
+};
+
+}  // namespace tidelog::wire
