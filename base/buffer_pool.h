@@ -1,8 +1,9 @@
 // Pooled, aligned buffers, and shared slices of them: how bytes travel without being copied.
 //
 // A Buffer is owned by one place at a time and writable. freeze() turns it into SharedBytes, an
-// immutable slice with a reference count, which may be cut, copied and handed to other threads. When
-// the last slice goes, the memory returns to the pool it came from, whatever thread that happens on.
+// immutable slice with a reference count, which may be cut, copied and handed to other threads.
+// When the last slice goes, the memory returns to the pool it came from, whatever thread that
+// happens on.
 #pragma once
 
 #include <atomic>
@@ -31,8 +32,8 @@ void release_block(BufferBlock* block);
 
 }  // namespace internal
 
-// An immutable slice of shared memory. Copying counts a reference. Thread: distinct objects may be used
-// by distinct threads.
+// An immutable slice of shared memory. Copying counts a reference. Thread: distinct objects may be
+// used by distinct threads.
 class SharedBytes {
  public:
   SharedBytes() = default;
@@ -105,9 +106,9 @@ class Buffer {
   // REQUIRES: size <= capacity().
   SharedBytes freeze(std::size_t size) &&;
 
-  // A shared view of bytes already written, while the owner goes on writing BEHIND them: for logs whose
-  // tail is read while it grows. REQUIRES: position + length <= capacity(); the owner never again
-  // changes those bytes while a view of them exists.
+  // A shared view of bytes already written, while the owner goes on writing BEHIND them: for logs
+  // whose tail is read while it grows. REQUIRES: position + length <= capacity(); the owner never
+  // again changes those bytes while a view of them exists.
   SharedBytes view(std::size_t position, std::size_t length) const;
 
  private:
@@ -116,8 +117,8 @@ class Buffer {
   internal::BufferBlock* block_ = nullptr;
 };
 
-// Hands out buffers of size classes 4 KiB to 16 MiB (powers of two) and keeps what comes back, up to a
-// bound. Thread: any; the pool must outlive its buffers.
+// Hands out buffers of size classes 4 KiB to 16 MiB (powers of two) and keeps what comes back, up
+// to a bound. Thread: any; the pool must outlive its buffers.
 class BufferPool {
  public:
   // Keeps at most `retained_bytes_max` bytes of unused memory.
@@ -127,8 +128,8 @@ class BufferPool {
   BufferPool(const BufferPool&) = delete;
   BufferPool& operator=(const BufferPool&) = delete;
 
-  // A buffer of at least `size` bytes; above the largest class it has exactly the pages it needs and is
-  // not kept afterwards.
+  // A buffer of at least `size` bytes; above the largest class it has exactly the pages it needs
+  // and is not kept afterwards.
   Buffer take(std::size_t size);
 
   // Bytes of buffers that are out.

@@ -1,4 +1,5 @@
-// The seam for time. Nothing in log/, replication/, broker/ or client/ asks the system's clock itself.
+// The seam for time. Nothing in log/, replication/, broker/ or client/ asks the system's clock
+// itself.
 #pragma once
 
 #include <chrono>
@@ -14,7 +15,8 @@ class Clock {
   virtual ~Clock() = default;
   // For deadlines and intervals. Thread: any.
   virtual SteadyTime now() const = 0;
-  // Microseconds since 1970-01-01 UTC; may jump. For append times and what people read. Thread: any.
+  // Microseconds since 1970-01-01 UTC; may jump. For append times and what people read. Thread:
+  // any.
   virtual std::int64_t wall_us() const = 0;
 };
 

@@ -1,5 +1,6 @@
-// The seam for control flow: where callbacks run. A shard implements it with Asio, the client with its
-// own thread, a simulation with a queue. log/, replication/ and the client's core know only this.
+// The seam for control flow: where callbacks run. A shard implements it with Asio, the client with
+// its own thread, a simulation with a queue. log/, replication/ and the client's core know only
+// this.
 #pragma once
 
 #include <chrono>
@@ -39,8 +40,8 @@ class BlockingExecutor {
  public:
   virtual ~BlockingExecutor() = default;
 
-  // Runs `job` where it may block, then posts `done` to `home`. Jobs given by one thread start in the
-  // order given; with a pool of one thread they also end in it. Thread: any.
+  // Runs `job` where it may block, then posts `done` to `home`. Jobs given by one thread start in
+  // the order given; with a pool of one thread they also end in it. Thread: any.
   virtual void run(Task job, Executor& home, Task done) = 0;
 };
 

@@ -1,5 +1,5 @@
-// Asynchronous, bounded logging to stderr. A call never blocks: when the queue is full the oldest line is
-// dropped and counted, and the count is logged.
+// Asynchronous, bounded logging to stderr. A call never blocks: when the queue is full the oldest
+// line is dropped and counted, and the count is logged.
 #pragma once
 
 #include <cstdint>

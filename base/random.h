@@ -1,5 +1,6 @@
 // Randomness that nobody can guess, for identities (topic, file, cluster, directory ids).
-// State machines never call this: they are handed their random numbers, so that a seed replays them.
+// State machines never call this: they are handed their random numbers, so that a seed replays
+// them.
 #pragma once
 
 #include <cstddef>

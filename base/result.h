@@ -23,17 +23,18 @@ inline std::unexpected<Error> fail(Error error) { return std::unexpected<Error>(
 #define TIDELOG_CONCAT(a, b) TIDELOG_CONCAT_INNER(a, b)
 
 // Returns the error of `expression` (a Result of anything) from this function, if it has one.
-#define TIDELOG_TRY(expression)                               \
-  do {                                                        \
-    auto tidelog_result = (expression);                       \
-    if (!tidelog_result) [[unlikely]]                         \
+#define TIDELOG_TRY(expression)                                  \
+  do {                                                           \
+    auto tidelog_result = (expression);                          \
+    if (!tidelog_result) [[unlikely]]                            \
       return ::tidelog::fail(std::move(tidelog_result).error()); \
   } while (false)
 
 // `TIDELOG_ASSIGN(auto file, open(path));` declares `file`, or returns the error.
 #define TIDELOG_ASSIGN(declaration, expression) \
   TIDELOG_ASSIGN_INNER(TIDELOG_CONCAT(tidelog_result_, __LINE__), declaration, expression)
-#define TIDELOG_ASSIGN_INNER(result, declaration, expression)                   \
-  auto result = (expression);                                                   \
-  if (!result) [[unlikely]] return ::tidelog::fail(std::move(result).error()); \
+#define TIDELOG_ASSIGN_INNER(result, declaration, expression) \
+  auto result = (expression);                                 \
+  if (!result) [[unlikely]]                                   \
+    return ::tidelog::fail(std::move(result).error());        \
   declaration = std::move(result).value()
