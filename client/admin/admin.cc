@@ -1,0 +1,143 @@
+#include "tidelog/admin.h"
+
+#include <fmt/format.h>
+
+#include <future>
+
+#include "base/random.h"
+#include "client/control_calls.h"
+#include "client/driver.h"
+#include "client/public_error.h"
+
+namespace tidelog::client {
+
+namespace core = client_core;
+
+class Admin::Impl {
+ public:
+  explicit Impl(const ConnectOptions& options)
+      : timeout_(options.request_timeout), pool_options_(core::to_pool_options(options)) {
+    if (!pool_options_) return;  // every call says so
+    driver_.run([this] {
+      pool_ = std::make_unique<core::BrokerPool>(driver_.network(), driver_.executor(),
+                                                 *driver_.buffers(), *pool_options_, random_id());
+      calls_ = std::make_unique<core::ControlCalls>(driver_.executor(), *pool_, timeout_);
+      pool_->on_change([this] { calls_->advance(); });
+    });
+  }
+
+  ~Impl() {
+    driver_.run([this] {
+      calls_.reset();
+      pool_.reset();
+    });
+  }
+
+  // Sends a request to any broker and waits for the answer's table.
+  tidelog::Result<SharedBytes> call(wire::ApiKey api, core::Table request) {
+    if (!pool_options_) return fail(pool_options_.error());
+    if (driver_.on_thread()) {
+      return fail(ErrorCode::kInvalidArgument, "Admin cannot be called in its own log callback");
+    }
+    std::promise<tidelog::Result<SharedBytes>> promise;
+    auto future = promise.get_future();
+    driver_.executor().post([&] {
+      calls_->call(api, std::move(request), [&promise](tidelog::Result<SharedBytes> answer) {
+        promise.set_value(std::move(answer));
+      });
+    });
+    return future.get();
+  }
+
+  std::uint32_t deadline_ms() const { return static_cast<std::uint32_t>(timeout_.count()); }
+
+ private:
+  const std::chrono::milliseconds timeout_;
+  const tidelog::Result<core::PoolOptions> pool_options_;
+  core::Driver driver_;
+  std::unique_ptr<core::BrokerPool> pool_;
+  std::unique_ptr<core::ControlCalls> calls_;
+};
+
+namespace {
+
+Status to_status(tidelog::Result<core::AnswerStatus> status) {
+  if (!status) return core::to_public(status.error());
+  if (!status->ok()) return core::to_public(status->error());
+  return Nothing{};
+}
+
+PartitionDescription to_public(const core::DescribedPartition& from) {
+  return {.partition = from.partition,
+          .leader = from.leader,
+          .leader_epoch = from.leader_epoch,
+          .replicas = from.replicas,
+          .isr = from.isr,
+          .start_offset = from.start_offset,
+          .high_watermark = from.high_watermark,
+          .log_end_offset = from.log_end_offset,
+          .problem = from.status.ok() ? std::string() : from.status.error().to_string()};
+}
+
+}  // namespace
+
+Admin::Admin(ConnectOptions options) : impl_(std::make_unique<Impl>(options)) {}
+Admin::~Admin() = default;
+
+Status Admin::create_topic(const NewTopic& topic) {
+  core::CreateTopicRequest request;
+  request.name = topic.name;
+  request.partitions = topic.partitions;
+  request.replication_factor = topic.replication_factor;
+  request.settings = topic.settings;
+  request.deadline_ms = impl_->deadline_ms();
+  const auto table = impl_->call(wire::ApiKey::kCreateTopic, core::encode(request));
+  if (!table) return core::to_public(table.error());
+  return to_status(core::decode_create_topic(table->bytes()));
+}
+
+Status Admin::delete_topic(const std::string& name) {
+  core::DeleteTopicRequest request;
+  request.name = name;
+  request.deadline_ms = impl_->deadline_ms();
+  const auto table = impl_->call(wire::ApiKey::kDeleteTopic, core::encode(request));
+  if (!table) return core::to_public(table.error());
+  return to_status(core::decode_delete_topic(table->bytes()));
+}
+
+Result<std::vector<TopicSummary>> Admin::list_topics() {
+  core::MetadataRequest request;
+  request.all = true;
+  const auto table = impl_->call(wire::ApiKey::kMetadata, core::encode(request));
+  if (!table) return core::to_public(table.error());
+  const auto answer = core::decode_metadata(table->bytes());
+  if (!answer) return core::to_public(answer.error());
+  if (!answer->status.ok()) return core::to_public(answer->status.error());
+  std::vector<TopicSummary> topics;
+  for (const core::TopicMetadata& topic : answer->topics) {
+    topics.push_back({.name = topic.name,
+                      .topic_id = topic.id.to_string(),
+                      .partitions = static_cast<std::int32_t>(topic.partitions.size()),
+                      .replication_factor = topic.replication_factor});
+  }
+  return topics;
+}
+
+Result<TopicDescription> Admin::describe_topic(const std::string& name) {
+  const auto table =
+      impl_->call(wire::ApiKey::kDescribeTopic, core::encode(core::DescribeTopicRequest{name}));
+  if (!table) return core::to_public(table.error());
+  const auto answer = core::decode_describe_topic(table->bytes());
+  if (!answer) return core::to_public(answer.error());
+  if (!answer->status.ok()) return core::to_public(answer->status.error());
+  TopicDescription topic;
+  topic.name = answer->name;
+  topic.topic_id = answer->id.to_string();
+  topic.settings = answer->settings;
+  for (const core::DescribedPartition& partition : answer->partitions) {
+    topic.partitions.push_back(to_public(partition));
+  }
+  return topic;
+}
+
+}  // namespace tidelog::client

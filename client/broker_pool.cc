@@ -1,0 +1,218 @@
+#include "client/broker_pool.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace tidelog::client_core {
+namespace {
+
+// A connection that lived this long was sound: the next attempt starts from the shortest wait.
+constexpr std::chrono::seconds kSoundLife{5};
+
+}  // namespace
+
+BrokerPool::BrokerPool(wire::Network& network, Executor& executor, BufferPool& buffers,
+                       PoolOptions options, std::uint64_t seed)
+    : network_(network),
+      executor_(executor),
+      buffers_(buffers),
+      options_(std::move(options)),
+      random_(seed),
+      seed_backoff_(options_.backoff_min, options_.backoff_max, random_.next()) {}
+
+BrokerPool::~BrokerPool() {
+  executor_.cancel(seed_timer_);
+  for (auto& [key, slot] : slots_) executor_.cancel(slot.retry_timer);
+}
+
+void BrokerPool::log(const std::string& sentence) const {
+  if (options_.log) options_.log(sentence);
+}
+
+std::unique_ptr<Connection> BrokerPool::make_connection() {
+  ConnectionOptions options = options_.connection;
+  options.cluster_id = cluster_id_;
+  options.serial = next_serial_++;
+  return std::make_unique<Connection>(network_, executor_, buffers_, std::move(options));
+}
+
+void BrokerPool::discard(std::unique_ptr<Connection> connection) {
+  // It may be one of its own callbacks that got us here.
+  executor_.post([connection = std::move(connection)] {});
+}
+
+BrokerPool::Slot& BrokerPool::slot(SlotKey key) {
+  const auto at = slots_.find(key);
+  if (at != slots_.end()) return at->second;
+  return slots_
+      .emplace(key, Slot(Backoff(options_.backoff_min, options_.backoff_max, random_.next())))
+      .first->second;
+}
+
+Connection* BrokerPool::find(BrokerId broker, Lane lane) {
+  if (shut_down_) return nullptr;
+  const SlotKey key{broker, lane};
+  Slot& found = slot(key);
+  if (found.connection) return found.open ? found.connection.get() : nullptr;
+  if (found.retry_timer != 0) return nullptr;
+  const auto address = brokers_.find(broker);
+  if (address != brokers_.end()) start(key, found, address->second);
+  return nullptr;
+}
+
+void BrokerPool::start(SlotKey key, Slot& slot, const HostPort& address) {
+  slot.connection = make_connection();
+  slot.open = false;
+  slot.connection->open(address.host, address.port,
+                        [this, key](Result<> result) { opened(key, std::move(result)); });
+}
+
+void BrokerPool::opened(SlotKey key, Result<> result) {
+  Slot& slot = slots_.at(key);
+  if (result && slot.connection->hello().broker_id != key.first) {
+    result = fail(ErrorCode::kConnectionFailed,
+                  fmt::format("at the address of broker {} answers broker {}", key.first.value(),
+                              slot.connection->hello().broker_id.value()));
+  }
+  if (!result) {
+    last_failure_ = result.error();
+    log(fmt::format("cannot reach broker {}: {}", key.first.value(), result.error().message()));
+    discard(std::move(slot.connection));
+    wait_before_retry(slot);
+    return changed();
+  }
+  watch(key, *slot.connection);
+  changed();
+}
+
+void BrokerPool::watch(SlotKey key, Connection& connection) {
+  Slot& found = slot(key);
+  found.open = true;
+  found.opened_at = executor_.clock().now();
+  last_failure_.reset();
+  cluster_id_ = connection.hello().cluster_id;
+  connection.on_closed([this, key](const Error& reason) { closed(key, reason); });
+  connection.on_draining([this, key] { drain(key); });
+}
+
+void BrokerPool::closed(SlotKey key, const Error& reason) {
+  Slot& slot = slots_.at(key);
+  last_failure_ = reason;
+  if (!shut_down_) log(reason.message());
+  if (executor_.clock().now() - slot.opened_at >= kSoundLife) slot.backoff.reset();
+  discard(std::move(slot.connection));
+  slot.open = false;
+  wait_before_retry(slot);
+  changed();
+}
+
+void BrokerPool::drain(SlotKey key) {
+  Slot& slot = slots_.at(key);
+  log(fmt::format("{} is going to stop", slot.connection->name()));
+  Connection* leaving = slot.connection.get();
+  leaving->on_draining(nullptr);
+  leaving->on_closed([this, leaving](const Error&) {
+    const auto at = std::ranges::find(draining_, leaving, &std::unique_ptr<Connection>::get);
+    if (at == draining_.end()) return;
+    discard(std::move(*at));
+    draining_.erase(at);
+  });
+  draining_.push_back(std::move(slot.connection));
+  slot.open = false;
+  wait_before_retry(slot);
+  changed();
+}
+
+void BrokerPool::wait_before_retry(Slot& slot) {
+  if (shut_down_) return;
+  slot.retry_timer = executor_.run_after(slot.backoff.next(), [this, &slot] {
+    slot.retry_timer = 0;
+    changed();
+  });
+}
+
+Connection* BrokerPool::find_any() {
+  if (shut_down_) return nullptr;
+  bool opening = seed_connection_ != nullptr;
+  for (auto& [key, slot] : slots_) {
+    if (key.second != Lane::kControl || !slot.connection) continue;
+    if (slot.open) return slot.connection.get();
+    opening = true;
+  }
+  if (!opening && seed_timer_ == 0) try_next_seed();
+  return nullptr;
+}
+
+std::vector<HostPort> BrokerPool::all_addresses() const {
+  std::vector<HostPort> addresses = options_.seeds;
+  for (const auto& [id, address] : brokers_) {
+    if (std::ranges::find(addresses, address) == addresses.end()) addresses.push_back(address);
+  }
+  return addresses;
+}
+
+void BrokerPool::try_next_seed() {
+  const std::vector<HostPort> addresses = all_addresses();
+  if (addresses.empty()) return;
+  const HostPort& address = addresses[next_seed_++ % addresses.size()];
+  ++tried_in_round_;
+  seed_connection_ = make_connection();
+  seed_connection_->open(address.host, address.port,
+                         [this](Result<> result) { seed_opened(std::move(result)); });
+}
+
+void BrokerPool::seed_opened(Result<> result) {
+  std::unique_ptr<Connection> connection = std::move(seed_connection_);
+  if (!result) {
+    last_failure_ = result.error();
+    log(fmt::format("cannot reach a broker: {}", result.error().message()));
+    discard(std::move(connection));
+    if (tried_in_round_ < all_addresses().size()) {
+      try_next_seed();
+    } else {
+      tried_in_round_ = 0;
+      ++rounds_failed_;
+      seed_timer_ = executor_.run_after(seed_backoff_.next(), [this] {
+        seed_timer_ = 0;
+        changed();
+      });
+    }
+    return changed();
+  }
+  tried_in_round_ = 0;
+  seed_backoff_.reset();
+  const SlotKey key{connection->hello().broker_id, Lane::kControl};
+  Slot& found = slot(key);
+  if (found.connection) {
+    discard(std::move(connection));  // its own connection is there, or nearly
+  } else {
+    executor_.cancel(std::exchange(found.retry_timer, 0));
+    found.connection = std::move(connection);
+    watch(key, *found.connection);
+  }
+  changed();
+}
+
+void BrokerPool::set_brokers(const std::vector<BrokerAddress>& brokers) {
+  brokers_.clear();
+  for (const BrokerAddress& broker : brokers) {
+    brokers_.emplace(broker.id, HostPort{broker.host, broker.port});
+  }
+}
+
+void BrokerPool::shut_down(const Error& reason) {
+  if (shut_down_) return;
+  shut_down_ = true;
+  executor_.cancel(std::exchange(seed_timer_, 0));
+  discard(std::move(seed_connection_));
+  for (auto& [key, slot] : slots_) {
+    executor_.cancel(std::exchange(slot.retry_timer, 0));
+    if (slot.connection) slot.connection->close(reason);
+  }
+  for (std::size_t left = draining_.size(); left > 0 && !draining_.empty(); --left) {
+    draining_.back()->close(reason);
+  }
+}
+
+}  // namespace tidelog::client_core

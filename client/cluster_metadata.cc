@@ -1,0 +1,105 @@
+#include "client/cluster_metadata.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace tidelog::client_core {
+
+ClusterMetadata::ClusterMetadata(Executor& executor, BrokerPool& pool, Options options,
+                                 std::uint64_t seed)
+    : executor_(executor),
+      pool_(pool),
+      options_(options),
+      backoff_(options.backoff_min, options.backoff_max, seed) {}
+
+ClusterMetadata::~ClusterMetadata() { executor_.cancel(timer_); }
+
+void ClusterMetadata::want(const std::string& name) {
+  if (!wanted_.insert(name).second && topics_.contains(name)) return;
+  refresh();
+}
+
+void ClusterMetadata::forget(const std::string& name) {
+  wanted_.erase(name);
+  topics_.erase(name);
+}
+
+const Topic* ClusterMetadata::find(std::string_view name) const {
+  const auto at = topics_.find(name);
+  return at != topics_.end() ? &at->second : nullptr;
+}
+
+void ClusterMetadata::refresh() {
+  due_ = true;
+  advance();
+}
+
+void ClusterMetadata::advance() {
+  if (!due_ || in_flight_ || timer_ != 0 || wanted_.empty()) return;
+  const SteadyTime now = executor_.clock().now();
+  if (last_sent_ && now - *last_sent_ < options_.backoff_min) {
+    timer_ = executor_.run_after(*last_sent_ + options_.backoff_min - now, [this] {
+      timer_ = 0;
+      advance();
+    });
+    return;
+  }
+  Connection* connection = pool_.find_any();
+  if (connection == nullptr) return;
+  due_ = false;
+  in_flight_ = true;
+  last_sent_ = now;
+  MetadataRequest request;
+  request.names.assign(wanted_.begin(), wanted_.end());
+  connection->call(
+      wire::ApiKey::kMetadata, encode(request), {}, options_.request_timeout,
+      [this, alive = std::weak_ptr<int>(alive_)](std::expected<Answer, CallFailure> answer) {
+        if (!alive.expired()) answered(std::move(answer));
+      });
+}
+
+void ClusterMetadata::answered(std::expected<Answer, CallFailure> answer) {
+  in_flight_ = false;
+  if (!answer) return retry_later();
+  Result<MetadataAnswer> decoded = decode_metadata(answer->table.bytes());
+  if (!decoded || !decoded->status.ok()) {
+    pool_.log(fmt::format("no metadata: {}",
+                          decoded ? decoded->status.message : decoded.error().message()));
+    return retry_later();
+  }
+  backoff_.reset();
+  apply(std::move(*decoded));
+  if (updated_) updated_();
+  advance();
+}
+
+void ClusterMetadata::apply(MetadataAnswer answer) {
+  ++answers_;
+  if (!answer.brokers.empty()) pool_.set_brokers(answer.brokers);
+  for (TopicMetadata& from : answer.topics) {
+    if (!wanted_.contains(from.name)) continue;
+    Topic topic;
+    topic.name = from.name;
+    topic.as_of = answers_;
+    if (from.status.ok()) {
+      topic.id = from.id;
+      topic.partitions = std::move(from.partitions);
+      topic.batch_bytes_max = from.batch_bytes_max;
+    } else {
+      topic.error = from.status.error();
+    }
+    topics_.insert_or_assign(from.name, std::move(topic));
+  }
+}
+
+void ClusterMetadata::retry_later() {
+  due_ = true;
+  if (timer_ != 0) return;
+  timer_ = executor_.run_after(backoff_.next(), [this] {
+    timer_ = 0;
+    advance();
+  });
+}
+
+}  // namespace tidelog::client_core

@@ -1,0 +1,81 @@
+// What the client knows of the cluster: topics by name, their ids and leaders. Refreshed on demand;
+// however many ask at once, one request is under way.
+//
+// Thread: its executor's.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "client/broker_pool.h"
+
+namespace tidelog::client_core {
+
+struct Topic {
+  std::string name;
+  std::optional<Error> error;  // set: nothing else is; such as kUnknownTopic
+  TopicId id;
+  std::vector<PartitionLeader> partitions;
+  std::size_t batch_bytes_max = 0;
+  std::uint64_t as_of = 0;  // the answer it came with, see ClusterMetadata::answers()
+};
+
+class ClusterMetadata {
+ public:
+  struct Options {
+    std::chrono::milliseconds request_timeout{30000};
+    std::chrono::milliseconds backoff_min{50};
+    std::chrono::milliseconds backoff_max{2000};
+  };
+  // `executor` and `pool` must outlive this.
+  ClusterMetadata(Executor& executor, BrokerPool& pool, Options options, std::uint64_t seed);
+  ~ClusterMetadata();
+  ClusterMetadata(const ClusterMetadata&) = delete;
+  ClusterMetadata& operator=(const ClusterMetadata&) = delete;
+
+  // Called behind every answer.
+  void on_update(std::function<void()> updated) { updated_ = std::move(updated); }
+
+  // Keeps this topic up to date from now on; asks for it if it is not known.
+  void want(const std::string& name);
+  // Keeps it no longer and forgets what was known.
+  void forget(const std::string& name);
+  // What the last answer said; null when none spoke of this topic yet. Valid until control returns
+  // to the executor.
+  const Topic* find(std::string_view name) const;
+
+  // Asks again for all wanted topics, soon; repeated calls make one request.
+  void refresh();
+  // Answers so far; what was found wrong after one is settled by a later one.
+  std::uint64_t answers() const { return answers_; }
+
+  // Goes on with what waits for a connection. Call when the pool changed.
+  void advance();
+
+ private:
+  void answered(std::expected<Answer, CallFailure> answer);
+  void apply(MetadataAnswer answer);
+  void retry_later();
+
+  Executor& executor_;
+  BrokerPool& pool_;
+  const Options options_;
+  Backoff backoff_;
+  std::function<void()> updated_;
+  std::set<std::string, std::less<>> wanted_;
+  std::map<std::string, Topic, std::less<>> topics_;
+  bool due_ = false;
+  bool in_flight_ = false;
+  std::optional<SteadyTime> last_sent_;
+  TimerId timer_ = 0;
+  std::uint64_t answers_ = 0;
+  std::shared_ptr<int> alive_ = std::make_shared<int>();
+};
+
+}  // namespace tidelog::client_core

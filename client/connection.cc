@@ -1,0 +1,381 @@
+#include "client/connection.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/check.h"
+#include "wire/limits.h"
+
+namespace tidelog::client_core {
+namespace {
+
+constexpr std::size_t kReadBufferBytes = 64 * 1024;
+constexpr std::string_view kClientVersion = "0.1.0";
+// Every API of this client is at its first version.
+constexpr std::uint16_t kApiVersion = 1;
+
+std::string_view api_name(wire::ApiKey api) {
+  const wire::ApiInfo* info = wire::api_info(static_cast<std::uint16_t>(api));
+  return info != nullptr ? info->name : "unknown";
+}
+
+}  // namespace
+
+Connection::Connection(wire::Network& network, Executor& executor, BufferPool& pool,
+                       ConnectionOptions options)
+    : network_(network),
+      executor_(executor),
+      pool_(pool),
+      options_(std::move(options)),
+      frame_bytes_max_(wire::kHelloFrameBytesMax) {}
+
+Connection::~Connection() {
+  executor_.cancel(deadline_timer_);
+  executor_.cancel(ping_timer_);
+}
+
+void Connection::open(const std::string& host, std::uint16_t port, OpenCallback done) {
+  TIDELOG_CHECK(state_ == State::kNew, "a connection is opened once");
+  state_ = State::kConnecting;
+  name_ = fmt::format("broker at {}:{}", host, port);
+  open_callback_ = std::move(done);
+  network_.connect(host, port, options_.connect_timeout,
+                   [this, alive = std::weak_ptr<int>(alive_)](
+                       Result<std::unique_ptr<wire::Connection>> connected) {
+                     if (alive.expired() || state_ == State::kClosed) return;
+                     if (!connected) return close(connected.error());
+                     stream_ = std::move(*connected);
+                     say_hello();
+                   });
+}
+
+void Connection::say_hello() {
+  state_ = State::kHello;
+  read_buffer_ = pool_.take(kReadBufferBytes);
+  receive_more();
+  HelloRequest request;
+  request.client_name = options_.client_name;
+  request.client_version = kClientVersion;
+  request.frame_bytes_max = static_cast<std::uint32_t>(wire::kFrameBytesMax);
+  request.cluster_id = options_.cluster_id;
+  call(wire::ApiKey::kHello, encode(request), {}, options_.connect_timeout,
+       [this](std::expected<Answer, CallFailure> answer) { hello_answered(std::move(answer)); });
+}
+
+void Connection::hello_answered(std::expected<Answer, CallFailure> answer) {
+  if (!answer) return;  // the connection is closing, and says so itself
+  Result<HelloAnswer> hello = decode_hello(answer->table.bytes());
+  if (!hello) return close(hello.error().with_context(name_));
+  if (!hello->status.ok()) return close(hello->status.error().with_context(name_));
+  if (hello->frame_bytes_max < wire::kFrameOverheadBytesMax + hello->batch_bytes_max ||
+      hello->requests_in_flight_max == 0) {
+    return close(Error(ErrorCode::kMalformedFrame,
+                       fmt::format("{} announces limits that leave no room for one batch "
+                                   "(frame {} bytes, batch {} bytes)",
+                                   name_, hello->frame_bytes_max, hello->batch_bytes_max)));
+  }
+  hello_ = std::move(*hello);
+  frame_bytes_max_ = wire::kFrameBytesMax;
+  name_ = fmt::format("broker {} ({})", hello_.broker_id.value(), stream_->peer());
+  state_ = State::kOpen;
+  arm_ping_timer();
+  finish_open({});
+}
+
+void Connection::finish_open(Result<> result) {
+  if (!open_callback_) return;
+  OpenCallback done = std::exchange(open_callback_, nullptr);
+  done(std::move(result));
+}
+
+void Connection::fail_later(AnswerCallback done, Error error) {
+  executor_.post([done = std::move(done), error = std::move(error),
+                  alive = std::weak_ptr<int>(alive_)]() mutable {
+    if (!alive.expired()) done(std::unexpected(CallFailure{std::move(error), false}));
+  });
+}
+
+void Connection::call(wire::ApiKey api, const Table& table, std::vector<SharedBytes> raw,
+                      std::chrono::milliseconds timeout, AnswerCallback done) {
+  if (state_ != State::kOpen && state_ != State::kHello) {
+    return fail_later(std::move(done), Error(ErrorCode::kConnectionClosed,
+                                             fmt::format("the connection to {} is closed", name_)));
+  }
+  if (state_ == State::kOpen) {
+    const auto served = std::ranges::find(hello_.apis, api, &wire::ApiInfo::key);
+    if (served == hello_.apis.end() || served->version_min > kApiVersion ||
+        served->version_max < kApiVersion) {
+      return fail_later(std::move(done), Error(ErrorCode::kUnsupportedApi,
+                                               fmt::format("{} does not serve {} version {}", name_,
+                                                           api_name(api), kApiVersion)));
+    }
+  }
+  std::size_t raw_bytes = 0;
+  for (const SharedBytes& piece : raw) raw_bytes += piece.size();
+  const std::uint64_t correlation = next_correlation_++;
+  QueuedCall queued{correlation, {}, {api, executor_.clock().now() + timeout, 0, std::move(done)}};
+  queued.pieces.reserve(raw.size() + 1);
+  queued.pieces.push_back(wire::encode_frame(
+      {.api = api, .version = kApiVersion, .correlation = correlation, .flags = 0}, table,
+      raw_bytes, pool_));
+  queued.call.bytes = queued.pieces.front().size() + raw_bytes;
+  std::ranges::move(raw, std::back_inserter(queued.pieces));
+  const std::size_t limit =
+      state_ == State::kOpen ? hello_.frame_bytes_max : wire::kHelloFrameBytesMax;
+  if (queued.call.bytes > limit) {
+    return fail_later(std::move(queued.call.done),
+                      Error(ErrorCode::kTooLarge,
+                            fmt::format("a {} request of {} bytes is larger than the {} that {} "
+                                        "accepts",
+                                        api_name(api), queued.call.bytes, limit, name_)));
+  }
+  arm_deadline_timer(queued.call.deadline);
+  if (queued_.empty() && fits_window(queued.call.bytes)) {
+    transmit(std::move(queued));
+  } else {
+    queued_.push_back(std::move(queued));
+  }
+}
+
+void Connection::send_one_way(wire::ApiKey api, const Table& table, std::vector<SharedBytes> raw,
+                              wire::Connection::SendCallback taken) {
+  TIDELOG_CHECK(is_open(), "one-way requests need an open connection");
+  std::size_t raw_bytes = 0;
+  for (const SharedBytes& piece : raw) raw_bytes += piece.size();
+  std::vector<SharedBytes> pieces;
+  pieces.push_back(wire::encode_frame(
+      {.api = api, .version = kApiVersion, .correlation = next_correlation_++, .flags = 0}, table,
+      raw_bytes, pool_));
+  std::ranges::move(raw, std::back_inserter(pieces));
+  last_sent_ = executor_.clock().now();
+  stream_->send(std::move(pieces), std::move(taken));
+}
+
+bool Connection::has_room(std::size_t request_bytes) const {
+  return is_open() && queued_.empty() && fits_window(request_bytes);
+}
+
+bool Connection::fits_window(std::size_t bytes) const {
+  if (calls_.empty()) return true;
+  return calls_.size() < hello_.requests_in_flight_max &&
+         bytes_in_flight_ + bytes <= hello_.bytes_in_flight_max;
+}
+
+void Connection::transmit(QueuedCall queued) {
+  bytes_in_flight_ += queued.call.bytes;
+  last_sent_ = executor_.clock().now();
+  calls_.emplace(queued.correlation, std::move(queued.call));
+  stream_->send(std::move(queued.pieces), nullptr);
+}
+
+void Connection::send_queued() {
+  while (!queued_.empty() && is_open() && fits_window(queued_.front().call.bytes)) {
+    QueuedCall queued = std::move(queued_.front());
+    queued_.pop_front();
+    transmit(std::move(queued));
+  }
+}
+
+void Connection::close(const Error& reason) {
+  if (state_ == State::kClosed) return;
+  const State was = std::exchange(state_, State::kClosed);
+  close_reason_ = reason;
+  executor_.cancel(std::exchange(deadline_timer_, 0));
+  executor_.cancel(std::exchange(ping_timer_, 0));
+  if (stream_) stream_->close();
+  auto calls = std::exchange(calls_, {});
+  auto queued = std::exchange(queued_, {});
+  const std::weak_ptr<int> alive = alive_;
+  for (auto& [correlation, call] : calls) {
+    // Absent while a part of its answer is being handled, further up the stack.
+    if (call.done) call.done(std::unexpected(CallFailure{close_reason_, true}));
+    if (alive.expired()) return;
+  }
+  for (QueuedCall& waiting : queued) {
+    waiting.call.done(std::unexpected(CallFailure{close_reason_, false}));
+    if (alive.expired()) return;
+  }
+  if (was != State::kOpen) return finish_open(fail(close_reason_));
+  if (closed_callback_) closed_callback_(close_reason_);
+}
+
+void Connection::receive_more() {
+  auto arrived = [this](Result<std::size_t> count) { received(std::move(count)); };
+  if (frame_prefix_) {
+    const std::size_t missing = frame_prefix_->frame_bytes - frame_filled_;
+    stream_->receive(frame_.bytes().subspan(frame_filled_, missing), missing, std::move(arrived));
+    return;
+  }
+  if (read_begin_ > 0) {
+    std::memmove(read_buffer_.data(), read_buffer_.data() + read_begin_, read_end_ - read_begin_);
+    read_end_ -= std::exchange(read_begin_, 0);
+  }
+  stream_->receive(read_buffer_.bytes().subspan(read_end_), 1, std::move(arrived));
+}
+
+void Connection::received(Result<std::size_t> count) {
+  if (state_ == State::kClosed) return;
+  if (!count) {
+    if (notice_.empty()) return close(count.error().with_context(name_));
+    return close(Error(ErrorCode::kConnectionClosed,
+                       fmt::format("{} closed the connection: {}", name_, notice_)));
+  }
+  const std::weak_ptr<int> alive = alive_;
+  if (frame_prefix_) {
+    frame_filled_ += *count;
+    if (frame_filled_ == frame_prefix_->frame_bytes) {
+      const wire::FramePrefix prefix = *std::exchange(frame_prefix_, std::nullopt);
+      frame_arrived(prefix, std::exchange(frame_, Buffer()).freeze(prefix.frame_bytes));
+    }
+  } else {
+    read_end_ += *count;
+    take_frames();
+  }
+  if (alive.expired() || state_ == State::kClosed) return;
+  receive_more();
+}
+
+bool Connection::take_frames() {
+  const std::weak_ptr<int> alive = alive_;
+  while (read_end_ - read_begin_ >= wire::kFramePrefixBytes) {
+    const std::byte* at = read_buffer_.data() + read_begin_;
+    const std::size_t held = read_end_ - read_begin_;
+    const auto prefix = wire::decode_frame_prefix(
+        std::span<const std::byte, wire::kFramePrefixBytes>(at, wire::kFramePrefixBytes),
+        frame_bytes_max_);
+    if (!prefix) {
+      close(prefix.error().with_context(name_));
+      return false;
+    }
+    Buffer frame = pool_.take(prefix->frame_bytes);
+    const std::size_t taken = std::min<std::size_t>(held, prefix->frame_bytes);
+    std::memcpy(frame.data(), at, taken);
+    read_begin_ += taken;
+    if (taken < prefix->frame_bytes) {
+      frame_ = std::move(frame);
+      frame_prefix_ = *prefix;
+      frame_filled_ = taken;
+      return true;
+    }
+    frame_arrived(*prefix, std::move(frame).freeze(prefix->frame_bytes));
+    if (alive.expired() || state_ == State::kClosed) return false;
+  }
+  return true;
+}
+
+void Connection::frame_arrived(const wire::FramePrefix& prefix, SharedBytes frame) {
+  const std::span<const std::byte> table =
+      frame.bytes().subspan(wire::kFramePrefixBytes, prefix.table_bytes);
+  const Result<> sound =
+      wire::check_frame(frame.bytes().first<wire::kFramePrefixBytes>(),
+                        frame.bytes().subspan(wire::kFramePrefixBytes,
+                                              prefix.raw_position() - wire::kFramePrefixBytes));
+  if (!sound) return close(sound.error().with_context(name_));
+  if (prefix.correlation == 0) return notice_arrived(table);
+  answer_arrived(prefix, Answer{frame.slice(wire::kFramePrefixBytes, prefix.table_bytes),
+                                frame.slice(prefix.raw_position(), prefix.raw_bytes()),
+                                (prefix.flags & wire::kFrameMoreParts) != 0});
+}
+
+void Connection::answer_arrived(const wire::FramePrefix& prefix, Answer answer) {
+  const auto at = calls_.find(prefix.correlation);
+  if (at == calls_.end() || !prefix.is_answer() ||
+      prefix.api_key != static_cast<std::uint16_t>(at->second.api)) {
+    return close(Error(ErrorCode::kMalformedFrame,
+                       fmt::format("{} sent an answer (api {}, correlation {}) to nothing that was "
+                                   "asked",
+                                   name_, prefix.api_key, prefix.correlation)));
+  }
+  const std::weak_ptr<int> alive = alive_;
+  if (answer.more_parts) {
+    // The callback may close or destroy this connection, so it must not run out of the table.
+    AnswerCallback done = std::exchange(at->second.done, nullptr);
+    done(std::move(answer));
+    if (alive.expired()) return;
+    const auto still = calls_.find(prefix.correlation);
+    if (still != calls_.end()) {
+      still->second.done = std::move(done);
+    } else {
+      done(std::unexpected(CallFailure{close_reason_, true}));
+    }
+    return;
+  }
+  Call call = std::move(at->second);
+  calls_.erase(at);
+  bytes_in_flight_ -= call.bytes;
+  call.done(std::move(answer));
+  if (alive.expired() || state_ == State::kClosed) return;
+  send_queued();
+}
+
+void Connection::notice_arrived(std::span<const std::byte> table) {
+  Result<Notice> notice = decode_notice(table);
+  if (!notice) return close(notice.error().with_context(name_));
+  notice_ = notice->status.message;
+  if (notice->kind == static_cast<std::uint8_t>(NoticeKind::kDraining) && draining_callback_) {
+    draining_callback_();
+  }
+}
+
+void Connection::arm_deadline_timer(SteadyTime at) {
+  if (deadline_timer_ != 0 && deadline_timer_at_ <= at) return;
+  executor_.cancel(deadline_timer_);
+  deadline_timer_at_ = at;
+  const auto delay = std::max(at - executor_.clock().now(), std::chrono::microseconds(0));
+  deadline_timer_ = executor_.run_after(delay, [this] {
+    deadline_timer_ = 0;
+    check_deadlines();
+  });
+}
+
+void Connection::check_deadlines() {
+  const SteadyTime now = executor_.clock().now();
+  std::optional<SteadyTime> next;
+  const auto late = [&](const Call& call) {
+    if (call.deadline <= now) return true;
+    next = std::min(next.value_or(call.deadline), call.deadline);
+    return false;
+  };
+  const Call* overdue = nullptr;
+  for (const auto& [correlation, call] : calls_) {
+    if (late(call)) overdue = &call;
+  }
+  for (const QueuedCall& waiting : queued_) {
+    if (late(waiting.call)) overdue = &waiting.call;
+  }
+  if (overdue != nullptr) {
+    return close(Error(ErrorCode::kTimedOut, fmt::format("{} did not answer a {} request in time",
+                                                         name_, api_name(overdue->api))));
+  }
+  if (next) arm_deadline_timer(*next);
+}
+
+std::chrono::microseconds Connection::ping_interval() const {
+  const std::chrono::milliseconds idle(hello_.idle_timeout_ms);
+  return (idle.count() > 0 ? idle : std::chrono::milliseconds(wire::kIdleTimeout)) / 3;
+}
+
+void Connection::arm_ping_timer() {
+  const auto third = ping_interval();
+  const SteadyTime due = last_sent_ + third;
+  const auto delay = std::max(due - executor_.clock().now(), third / 10);
+  ping_timer_ = executor_.run_after(delay, [this] {
+    ping_timer_ = 0;
+    ping_if_idle();
+  });
+}
+
+void Connection::ping_if_idle() {
+  if (executor_.clock().now() - last_sent_ >= ping_interval()) {
+    call(wire::ApiKey::kPing, encode_ping(), {}, options_.request_timeout,
+         [](const std::expected<Answer, CallFailure>&) {
+           // The answer's arrival is all that matters; without one the connection closes.
+         });
+  }
+  arm_ping_timer();
+}
+
+}  // namespace tidelog::client_core

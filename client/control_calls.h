@@ -1,0 +1,55 @@
+// Requests that any broker can answer, made by somebody who waits: tried as soon as there is a
+// connection, given up with a clear error when there is none for a while.
+//
+// Thread: the pool's executor.
+#pragma once
+
+#include <list>
+#include <memory>
+
+#include "client/broker_pool.h"
+
+namespace tidelog::client_core {
+
+class ControlCalls {
+ public:
+  // Rounds over all known addresses that may fail before the waiting calls do.
+  static constexpr std::uint64_t kRoundsMax = 5;
+
+  ControlCalls(Executor& executor, BrokerPool& pool, std::chrono::milliseconds timeout)
+      : executor_(executor), pool_(pool), timeout_(timeout) {}
+  ~ControlCalls();
+  ControlCalls(const ControlCalls&) = delete;
+  ControlCalls& operator=(const ControlCalls&) = delete;
+
+  // The answer's table, or why there is none: kConnectionFailed (no broker could be reached),
+  // kTimedOut, or what Connection::call() fails with.
+  using Callback = std::move_only_function<void(Result<SharedBytes>)>;
+  void call(wire::ApiKey api, Table request, Callback done);
+
+  // Call when the pool changed.
+  void advance();
+
+ private:
+  struct Waiting {
+    wire::ApiKey api;
+    Table request;
+    SteadyTime deadline;
+    std::uint64_t rounds_at_start;
+    TimerId timer = 0;
+    Callback done;
+  };
+  void send(Connection& connection, Waiting waiting);
+  void give_up(std::list<Waiting>::iterator at);
+
+  Executor& executor_;
+  BrokerPool& pool_;
+  const std::chrono::milliseconds timeout_;
+  std::list<Waiting> waiting_;
+  std::shared_ptr<int> alive_ = std::make_shared<int>();
+};
+
+// "no broker could be reached: ...", with the last cause.
+Error unreachable(const BrokerPool& pool);
+
+}  // namespace tidelog::client_core

@@ -1,0 +1,70 @@
+#include "client/driver.h"
+
+#include <pthread.h>
+
+#include <latch>
+#include <thread>
+
+#include "base/check.h"
+#include "wire/transport/asio_transport.h"
+
+namespace tidelog::client_core {
+namespace {
+
+// Unused buffers kept for the next batches and answers.
+constexpr std::size_t kRetainedBytesMax = 16 * 1024 * 1024;
+
+}  // namespace
+
+struct Driver::Loop {
+  wire::AsioExecutor executor;
+  wire::AsioNetwork network{executor};
+  std::thread thread;
+};
+
+Driver::Driver()
+    : buffers_(std::make_shared<BufferPool>(kRetainedBytesMax)), loop_(std::make_unique<Loop>()) {
+  loop_->thread = std::thread([loop = loop_.get()] {
+    pthread_setname_np(pthread_self(), "tidelog-client");
+    loop->executor.run();
+  });
+}
+
+Driver::~Driver() {
+  TIDELOG_CHECK(!on_thread(), "a client object must not be destroyed inside its own callback");
+  loop_->executor.stop();
+  loop_->thread.join();
+}
+
+Executor& Driver::executor() { return loop_->executor; }
+wire::Network& Driver::network() { return loop_->network; }
+
+void Driver::run(const std::function<void()>& task) {
+  if (on_thread()) return task();
+  std::latch done(1);
+  loop_->executor.post([&] {
+    task();
+    done.count_down();
+  });
+  done.wait();
+}
+
+bool Driver::on_thread() const { return loop_->executor.on_loop_thread(); }
+
+Result<PoolOptions> to_pool_options(const client::ConnectOptions& options) {
+  PoolOptions pool;
+  pool.connection.client_name = options.client_name;
+  pool.connection.connect_timeout = options.connect_timeout;
+  pool.connection.request_timeout = options.request_timeout;
+  pool.backoff_min = options.backoff_min;
+  pool.backoff_max = options.backoff_max;
+  pool.log = options.log;
+  for (const std::string& broker : options.brokers) {
+    TIDELOG_ASSIGN(HostPort address, parse_address(broker));
+    pool.seeds.push_back(std::move(address));
+  }
+  if (pool.seeds.empty()) return fail(ErrorCode::kInvalidArgument, "no broker address was given");
+  return pool;
+}
+
+}  // namespace tidelog::client_core
