@@ -1,0 +1,70 @@
+#include "base/logging.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace tidelog {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+class LoggingTest : public testing::Test {
+ protected:
+  ~LoggingTest() override { stop_logging(); }
+};
+
+TEST_F(LoggingTest, WritesWhatIsAboveItsLevelBeforeItStops) {
+  testing::internal::CaptureStderr();
+  start_logging(LogLevel::kWarning);
+  log_info("too quiet");
+  log_warning("braces {} are text");
+  log_error("loud");
+  stop_logging();
+  stop_logging();
+  const std::string text = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(text, HasSubstr("warning braces {} are text\n"));
+  EXPECT_THAT(text, HasSubstr("error loud\n"));
+  EXPECT_THAT(text, Not(HasSubstr("too quiet")));
+}
+
+TEST_F(LoggingTest, WritesAtOnceWithoutItsThread) {
+  testing::internal::CaptureStderr();
+  log_error("early");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "early\n");
+}
+
+TEST_F(LoggingTest, NeverBlocksWhenStderrDoesAndCountsWhatItDropped) {
+  // A pipe that nobody reads: its writer, the logging thread, blocks after 64 KiB.
+  int pipe[2];
+  ASSERT_EQ(::pipe2(pipe, O_CLOEXEC), 0);
+  const int saved = ::dup(STDERR_FILENO);
+  ASSERT_GE(::dup2(pipe[1], STDERR_FILENO), 0);
+  start_logging(LogLevel::kInfo);
+  const std::uint64_t dropped_before = dropped_log_lines();
+  for (int i = 0; i < 20'000; ++i) log_info(std::string(100, 'x'));
+  const std::uint64_t dropped = dropped_log_lines() - dropped_before;
+
+  std::thread reader([fd = pipe[0]] {
+    std::vector<char> bytes(64 * 1024);
+    while (::read(fd, bytes.data(), bytes.size()) > 0) {
+    }
+  });
+  stop_logging();
+  ::dup2(saved, STDERR_FILENO);
+  ::close(saved);
+  ::close(pipe[1]);
+  reader.join();
+  ::close(pipe[0]);
+  EXPECT_GT(dropped, 10'000U);
+  EXPECT_LT(dropped, 20'000U);
+}
+
+}  // namespace
+}  // namespace tidelog

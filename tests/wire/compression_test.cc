@@ -1,0 +1,110 @@
+#include "wire/compression.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "base/bytes.h"
+#include "tests/wire/hex.h"
+
+namespace tidelog::wire {
+namespace {
+
+constexpr std::string_view kText =
+    "tidelog tidelog tidelog tidelog tidelog tidelog tidelog tidelog";
+
+class CompressionTest : public testing::TestWithParam<Codec> {
+ protected:
+  std::vector<std::byte> compressed(std::span<const std::byte> in) {
+    std::vector<std::byte> out;
+    const auto result = compress(GetParam(), in, out);
+    EXPECT_TRUE(result.has_value());
+    return out;
+  }
+  ErrorCode decompress_code(std::span<const std::byte> in, std::size_t bytes_max) {
+    const auto result = decompress(GetParam(), in, bytes_max, out_);
+    return result ? ErrorCode::kOk : result.error().code();
+  }
+  std::vector<std::byte> out_;
+};
+
+// Codecs that interpret their input.
+class RealCodecTest : public CompressionTest {};
+
+TEST_P(CompressionTest, GivesBackWhatWentInAtEverySize) {
+  std::mt19937 random(1);
+  for (const std::size_t size : {0, 1, 2, 100, 4096, 65535, 65536, 65537, 300'000, 3'000'000}) {
+    std::vector<std::byte> in(size);
+    for (std::byte& byte : in) byte = static_cast<std::byte>(random() % 7);
+    const std::vector<std::byte> packed = compressed(in);
+    ASSERT_EQ(decompress_code(packed, size), ErrorCode::kOk) << size;
+    EXPECT_TRUE(out_ == in) << size;
+  }
+}
+
+TEST_P(RealCodecTest, NeverGrowsBeyondItsLimit) {
+  const std::vector<std::byte> zeros(64 << 20);
+  const std::vector<std::byte> bomb = compressed(zeros);
+  EXPECT_LT(bomb.size(), zeros.size() / 200);
+  EXPECT_EQ(decompress_code(bomb, 1 << 20), ErrorCode::kTooLarge);
+  EXPECT_LE(out_.capacity(), std::size_t{2} << 20);
+  EXPECT_EQ(decompress_code(bomb, zeros.size() - 1), ErrorCode::kTooLarge);
+  EXPECT_EQ(decompress_code(bomb, 0), ErrorCode::kTooLarge);
+  EXPECT_EQ(decompress_code(bomb, zeros.size()), ErrorCode::kOk);
+  EXPECT_EQ(out_.size(), zeros.size());
+}
+
+TEST_P(RealCodecTest, RefusesInputThatIsCutAtAnyByte) {
+  const std::vector<std::byte> packed = compressed(as_bytes(kText));
+  for (std::size_t size = 0; size < packed.size(); ++size) {
+    EXPECT_EQ(decompress_code(std::span(packed).first(size), 1000), ErrorCode::kInvalidBatch)
+        << size;
+  }
+}
+
+TEST_P(RealCodecTest, SurvivesEveryFlippedBitAndGarbageBehind) {
+  std::vector<std::byte> packed = compressed(as_bytes(kText));
+  for (std::size_t bit = 0; bit < packed.size() * 8; ++bit) {
+    packed[bit / 8] ^= static_cast<std::byte>(1 << bit % 8);
+    decompress_code(packed, 1000);
+    EXPECT_LE(out_.size(), 1000U);
+    packed[bit / 8] ^= static_cast<std::byte>(1 << bit % 8);
+  }
+  // A damaged input leaves nothing behind in the context that the next one could stumble over.
+  EXPECT_EQ(decompress_code(packed, 1000), ErrorCode::kOk);
+  packed.resize(packed.size() + 9, std::byte{0x55});
+  EXPECT_EQ(decompress_code(packed, 1000), ErrorCode::kInvalidBatch);
+}
+
+INSTANTIATE_TEST_SUITE_P(EachCodec, CompressionTest,
+                         testing::ValuesIn(supported_codecs().begin(), supported_codecs().end()),
+                         [](const auto& info) { return std::string(codec_name(info.param)); });
+
+INSTANTIATE_TEST_SUITE_P(EachCodec, RealCodecTest, testing::Values(Codec::kLz4, Codec::kZstd),
+                         [](const auto& info) { return std::string(codec_name(info.param)); });
+
+TEST(CompressionFormatTest, ReadsWhatTheStandardToolsWrite) {
+  // lz4 -c and zstd -c of kText, with their content checksums.
+  const auto lz4 =
+      bytes_of_hex("04224d186440a7120000008f746964656c6f672008001f5064656c6f6700000000b1c07650");
+  const auto zstd = bytes_of_hex("28b52ffd243f75000040746964656c6f67200100dc59b8d90ac669");
+  std::vector<std::byte> out;
+  ASSERT_TRUE(decompress(Codec::kLz4, lz4, 1000, out).has_value());
+  EXPECT_EQ(as_text(out), kText);
+  ASSERT_TRUE(decompress(Codec::kZstd, zstd, 1000, out).has_value());
+  EXPECT_EQ(as_text(out), kText);
+}
+
+TEST(CompressionFormatTest, KnowsNamesAndRefusesOtherCodecs) {
+  for (const Codec codec : supported_codecs()) EXPECT_EQ(parse_codec(codec_name(codec)), codec);
+  EXPECT_EQ(parse_codec("gzip"), std::nullopt);
+  EXPECT_EQ(parse_codec(""), std::nullopt);
+  std::vector<std::byte> out;
+  for (const Codec codec : {Codec::kGzip, Codec::kSnappy}) {
+    EXPECT_EQ(compress(codec, {}, out).error().code(), ErrorCode::kUnsupportedCodec);
+    EXPECT_EQ(decompress(codec, {}, 10, out).error().code(), ErrorCode::kUnsupportedCodec);
+  }
+}
+
+}  // namespace
+}  // namespace tidelog::wire
