@@ -21,9 +21,15 @@ namespace tidelog::replication {
 struct TopicSettings {
   std::map<std::string, std::string, std::less<>> values;  // those set explicitly
 
+  // Keeps the value in its plain form ("1MiB" as "1048576").
   // Fails with kInvalidSetting: unknown name (the message names the closest one) or bad value.
   Result<> set(std::string_view name, std::string_view value);
+  // The value that is in force: the one set, else the default. REQUIRES: `name` is in
+  // topic_setting_table().
+  std::string_view value(std::string_view name) const;
+
   log::PartitionLogSettings log_settings() const;
+  std::int32_t min_insync_replicas() const;
 };
 
 struct TopicSettingInfo {
@@ -32,6 +38,7 @@ struct TopicSettingInfo {
   std::string_view type;  // "bytes", "ms", "enum(a|b)" ...
   std::string_view meaning;
 };
+// Sorted by name.
 std::span<const TopicSettingInfo> topic_setting_table();
 
 // Checks the characters and length of a topic name. Fails with kInvalidTopicName.
@@ -42,6 +49,7 @@ struct PartitionView {
   std::vector<BrokerId> isr;
   BrokerId leader{-1};
   LeaderEpoch leader_epoch{0};
+  std::int32_t min_isr = 1;
   std::uint64_t revision = 0;  // of its key
 };
 
@@ -58,7 +66,7 @@ class ClusterView {
   // Null when there is none.
   const TopicView* find(std::string_view name) const;
   const TopicView* find(const TopicId& id) const;
-  // Sorted by name.
+  // By name.
   const std::map<std::string, std::shared_ptr<const TopicView>, std::less<>>& topics() const {
     return by_name_;
   }

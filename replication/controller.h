@@ -2,10 +2,16 @@
 // the one broker is always its own controller.
 //
 // Keys (REPLICATION.md): /n/<name> topic id; /t/<topic id> settings and state; /p/<topic id>/<n>
-// replicas, isr, leader, leader_epoch. Thread: the executor's (the broker's control thread).
+// replicas, isr, leader, leader_epoch. A topic of any size comes and goes as one: CREATING (its
+// keys are being written, its replicas made) -> READY (clients see it) -> DELETED (tombstone; its
+// data and keys go) -> no key. A crash in CREATING or DELETED is cleaned up by the next start().
+//
+// Changes of distinct topics run side by side; those of one name one after another. The outcome of
+// a transaction that the store does not know is settled by looking for its nonce and writing it
+// again under the same compares (R12). Thread: the executor's (the broker's control thread).
 #pragma once
 
-#include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -30,13 +36,23 @@ class Controller {
   // Called with every new view, before the callback of the change that made it.
   using ViewListener = std::function<void(std::shared_ptr<const ClusterView>)>;
 
-  Controller(MetadataStore& store, Executor& executor, BrokerId self, ViewListener listener);
+  // `random` names topics, replicas and transactions; null: random_id(). Store and executor outlive
+  // the controller.
+  Controller(MetadataStore& store, Executor& executor, BrokerId self, ViewListener listener,
+             std::function<std::uint64_t()> random = nullptr);
+  // Callbacks that did not run yet never do.
   ~Controller();
   Controller(const Controller&) = delete;
   Controller& operator=(const Controller&) = delete;
 
   using DoneCallback = std::move_only_function<void(Result<>)>;
-  // Loads everything. With `new_epochs` (the last stop was not clean) each partition this broker
+  // Reads everything and publishes the first view, of the topics that are READY; changes nothing.
+  // For those who need the topics before start() can run, such as the settings of the logs to
+  // recover. start() does it where nobody did. Fails with kCorruptData: a value cannot be read, or
+  // keys that belong together are missing. Nothing is ever cleaned up on such ground.
+  void load(DoneCallback done);
+
+  // With `new_epochs` (the last stop was not clean) each partition this broker
   // leads gets leader_epoch + 1, durably, before `done`: records that were appended and lost must
   // not share (epoch, offset) with new ones. Topics left in state CREATING or DELETED by a crash
   // are finished or removed.
@@ -46,7 +62,8 @@ class Controller {
   // answers when they can take writes. Set before start().
   using TopicReady = std::move_only_function<void(Result<>)>;
   void on_create(std::function<void(std::shared_ptr<const TopicView>, TopicReady)> make_replicas);
-  // The same for deletion: data may go, the tombstone is durable.
+  // The same for deletion: data may go, the tombstone is durable. Of a creation that a crash or
+  // error interrupted, replicas may never have been made.
   void on_delete(std::function<void(std::shared_ptr<const TopicView>, TopicReady)> drop_replicas);
 
   using CreateCallback = std::move_only_function<void(Result<std::shared_ptr<const TopicView>>)>;
@@ -60,8 +77,9 @@ class Controller {
   std::shared_ptr<const ClusterView> view() const;
 
  private:
-  struct State;
-  std::unique_ptr<State> state_;
+  class State;
+  std::shared_ptr<State> state_;
+  Executor& executor_;
 };
 
 }  // namespace tidelog::replication

@@ -19,7 +19,7 @@
 
 namespace tidelog::replication {
 
-// Counts committed transactions; 0 is before the first.
+// Counts committed transactions that changed something; 0 is before the first.
 using Revision = std::uint64_t;
 
 struct KeyValue {
@@ -44,12 +44,20 @@ struct Operation {
   LeaseId lease = 0;                 // a put with a lease goes when the lease ends
 };
 
+// Limits of one transaction: of its compares, of its operations, of all its keys and values
+// together, of one key.
 inline constexpr std::size_t kOperationsPerTransactionMax = 128;
+inline constexpr std::size_t kTransactionBytesMax = 1 << 20;
+inline constexpr std::size_t kMetadataKeyBytesMax = 512;
 
 struct Transaction {
-  std::vector<Compare> compares;  // all must hold
-  std::vector<Operation> operations;
+  std::vector<Compare> compares;      // all must hold
+  std::vector<Operation> operations;  // of distinct keys
 };
+
+// Checks the limits above, that no key is empty and that no key is changed twice. Fails with
+// kInvalidArgument.
+Result<> check_transaction(const Transaction& transaction);
 
 struct TransactionResult {
   bool succeeded = false;
@@ -83,6 +91,7 @@ class MetadataStore {
   virtual void commit(Transaction transaction, Callback<TransactionResult> done) = 0;
 
   virtual void grant_lease(std::chrono::milliseconds ttl, Callback<LeaseId> done) = 0;
+  // The lease lives for another ttl. Fails with kNotFound.
   virtual void renew_lease(LeaseId lease, Callback<void> done) = 0;
   // Deletes its keys. Fails with kNotFound.
   virtual void revoke_lease(LeaseId lease, Callback<void> done) = 0;

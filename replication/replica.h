@@ -11,10 +11,10 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "base/executor.h"
 #include "base/ids.h"
@@ -36,6 +36,8 @@ struct ProduceOutcome {
 struct ReplicaOptions {
   BrokerId self{0};
   std::size_t min_isr = 1;
+  // The checkpointed high watermark, where there is one.
+  Offset committed{0};
   // Appended and not yet committed; above it produce is refused with kOverloaded.
   std::size_t uncommitted_bytes_max = 64ULL << 20;
 };
@@ -49,7 +51,9 @@ class Replica {
   Replica(const Replica&) = delete;
   Replica& operator=(const Replica&) = delete;
 
-  // REQUIRES: epoch >= the log's last epoch. R3: the end at election is remembered.
+  // R3: the end at election is remembered. What a former term left pending ends with
+  // kUnknownOutcome. Does nothing once the log has failed. REQUIRES: epoch >= the log's last epoch
+  // and > that of a term held before; `isr` holds this replica.
   void become_leader(LeaderEpoch epoch, InSyncSet isr);
   // Settles everything pending with kUnknownOutcome; further calls fail with kNotLeader.
   void stop();
@@ -78,9 +82,14 @@ class Replica {
   void on_advance(std::function<void()> listener);
 
  private:
-  struct Pending;
   void durable_advanced(Offset end);
+  void log_failed(const Error& error);
+  // Raises the high watermark as far as R2 allows; true when it rose.
+  bool raise_high_watermark();
+  // Answers what the durable end and the high watermark have passed.
   void settle();
+  // Ends the term: everything pending answers kUnknownOutcome, later.
+  void abandon(const std::string& reason);
 
   Executor& executor_;
   log::PartitionLog& log_;

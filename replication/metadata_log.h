@@ -1,0 +1,103 @@
+// The files of a local metadata store: a snapshot of all keys, and a log of the transactions since.
+//
+// REPLICATION.md has every byte. One record of the log holds one group of transactions and begins
+// on a block of its own, so that a torn write never touches what was stable before. A record that
+// does not verify at the very end of the log is a write that was under way when the machine
+// stopped: it was never acknowledged, and is dropped. A sound record behind it proves that it was
+// stable once: then the file is damaged, and nothing is read from it. The confirmation that follows
+// a quiet moment is such proof for the last transaction.
+//
+// Thread: one call at a time; every call blocks.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "log/io/file_system.h"
+#include "replication/metadata_store.h"
+
+namespace tidelog::replication {
+
+struct StoredEntry {
+  std::string value;
+  Revision create_revision = 0;
+  Revision mod_revision = 0;
+  LeaseId lease = 0;
+};
+using StoredEntries = std::map<std::string, StoredEntry, std::less<>>;
+
+struct LoggedTransaction {
+  Revision revision = 0;
+  std::vector<Operation> operations;
+};
+
+// Applies one transaction that committed.
+void apply_transaction(const LoggedTransaction& transaction, StoredEntries& entries);
+
+class MetadataLog {
+ public:
+  struct Contents {
+    bool created = false;  // the directory held no store before
+    Revision revision = 0;
+    StoredEntries entries;
+    std::uint64_t dropped_bytes = 0;  // of a torn record at the end
+  };
+
+  // Opens the store in the directory `path`, making it where nothing is there; locks the directory
+  // while it lives. File ids come from `random_id`, never 0 and never twice. `files` outlives the
+  // log. Fails with kDirectoryInUse, kCorruptData (names file and position), kStorageFailed,
+  // kStorageFull.
+  static Result<std::unique_ptr<MetadataLog>> open(log::io::FileSystem& files, std::string path,
+                                                   std::function<std::uint64_t()> random_id,
+                                                   Contents& contents);
+
+  // Writes one record. Durability: on stable storage when it succeeds.
+  // Fails with kStorageFull: nothing was written, the log goes on; with anything else the outcome
+  // is unknown and the log is never to be written again.
+  Result<> append(std::span<const LoggedTransaction> group);
+  // Writes a record without transactions, which proves that everything before it was stable.
+  Result<> confirm() { return append({}); }
+
+  // True when the log has grown enough for a snapshot to pay.
+  bool wants_snapshot() const;
+  // Replaces snapshot and log by a snapshot of `entries` and an empty log. Fails as append().
+  Result<> write_snapshot(Revision revision, const StoredEntries& entries);
+
+  std::uint64_t log_bytes() const { return end_; }
+
+ private:
+  MetadataLog(log::io::FileSystem& files, std::string path,
+              std::function<std::uint64_t()> random_id)
+      : files_(files), path_(std::move(path)), random_id_(std::move(random_id)) {}
+
+  Result<> load(Contents& contents);
+  Result<> make_new();
+  Result<> load_snapshot(std::span<const std::byte> bytes, Contents& contents);
+  Result<> load_log(Contents& contents);
+  Result<> check_nothing_behind(std::span<const std::byte> bytes, std::size_t position);
+  Result<> load_record(std::span<const std::byte> payload, std::uint32_t transactions,
+                       std::size_t position, Contents& contents);
+  Result<> remove_leftovers();
+  std::string log_path(std::uint64_t id) const;
+
+  log::io::FileSystem& files_;
+  const std::string path_;
+  std::function<std::uint64_t()> random_id_;
+  std::unique_ptr<log::io::DirectoryLock> lock_;
+  std::unique_ptr<log::io::File> log_;
+  std::uint64_t log_id_ = 0;
+  std::uint64_t sequence_ = 0;  // of the last record
+  std::uint64_t end_ = 0;       // where the next record goes
+  Revision revision_ = 0;       // after it
+  std::uint64_t snapshot_bytes_ = 0;
+};
+
+}  // namespace tidelog::replication

@@ -1,0 +1,213 @@
+#include "replication/replica.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <deque>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+
+namespace tidelog::replication {
+
+struct Replica::State {
+  // A produce that was appended and waits for `end` to be durable, or committed.
+  struct Waiting {
+    Offset end;
+    ProduceOutcome outcome;
+    ProduceCallback done;
+  };
+  struct Uncommitted {
+    Offset end;
+    std::size_t bytes;
+  };
+
+  ReplicaOptions options;
+  bool leading = false;
+  std::optional<Error> failure;
+  LeaderEpoch epoch{-1};
+  InSyncSet isr;
+  Offset high_watermark{0};
+  Offset end_at_election{0};
+  // Each in the order of offsets.
+  std::deque<Waiting> for_durable;
+  std::deque<Waiting> for_commit;
+  std::deque<Uncommitted> uncommitted;
+  std::size_t uncommitted_bytes = 0;
+  std::function<void()> advanced;
+};
+
+Replica::Replica(Executor& executor, log::PartitionLog& log, const ReplicaOptions& options)
+    : executor_(executor), log_(log), state_(std::make_unique<State>()) {
+  state_->options = options;
+  state_->high_watermark =
+      std::min(std::max(options.committed, log.log_start()), log.durable_end());
+  log_.on_durable([this](Offset end) { durable_advanced(end); });
+  log_.on_failure([this](const Error& error) { log_failed(error); });
+}
+
+Replica::~Replica() {
+  log_.on_durable(nullptr);
+  log_.on_failure(nullptr);
+  abandon("the replica was closed");
+}
+
+void Replica::become_leader(LeaderEpoch epoch, InSyncSet isr) {
+  TIDELOG_CHECK(epoch >= log_.last_epoch(), "a leader's epoch is not below its log's");
+  TIDELOG_CHECK(!state_->leading || epoch > state_->epoch, "a term has an epoch of its own");
+  TIDELOG_CHECK(isr.contains(state_->options.self), "only a member of the in-sync set leads");
+  if (state_->failure) return;
+  abandon("a new leader epoch began");
+  state_->leading = true;
+  state_->epoch = epoch;
+  state_->isr = std::move(isr);
+  state_->end_at_election = log_.log_end();
+  state_->isr.advance(state_->options.self, log_.durable_end());
+  // Parked fetches look again also when nothing rose: the end of an unready time is news to them.
+  raise_high_watermark();
+  if (state_->advanced) executor_.post([advanced = state_->advanced] { advanced(); });
+}
+
+void Replica::stop() {
+  if (!state_->leading) return;
+  abandon("this broker stopped leading the partition");
+  if (state_->advanced) executor_.post([advanced = state_->advanced] { advanced(); });
+}
+
+bool Replica::leading() const { return state_->leading; }
+LeaderEpoch Replica::leader_epoch() const { return state_->epoch; }
+Offset Replica::high_watermark() const { return state_->high_watermark; }
+const InSyncSet& Replica::isr() const { return state_->isr; }
+
+void Replica::produce(std::span<const std::byte> batches, Acks acks, ProduceCallback done) {
+  State& state = *state_;
+  const auto refuse = [this, &done](Error error) {
+    if (!done) return;
+    executor_.post([done = std::move(done), error = std::move(error)]() mutable {
+      done(fail(std::move(error)));
+    });
+  };
+  const auto name = [this] { return log_.id().to_string(); };
+  if (state.failure) return refuse(state.failure->with_context(name()));
+  if (!state.leading) {
+    return refuse({ErrorCode::kNotLeader,
+                   fmt::format("broker {} does not lead {}", state.options.self.value(), name())});
+  }
+  if (acks == Acks::kAll && state.isr.size() < state.options.min_isr) {
+    return refuse({ErrorCode::kNotEnoughReplicas,
+                   fmt::format("{} has {} in-sync replicas and needs {}", name(), state.isr.size(),
+                               state.options.min_isr)});
+  }
+  // One request always fits, so that no limit locks out a large batch for ever.
+  if (state.uncommitted_bytes > 0 &&
+      state.uncommitted_bytes + batches.size() > state.options.uncommitted_bytes_max) {
+    return refuse({ErrorCode::kOverloaded, fmt::format("{} bytes of {} wait to be committed",
+                                                       state.uncommitted_bytes, name())});
+  }
+  Result<log::AppendResult> appended = log_.append(batches, state.epoch);
+  if (!appended) return refuse(std::move(appended).error());
+
+  state.uncommitted.push_back({appended->next_offset, batches.size()});
+  state.uncommitted_bytes += batches.size();
+  if (!done) return;
+  const ProduceOutcome outcome{appended->base_offset, appended->append_time_us, log_.log_start()};
+  switch (acks) {
+    case Acks::kNone:
+      executor_.post([done = std::move(done), outcome]() mutable { done(outcome); });
+      break;
+    case Acks::kLeader:
+      state.for_durable.push_back({appended->next_offset, outcome, std::move(done)});
+      break;
+    case Acks::kAll:
+      state.for_commit.push_back({appended->next_offset, outcome, std::move(done)});
+      break;
+  }
+}
+
+Result<Offset> Replica::readable_end() const {
+  if (state_->failure) return state_->high_watermark;
+  if (!state_->leading) {
+    return fail(ErrorCode::kNotLeader,
+                fmt::format("broker {} does not lead {}", state_->options.self.value(),
+                            log_.id().to_string()));
+  }
+  if (state_->high_watermark < state_->end_at_election) {
+    return fail(ErrorCode::kNotReady,
+                fmt::format("the new leader of {} has committed up to {} and waits for {}",
+                            log_.id().to_string(), state_->high_watermark.value(),
+                            state_->end_at_election.value()));
+  }
+  return state_->high_watermark;
+}
+
+void Replica::on_advance(std::function<void()> listener) { state_->advanced = std::move(listener); }
+
+void Replica::durable_advanced(Offset end) {
+  if (!state_->leading) return;
+  state_->isr.advance(state_->options.self, end);
+  const bool rose = raise_high_watermark();
+  // A callback may stop this replica or set another listener; it may not destroy it.
+  settle();
+  if (rose && state_->advanced) {
+    const auto advanced = state_->advanced;
+    advanced();
+  }
+}
+
+void Replica::log_failed(const Error& error) {
+  if (state_->failure) return;
+  state_->failure = error;
+  abandon(error.message());
+  if (state_->advanced) executor_.post([advanced = state_->advanced] { advanced(); });
+}
+
+bool Replica::raise_high_watermark() {
+  State& state = *state_;
+  if (state.isr.size() < state.options.min_isr) return false;
+  // The own durable end bounds it even where the set's minimum were reported higher.
+  const Offset committed = std::min(state.isr.committed(), log_.durable_end());
+  if (committed <= state.high_watermark) return false;
+  state.high_watermark = committed;
+  while (!state.uncommitted.empty() && state.uncommitted.front().end <= committed) {
+    state.uncommitted_bytes -= state.uncommitted.front().bytes;
+    state.uncommitted.pop_front();
+  }
+  return true;
+}
+
+void Replica::settle() {
+  // Taken out first: a callback may call back into this replica.
+  std::vector<State::Waiting> ready;
+  const auto take = [&ready](std::deque<State::Waiting>& waiting, Offset passed) {
+    while (!waiting.empty() && waiting.front().end <= passed) {
+      ready.push_back(std::move(waiting.front()));
+      waiting.pop_front();
+    }
+  };
+  take(state_->for_durable, log_.durable_end());
+  take(state_->for_commit, state_->high_watermark);
+  for (State::Waiting& produce : ready) produce.done(produce.outcome);
+}
+
+void Replica::abandon(const std::string& reason) {
+  State& state = *state_;
+  state.leading = false;
+  state.uncommitted.clear();
+  state.uncommitted_bytes = 0;
+  std::vector<ProduceCallback> unknown;
+  for (std::deque<State::Waiting>* waiting : {&state.for_durable, &state.for_commit}) {
+    for (State::Waiting& produce : *waiting) unknown.push_back(std::move(produce.done));
+    waiting->clear();
+  }
+  if (unknown.empty()) return;
+  const Error error(
+      ErrorCode::kUnknownOutcome,
+      fmt::format("{}: {} before the append was committed", log_.id().to_string(), reason));
+  executor_.post([unknown = std::move(unknown), error]() mutable {
+    for (ProduceCallback& done : unknown) done(fail(error));
+  });
+}
+
+}  // namespace tidelog::replication

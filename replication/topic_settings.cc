@@ -1,0 +1,102 @@
+// The settings of topics: one table of names, defaults and bounds.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include "base/check.h"
+#include "replication/cluster_view.h"
+#include "replication/setting_value.h"
+#include "wire/limits.h"
+
+namespace tidelog::replication {
+namespace {
+
+constexpr std::string_view kMaxMessageBytes = "max.message.bytes";
+constexpr std::string_view kTimestampType = "message.timestamp.type";
+constexpr std::string_view kMinInsyncReplicas = "min.insync.replicas";
+constexpr std::string_view kSegmentBytes = "segment.bytes";
+
+constexpr std::string_view kTimestampTypes[] = {"CreateTime", "LogAppendTime"};
+
+constexpr std::int64_t kMessageBytesMin = 1024;
+constexpr std::int64_t kSegmentBytesMin = 64 << 10;
+constexpr std::int64_t kSegmentBytesMax = 1LL << 31;
+constexpr std::int64_t kReplicasMax = 127;
+
+constexpr auto kTable = std::to_array<TopicSettingInfo>({
+    {kMaxMessageBytes, "4194304", "bytes",
+     "largest record batch that is accepted, from 1024 to 4194304"},
+    {kTimestampType, "CreateTime", "enum(CreateTime|LogAppendTime)",
+     "whether records keep their producer's timestamp or get the time of their append"},
+    {kMinInsyncReplicas, "1", "int",
+     "in-sync replicas below which acks=all is refused; at most the replication factor"},
+    {kSegmentBytes, "268435456", "bytes",
+     "size at which a log goes on in a new segment file, from 65536 to 2147483648"},
+});
+static_assert(std::ranges::is_sorted(kTable, {}, &TopicSettingInfo::name));
+static_assert(wire::kBatchBytesMax == 4194304, "the table above names the limit");
+
+// The value in the form in which it is kept.
+Result<std::string> checked(std::string_view name, std::string_view value) {
+  if (name == kTimestampType) {
+    TIDELOG_ASSIGN(const std::size_t choice, parse_choice(name, value, kTimestampTypes));
+    return std::string(kTimestampTypes[choice]);
+  }
+  Result<std::int64_t> number = 0;
+  if (name == kMaxMessageBytes) {
+    number = parse_byte_size(name, value, kMessageBytesMin, wire::kBatchBytesMax);
+  } else if (name == kSegmentBytes) {
+    number = parse_byte_size(name, value, kSegmentBytesMin, kSegmentBytesMax);
+  } else {
+    TIDELOG_CHECK(name == kMinInsyncReplicas, "every setting of the table has its check");
+    number = parse_integer(name, value, 1, kReplicasMax);
+  }
+  if (!number) return fail(std::move(number).error());
+  return std::to_string(*number);
+}
+
+std::uint64_t number_of(std::string_view plain) {
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(plain.data(), plain.data() + plain.size(), number);
+  TIDELOG_CHECK(error == std::errc{} && end == plain.data() + plain.size(),
+                "settings are kept only after they were checked");
+  return number;
+}
+
+}  // namespace
+
+std::span<const TopicSettingInfo> topic_setting_table() { return kTable; }
+
+Result<> TopicSettings::set(std::string_view name, std::string_view value) {
+  if (std::ranges::find(kTable, name, &TopicSettingInfo::name) == kTable.end()) {
+    std::array<std::string_view, kTable.size()> names;
+    std::ranges::transform(kTable, names.begin(), &TopicSettingInfo::name);
+    return fail(ErrorCode::kInvalidSetting,
+                fmt::format("topics have no setting '{}'{}", name,
+                            did_you_mean(closest_names(name, names, 2))));
+  }
+  TIDELOG_ASSIGN(std::string plain, checked(name, value));
+  values.insert_or_assign(std::string(name), std::move(plain));
+  return {};
+}
+
+std::string_view TopicSettings::value(std::string_view name) const {
+  if (const auto at = values.find(name); at != values.end()) return at->second;
+  const auto info = std::ranges::find(kTable, name, &TopicSettingInfo::name);
+  TIDELOG_CHECK(info != kTable.end(), "only settings of the table have values");
+  return info->default_value;
+}
+
+log::PartitionLogSettings TopicSettings::log_settings() const {
+  return {.segment_bytes = number_of(value(kSegmentBytes)),
+          .batch_bytes_max = number_of(value(kMaxMessageBytes)),
+          .log_append_time = value(kTimestampType) == kTimestampTypes[1]};
+}
+
+std::int32_t TopicSettings::min_insync_replicas() const {
+  return static_cast<std::int32_t>(number_of(value(kMinInsyncReplicas)));
+}
+
+}  // namespace tidelog::replication
