@@ -1,0 +1,143 @@
+#include "tools/command_line.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "tools/output.h"
+#include "tools/suggestion.h"
+
+namespace tidelog::tools {
+namespace {
+
+// The command that the words so far led to.
+const CLI::App& innermost(const CLI::App& root) {
+  const CLI::App* app = &root;
+  while (!app->get_subcommands().empty()) app = app->get_subcommands().back();
+  return *app;
+}
+
+std::string path_of(const CLI::App& app) {
+  if (app.get_parent() == nullptr) return "tidelog";
+  return path_of(*app.get_parent()) + " " + app.get_name();
+}
+
+std::vector<std::string> option_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+    for (const std::string& name : option->get_snames()) names.push_back("-" + name);
+  }
+  return names;
+}
+
+std::vector<std::string> command_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  const auto any = [](const CLI::App*) { return true; };
+  for (const CLI::App* command : app.get_subcommands(any)) names.push_back(command->get_name());
+  return names;
+}
+
+std::string join(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
+  return text;
+}
+
+// What is wrong with a word that no command or option takes.
+std::string explain_extra(const CLI::App& app, const std::string& word) {
+  if (word.size() > 1 && word.starts_with('-')) {
+    const std::string name = word.substr(0, word.find('='));
+    // A single letter is close to every other one, so that says nothing.
+    const std::string close = name.size() > 2 ? did_you_mean(name, option_names(app)) : "";
+    return fmt::format("{} has no option '{}'{}", path_of(app), name, close);
+  }
+  const std::vector<std::string> commands = command_names(app);
+  if (commands.empty()) return fmt::format("{} does not take '{}'", path_of(app), word);
+  const std::string close = did_you_mean(word, commands);
+  return fmt::format("{} has no command '{}'{}", path_of(app), word,
+                     close.empty() ? "; there are " + join(commands) : close);
+}
+
+int usage_error(const CLI::App& app, std::string_view sentence) {
+  print_error_text(
+      fmt::format("tidelog: {}\nSee what there is with: {} --help\n", sentence, path_of(app)));
+  return kExitUsage;
+}
+
+}  // namespace
+
+CommandLine::CommandLine()
+    : root_("Tidelog, an event-streaming broker: its server and its tools.", "tidelog") {
+  root_.set_version_flag("--version", "tidelog " TIDELOG_VERSION);
+  root_.set_help_flag("-h,--help", "Print this help and exit");
+  root_.require_subcommand(1);
+  root_.get_formatter()->column_width(36);
+  root_.footer(
+      "Example:\n"
+      "  tidelog broker &\n"
+      "  tidelog topic create events -p 4\n"
+      "  echo hello | tidelog produce events\n"
+      "  tidelog consume events -e\n"
+      "Each command has its own --help. Exit codes: 0 done, 1 failed or partly done, 2 wrong "
+      "usage.");
+}
+
+CLI::App* CommandLine::add_command(CLI::App& parent, const std::string& name,
+                                   const std::string& description, const std::string& example,
+                                   std::function<Result<int>()> run) {
+  CLI::App* command = parent.add_subcommand(name, description);
+  command->footer("Example:\n" + example);
+  if (run) command->callback([this, run = std::move(run)] { chosen_ = run; });
+  return command;
+}
+
+int CommandLine::run(int argc, const char* const* argv) {
+  if (argc <= 1) {
+    print_error_text(root_.help());
+    return kExitUsage;
+  }
+  try {
+    root_.parse(argc, argv);
+  } catch (const CLI::CallForVersion& version) {
+    Output out(1);
+    out.text() = fmt::format("{}\n", version.what());
+    return out.flush() ? kExitDone : kExitFailed;
+  } catch (const CLI::CallForHelp&) {
+    Output out(1);
+    out.text() = innermost(root_).help(path_of(innermost(root_)));
+    return out.flush() ? kExitDone : kExitFailed;
+  } catch (const CLI::ParseError& error) {
+    return report_usage_error(error);
+  }
+  const Result<int> code = chosen_();
+  if (code) return *code;
+  if (code.error().code() == ErrorCode::kInvalidArgument) {
+    return usage_error(innermost(root_), code.error().message());
+  }
+  print_error_text(
+      fmt::format("tidelog: {}; {}\n", code.error().message(), code.error().info().hint));
+  return kExitFailed;
+}
+
+int CommandLine::report_usage_error(const CLI::ParseError& error) {
+  const CLI::App& app = innermost(root_);
+  const std::vector<std::string> extras = root_.remaining(/*recurse=*/true);
+  const auto extra = std::ranges::find_if(extras, [](const auto& word) { return word != "--"; });
+  // A mistyped command also makes required words missing, so it is looked at first.
+  if (extra != extras.end()) return usage_error(app, explain_extra(app, *extra));
+  if (!command_names(app).empty()) {
+    return usage_error(
+        app, fmt::format("{} needs a command: {}", path_of(app), join(command_names(app))));
+  }
+  return usage_error(app, error.what());
+}
+
+CLI::Option* add_repeated(CLI::App& command, const std::string& names,
+                          std::vector<std::string>& values, const std::string& description) {
+  return command.add_option(names, values, description)->allow_extra_args(false)->take_all();
+}
+
+}  // namespace tidelog::tools

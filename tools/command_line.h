@@ -1,0 +1,42 @@
+// The command line: one CLI11 application, its commands, and usage errors that say what to do next.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace tidelog::tools {
+
+// Exit codes of every command; after Ctrl-C it is 130.
+inline constexpr int kExitDone = 0;
+inline constexpr int kExitFailed = 1;
+inline constexpr int kExitUsage = 2;
+
+class CommandLine {
+ public:
+  CommandLine();
+
+  CLI::App& root() { return root_; }
+  // Adds the command `name` to `parent`; `run` is called when it was chosen and returns the exit
+  // code. A run that returns a usage error (kInvalidArgument) is reported as one.
+  CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& description,
+                        const std::string& example, std::function<Result<int>()> run);
+
+  // Parses and runs. Returns the exit code of the process.
+  int run(int argc, const char* const* argv);
+
+ private:
+  int report_usage_error(const CLI::ParseError& error);
+
+  CLI::App root_;
+  std::function<Result<int>()> chosen_;
+};
+
+// An option that may be given several times and takes one value each time.
+CLI::Option* add_repeated(CLI::App& command, const std::string& names,
+                          std::vector<std::string>& values, const std::string& description);
+
+}  // namespace tidelog::tools

@@ -1,0 +1,13 @@
+// The commands, one file per noun. Each function adds what its noun offers.
+#pragma once
+
+#include "tools/command_line.h"
+
+namespace tidelog::tools {
+
+void add_broker_command(CommandLine& line);
+void add_topic_commands(CommandLine& line);
+void add_produce_command(CommandLine& line);
+void add_consume_command(CommandLine& line);
+
+}  // namespace tidelog::tools

@@ -1,0 +1,380 @@
+// tidelog consume: records of a topic to standard output.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tools/cluster_access.h"
+#include "tools/commands/commands.h"
+#include "tools/format.h"
+#include "tools/interrupt.h"
+#include "tools/json_record.h"
+#include "tools/offset_expression.h"
+#include "tools/output.h"
+#include "tools/partition_list.h"
+#include "tools/quantity.h"
+#include "tools/time_text.h"
+
+namespace tidelog::tools {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Longest wait between looks at Ctrl-C, at a closed pipe and at --timeout.
+constexpr std::chrono::milliseconds kPollInterval{100};
+
+struct ConsumeOptions {
+  ClusterFlags cluster;
+  std::string topic;
+  std::string topic_flag;
+  std::vector<std::string> offsets;
+  std::optional<std::uint64_t> count;
+  bool exits_at_end = false;
+  std::optional<std::string> partitions;
+  std::optional<std::string> format;
+  bool is_json = false;
+  std::optional<std::string> timeout;
+};
+
+struct ConsumePlan {
+  std::string topic;
+  OffsetRange range;
+  std::uint64_t count_max = UINT64_MAX;
+  bool exits_at_end = false;
+  std::vector<std::int32_t> partitions;  // empty: all
+  std::optional<Format> format;          // absent: JSON
+  std::optional<std::chrono::milliseconds> timeout;
+};
+
+std::int64_t now_ms() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+}
+
+Result<ConsumePlan> make_plan(const ConsumeOptions& options) {
+  ConsumePlan plan;
+  if (options.topic.empty() == options.topic_flag.empty()) {
+    return fail(ErrorCode::kInvalidArgument, "name one topic: tidelog consume TOPIC");
+  }
+  plan.topic = options.topic.empty() ? options.topic_flag : options.topic;
+  const std::int64_t now = now_ms();
+  for (const std::string& text : options.offsets) {
+    TIDELOG_ASSIGN(const OffsetRange range, parse_offset_range(text, now));
+    TIDELOG_ASSIGN(plan.range, join_offset_ranges(plan.range, range));
+  }
+  if (options.count) plan.count_max = *options.count;
+  plan.exits_at_end = options.exits_at_end;
+  if (options.partitions) {
+    TIDELOG_ASSIGN(plan.partitions, parse_partitions(*options.partitions));
+  }
+  if (options.format && options.is_json) {
+    return fail(ErrorCode::kInvalidArgument, "-f and --json both say how to print; use one");
+  }
+  if (!options.is_json) {
+    TIDELOG_ASSIGN(plan.format, Format::parse(options.format.value_or("%v\\n")));
+  }
+  if (options.timeout) {
+    TIDELOG_ASSIGN(plan.timeout, parse_duration(*options.timeout));
+  }
+  return plan;
+}
+
+// What is read of one partition.
+struct PartitionRange {
+  client::Position from;
+  std::optional<std::int64_t> end;  // reading stops before it
+  bool is_done = false;
+};
+
+// Reads, filters and prints.
+class ConsumeRun {
+ public:
+  ConsumeRun(ConsumePlan plan, client::ConnectOptions connect, Messages& messages,
+             OutageNotice& notice)
+      : plan_(std::move(plan)),
+        messages_(messages),
+        notice_(notice),
+        consumer_(client::ConsumerOptions{.connect = std::move(connect)}),
+        output_(STDOUT_FILENO) {}
+
+  Result<int> run(const client::TopicDescription& topic) {
+    if (!choose_ranges(topic) || !assign()) return kExitFailed;
+    last_record_ = begin_ = Clock::now();
+    TIDELOG_ASSIGN(const int code, read_all());
+    TIDELOG_TRY(output_.flush());
+    messages_.clear_progress();
+    consumer_.close(std::chrono::milliseconds(0));
+    return code;
+  }
+
+ private:
+  bool choose_ranges(const client::TopicDescription& topic);
+  std::optional<std::int64_t> resolve(const client::PartitionDescription& partition,
+                                      const OffsetBound& bound);
+  bool assign();
+  Result<int> read_all();
+  Result<> print(const client::ConsumedRecord& record);
+  Result<> print_all(const client::ConsumedRecords& polled);
+  void report(const client::PartitionError& error);
+  void look_for_ends();
+  void finish(PartitionRange& range);
+  void show_progress();
+  bool is_timed_out() const {
+    return plan_.timeout && Clock::now() - last_record_ >= *plan_.timeout;
+  }
+
+  ConsumePlan plan_;
+  Messages& messages_;
+  OutageNotice& notice_;
+  client::Consumer consumer_;
+  Output output_;
+  RecordFields fields_;
+  std::map<std::int32_t, PartitionRange> ranges_;
+  std::size_t unfinished_ = 0;  // partitions that may still give records
+  bool has_failed_ = false;
+  std::uint64_t printed_ = 0;
+  std::uint64_t bytes_ = 0;
+  Clock::time_point begin_;
+  Clock::time_point last_record_;
+};
+
+// The offset that `bound` means now; nullopt after a message.
+std::optional<std::int64_t> ConsumeRun::resolve(const client::PartitionDescription& partition,
+                                                const OffsetBound& bound) {
+  switch (bound.kind) {
+    case OffsetBound::Kind::kOffset:
+      return bound.value;
+    case OffsetBound::Kind::kStart:
+      return std::min(partition.start_offset + bound.value, partition.high_watermark);
+    case OffsetBound::Kind::kEnd:
+      return std::max(partition.high_watermark - bound.value, partition.start_offset);
+    case OffsetBound::Kind::kTime:
+      break;
+  }
+  const auto found =
+      consumer_.resolve(plan_.topic, partition.partition, client::Position::time(bound.value));
+  if (found) return found->value_or(partition.high_watermark);
+  messages_.failure(fmt::format("tidelog: {}", in_words(found.error())));
+  return std::nullopt;
+}
+
+bool ConsumeRun::choose_ranges(const client::TopicDescription& topic) {
+  for (const std::int32_t wanted : plan_.partitions) {
+    const bool exists = std::ranges::any_of(
+        topic.partitions, [wanted](const auto& one) { return one.partition == wanted; });
+    if (exists) continue;
+    messages_.failure(
+        fmt::format("tidelog: topic '{}' has no partition {}; it has {}, numbered "
+                    "from 0",
+                    plan_.topic, wanted, topic.partitions.size()));
+    return false;
+  }
+  for (const client::PartitionDescription& partition : topic.partitions) {
+    if (!plan_.partitions.empty() &&
+        !std::ranges::binary_search(plan_.partitions, partition.partition)) {
+      continue;
+    }
+    PartitionRange range;
+    const OffsetBound from = plan_.range.from.value_or(OffsetBound{});
+    // Start and end stay words: the log may move until the partition is assigned.
+    range.from = client::Position::start();
+    if (from.kind == OffsetBound::Kind::kEnd) {
+      range.from = client::Position::end(from.value);
+    } else if (from != OffsetBound{}) {
+      const auto offset = resolve(partition, from);
+      if (!offset) return false;
+      range.from = client::Position::offset(*offset);
+    }
+    if (plan_.range.to) {
+      range.end = resolve(partition, *plan_.range.to);
+      if (!range.end) return false;
+    }
+    if (plan_.exits_at_end) {
+      range.end = std::min(range.end.value_or(INT64_MAX), partition.high_watermark);
+    }
+    ranges_.emplace(partition.partition, range);
+  }
+  unfinished_ = ranges_.size();
+  return true;
+}
+
+bool ConsumeRun::assign() {
+  std::vector<client::Assignment> assignments;
+  for (const auto& [partition, range] : ranges_) {
+    assignments.push_back({plan_.topic, partition, range.from});
+  }
+  const client::Status assigned = consumer_.assign(std::move(assignments));
+  if (assigned) return true;
+  messages_.failure(fmt::format("tidelog: {}", in_words(assigned.error())));
+  return false;
+}
+
+Result<int> ConsumeRun::read_all() {
+  look_for_ends();
+  while (unfinished_ > 0 && printed_ < plan_.count_max) {
+    if (interrupt_event().is_set()) return interrupt_exit_code();
+    const std::size_t wanted = std::min<std::uint64_t>(plan_.count_max - printed_, SIZE_MAX);
+    client::ConsumedRecords polled = consumer_.poll(std::chrono::milliseconds(0), wanted);
+    if (polled.empty()) {  // a pause: nothing read is kept back meanwhile
+      TIDELOG_TRY(output_.flush());
+      if (output_.poll_closed()) return kExitDone;
+      polled = consumer_.poll(kPollInterval, wanted);
+    }
+    for (const client::PartitionError& error : polled.errors) report(error);
+    TIDELOG_TRY(print_all(polled));
+    if (output_.is_closed()) return kExitDone;
+    if (polled.records.empty()) {
+      look_for_ends();
+      if (is_timed_out()) break;
+    }
+    show_progress();
+  }
+  const bool is_short =
+      plan_.count_max != UINT64_MAX && printed_ < plan_.count_max && unfinished_ > 0;  // timed out
+  if (is_short) {
+    messages_.failure(fmt::format("tidelog: {} of {} came; none for {} ms since",
+                                  counted(printed_, "record"), with_commas(plan_.count_max),
+                                  plan_.timeout->count()));
+  }
+  return has_failed_ || is_short ? kExitFailed : kExitDone;
+}
+
+Result<> ConsumeRun::print_all(const client::ConsumedRecords& polled) {
+  if (polled.records.empty()) return {};
+  notice_.on_progress();
+  last_record_ = Clock::now();
+  std::int32_t partition = -1;
+  PartitionRange* range = nullptr;
+  for (const client::ConsumedRecord& record : polled.records) {
+    if (range == nullptr || record.partition != partition) {
+      partition = record.partition;
+      range = &ranges_.at(partition);
+    }
+    if (range->end && record.offset + 1 >= *range->end) {
+      finish(*range);
+      if (record.offset >= *range->end) continue;
+    }
+    TIDELOG_TRY(print(record));
+  }
+  return {};
+}
+
+Result<> ConsumeRun::print(const client::ConsumedRecord& record) {
+  fields_.topic = record.topic;
+  fields_.partition = record.partition;
+  fields_.offset = record.offset;
+  fields_.timestamp_ms = record.timestamp_ms;
+  fields_.key = record.key;
+  fields_.value = record.value;
+  fields_.headers.clear();
+  for (const client::HeaderRef& header : record.headers) {
+    fields_.headers.push_back({header.key, header.value});
+  }
+  if (plan_.format) {
+    plan_.format->print(fields_, output_.text());
+  } else {
+    append_json_record(fields_, output_.text());
+    output_.text() += '\n';
+  }
+  ++printed_;
+  bytes_ += (record.key ? record.key->size() : 0) + (record.value ? record.value->size() : 0);
+  return output_.flush_when_large();
+}
+
+void ConsumeRun::finish(PartitionRange& range) {
+  if (range.is_done) return;
+  range.is_done = true;
+  --unfinished_;
+}
+
+// Ends that no record announces: an empty range, or offsets that the log no longer has.
+void ConsumeRun::look_for_ends() {
+  for (auto& [partition, range] : ranges_) {
+    if (!range.end || range.is_done) continue;
+    const auto position = consumer_.position(plan_.topic, partition);
+    if (position && *position >= *range.end) finish(range);
+  }
+}
+
+void ConsumeRun::report(const client::PartitionError& error) {
+  has_failed_ = true;
+  PartitionRange& range = ranges_.at(error.partition);
+  std::string sentence = fmt::format("tidelog: partition {} at offset {}: {}", error.partition,
+                                     error.position, in_words(error.error));
+  if (error.resume_offset) {
+    sentence += fmt::format("\nGo on behind it with: tidelog consume {} -p {} -o {}", plan_.topic,
+                            error.partition, *error.resume_offset);
+  }
+  messages_.failure(sentence);
+  finish(range);
+}
+
+void ConsumeRun::show_progress() {
+  if (isatty(STDOUT_FILENO) == 1 || !messages_.wants_progress()) return;
+  const double seconds = std::chrono::duration<double>(Clock::now() - begin_).count();
+  messages_.progress(
+      fmt::format("{}, {}, {}/s", counted(printed_, "record"), byte_amount(bytes_),
+                  byte_amount(static_cast<std::uint64_t>(static_cast<double>(bytes_) / seconds))));
+}
+
+Result<int> consume(const ConsumeOptions& options) {
+  TIDELOG_ASSIGN(ConsumePlan plan, make_plan(options));
+  Messages messages(options.cluster.is_quiet);
+  OutageNotice notice(messages);
+  TIDELOG_ASSIGN(client::ConnectOptions connect, connect_options(options.cluster, &notice));
+  interrupt_event();
+  std::optional<client::TopicDescription> topic;
+  {
+    client::ConnectOptions quiet = connect;
+    quiet.log = nullptr;
+    client::Admin admin(std::move(quiet));
+    topic = find_topic(admin, plan.topic, messages);
+  }
+  if (!topic) return kExitFailed;
+  ConsumeRun run(std::move(plan), std::move(connect), messages, notice);
+  return run.run(*topic);
+}
+
+}  // namespace
+
+void add_consume_command(CommandLine& line) {
+  const auto options = std::make_shared<ConsumeOptions>();
+  CLI::App* command = line.add_command(
+      line.root(), "consume", "Print the records of a topic, then what arrives, until Ctrl-C",
+      "  tidelog consume events -e\n"
+      "  tidelog consume events -o end\n"
+      "  tidelog consume events -o -10 -e -f '%p %o %k %v\\n'\n"
+      "  tidelog consume events -o @-1h:end --json | jq .value\n"
+      "Offsets: start, end, N, -N (N before the end), +N (N after the start), A:B (B not "
+      "included),\n"
+      ":end, @TIME, @A:B, where a time is 2024-01-31T12:00:00Z, ms since 1970, or -1h.\n"
+      "Formats: %t topic, %p partition, %o offset, %d timestamp in ms, %k key, %v value, %K %V "
+      "their\n"
+      "lengths, %h headers; %k{hex}, {base64}, {json}; \\n \\t \\0 \\xHH. Default: '%v\\n'.\n"
+      "There is no order between partitions.",
+      [options] { return consume(*options); });
+  command->add_option("topic", options->topic, "The topic");
+  command->add_option("-t,--topic", options->topic_flag, "The topic");
+  add_repeated(*command, "-o,--offset", options->offsets,
+               "Where to begin, and where to end (default: start)");
+  command->add_option("-n,-c,--count", options->count, "Exit after this many records");
+  command->add_flag("-e,--exit-at-end", options->exits_at_end,
+                    "Exit at what is the end of each partition now");
+  command->add_option("-p,--partitions", options->partitions,
+                      "Partitions, such as 0 or 0,2 or 0-3 (default: all)");
+  command->add_option("-f,--format", options->format, "How to print a record");
+  command->add_flag("--json", options->is_json, "Print one JSON object a line");
+  command->add_option("--timeout", options->timeout,
+                      "Exit when no record came for this long, such as 5s");
+  options->cluster.add_to(*command);
+}
+
+}  // namespace tidelog::tools

@@ -1,0 +1,362 @@
+// tidelog produce: records from standard input or files into a topic.
+#include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "tools/cluster_access.h"
+#include "tools/commands/commands.h"
+#include "tools/delivery_ledger.h"
+#include "tools/escapes.h"
+#include "tools/interrupt.h"
+#include "tools/output.h"
+#include "tools/quantity.h"
+#include "tools/record_source.h"
+#include "tools/time_text.h"
+
+namespace tidelog::tools {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// How long Ctrl-C leaves for what was accepted to be acknowledged.
+constexpr std::chrono::seconds kInterruptDeadline{5};
+constexpr std::chrono::milliseconds kMonitorInterval{200};
+
+struct ProduceOptions {
+  ClusterFlags cluster;
+  std::string topic_flag;
+  std::vector<std::string> words;  // TOPIC [FILE...], or files with -t
+  std::optional<std::string> key;
+  std::optional<std::string> key_delimiter;
+  std::optional<std::int32_t> partition;
+  std::vector<std::string> headers;
+  std::string compression = "none";
+  std::string acks = "all";
+  std::optional<std::string> format;
+  std::optional<std::string> delimiter;
+  std::optional<std::string> output_format;
+  std::string delivery_timeout = "2m";
+  bool is_json = false;
+};
+
+// What the options mean, checked before anything is opened.
+struct ProducePlan {
+  std::string topic;
+  RecordSourceOptions source;
+  std::optional<Format> output_format;
+  client::ProducerOptions producer;
+};
+
+std::unexpected<Error> misuse(std::string message) {
+  return fail(ErrorCode::kInvalidArgument, std::move(message));
+}
+
+Result<client::Compression> parse_compression(const std::string& name) {
+  if (name == "none") return client::Compression::kNone;
+  if (name == "lz4") return client::Compression::kLz4;
+  if (name == "zstd") return client::Compression::kZstd;
+  return misuse(fmt::format("compression '{}' does not exist; -z takes none, lz4 or zstd", name));
+}
+
+Result<client::Acks> parse_acks(const std::string& name) {
+  if (name == "all" || name == "-1") return client::Acks::kAll;
+  if (name == "leader" || name == "1") return client::Acks::kLeader;
+  if (name == "none" || name == "0") return client::Acks::kNone;
+  return misuse(fmt::format("--acks '{}' does not exist; it is all, leader or none", name));
+}
+
+Result<std::string> parse_delimiter(const std::string& text, std::string_view option) {
+  auto delimiter = unescape(text);
+  if (!delimiter) return fail(delimiter.error().with_context(option));
+  if (delimiter->empty()) return misuse(fmt::format("{} needs at least one character", option));
+  return delimiter;
+}
+
+Result<std::vector<client::Header>> parse_headers(const std::vector<std::string>& pairs) {
+  std::vector<client::Header> headers;
+  for (const std::string& pair : pairs) {
+    const std::size_t equals = pair.find('=');
+    if (equals == std::string::npos) {
+      return misuse(fmt::format("-H '{}' is no key=value, such as source=test", pair));
+    }
+    headers.push_back({pair.substr(0, equals), pair.substr(equals + 1)});
+  }
+  return headers;
+}
+
+Result<> plan_source(const ProduceOptions& options, ProducePlan& plan) {
+  if (options.key && options.key_delimiter) {
+    return misuse("-k gives all records one key, -K takes it from each line; use one of them");
+  }
+  if (options.format && (options.delimiter || options.key_delimiter)) {
+    return misuse("-f says itself where fields and records end; leave out -D and -K");
+  }
+  RecordSourceOptions& source = plan.source;
+  if (options.delimiter) {
+    TIDELOG_ASSIGN(source.delimiter, parse_delimiter(*options.delimiter, "-D"));
+  }
+  if (options.key_delimiter) {
+    TIDELOG_ASSIGN(source.key_delimiter, parse_delimiter(*options.key_delimiter, "-K"));
+  }
+  if (options.format) {
+    TIDELOG_ASSIGN(Format format, Format::parse(*options.format));
+    TIDELOG_ASSIGN(source.reader, FormatReader::make(std::move(format)));
+  }
+  source.base.topic = plan.topic;
+  source.base.key = options.key;
+  source.base.partition = options.partition;
+  TIDELOG_ASSIGN(source.base.headers, parse_headers(options.headers));
+  return {};
+}
+
+Result<ProducePlan> make_plan(const ProduceOptions& options) {
+  ProducePlan plan;
+  std::vector<std::string> words = options.words;
+  plan.topic = options.topic_flag;
+  if (plan.topic.empty()) {
+    if (words.empty()) return misuse("name a topic: tidelog produce TOPIC [FILE...]");
+    plan.topic = words.front();
+    words.erase(words.begin());
+  }
+  plan.source.files = std::move(words);
+  TIDELOG_TRY(plan_source(options, plan));
+  if (options.output_format) {
+    TIDELOG_ASSIGN(plan.output_format, Format::parse(*options.output_format));
+    plan.output_format->end_with_newline();
+  }
+  TIDELOG_ASSIGN(plan.producer.compression, parse_compression(options.compression));
+  TIDELOG_ASSIGN(plan.producer.acks, parse_acks(options.acks));
+  TIDELOG_ASSIGN(plan.producer.delivery_timeout, parse_duration(options.delivery_timeout));
+  return plan;
+}
+
+// One run of produce, from the first record to the last acknowledgement.
+class ProduceRun {
+ public:
+  ProduceRun(ProducePlan plan, AcknowledgementPrinter* printer, Messages& messages,
+             OutageNotice& notice)
+      : printer_(printer),
+        messages_(messages),
+        notice_(notice),
+        ledger_(printer),
+        producer_(plan.producer),
+        begin_(Clock::now()) {}
+
+  // Fails with what made reading the input end early; what was read before is still delivered.
+  Result<> run(RecordSource& source) {
+    std::thread monitor([this] { watch(); });
+    const auto read =
+        source.run(stop_.fd(), [this](client::Record record) { return send(std::move(record)); });
+    while (!is_interrupted() && !producer_.flush(kMonitorInterval)) {
+    }
+    producer_.close(kInterruptDeadline);
+    finished_.set();
+    monitor.join();
+    messages_.clear_progress();
+    return read;
+  }
+
+  const DeliveryLedger& ledger() const { return ledger_; }
+  std::uint64_t bytes() const { return producer_.statistics().bytes_acknowledged; }
+  double seconds() const { return std::chrono::duration<double>(Clock::now() - begin_).count(); }
+
+ private:
+  static bool is_interrupted() { return interrupt_event().is_set(); }
+
+  bool send(client::Record record) {
+    if (stop_.is_set()) return false;
+    if (printer_ != nullptr) printer_->wait_for_room();
+    if (printer_ != nullptr && printer_->needs_contents()) {
+      auto kept = std::make_shared<const client::Record>(record);
+      producer_.produce(std::move(record), [this, kept = std::move(kept)](const auto& delivery) {
+        settle(delivery, kept.get());
+      });
+    } else {
+      producer_.produce(std::move(record),
+                        [this](const auto& delivery) { settle(delivery, nullptr); });
+    }
+    return true;
+  }
+
+  void settle(const DeliveryLedger::Result& delivery, const client::Record* contents) {
+    if (delivery) notice_.on_progress();
+    if (ledger_.settle(delivery, contents)) stop_.set();
+  }
+
+  // Shows progress, and turns Ctrl-C into an end that also wakes a produce() that waits for room.
+  void watch() {
+    std::array<pollfd, 2> waits{{{interrupt_event().fd(), POLLIN, 0}, {finished_.fd(), POLLIN, 0}}};
+    while (!finished_.is_set()) {
+      poll(waits.data(), waits.size(), static_cast<int>(kMonitorInterval.count()));
+      if (is_interrupted()) {
+        stop_.set();
+        producer_.close(kInterruptDeadline);
+        return;
+      }
+      if (!messages_.wants_progress()) continue;
+      const auto bytes_per_s = static_cast<double>(bytes()) / seconds();
+      messages_.progress(
+          fmt::format("{} acknowledged, {}, {}/s", counted(ledger_.acknowledged(), "record"),
+                      byte_amount(bytes()), byte_amount(static_cast<std::uint64_t>(bytes_per_s))));
+    }
+  }
+
+  AcknowledgementPrinter* printer_;
+  Messages& messages_;
+  OutageNotice& notice_;
+  StopEvent stop_;
+  StopEvent finished_;
+  DeliveryLedger ledger_;
+  client::Producer producer_;
+  Clock::time_point begin_;
+};
+
+std::string summary_as_json(const ProduceRun& run, double seconds) {
+  const DeliveryLedger& ledger = run.ledger();
+  nlohmann::ordered_json partitions = nlohmann::ordered_json::array();
+  for (const auto& [partition, offsets] : ledger.partitions()) {
+    partitions.push_back(
+        {{"partition", partition}, {"first_offset", offsets.first}, {"last_offset", offsets.last}});
+  }
+  const nlohmann::ordered_json whole{{"records", ledger.acknowledged()},
+                                     {"bytes", run.bytes()},
+                                     {"seconds", seconds},
+                                     {"failed", ledger.failed()},
+                                     {"unknown", ledger.unknown()},
+                                     {"partitions", std::move(partitions)}};
+  return whole.dump() + "\n";
+}
+
+std::string summary_in_words(const ProduceRun& run, double seconds, bool is_acknowledged) {
+  const DeliveryLedger& ledger = run.ledger();
+  const double per_s = seconds > 0 ? 1 / seconds : 0;
+  std::string text = fmt::format(
+      "{} {}, {} in {:.2f} s ({}/s)", is_acknowledged ? "acknowledged" : "sent",
+      counted(ledger.acknowledged(), "record"), byte_amount(run.bytes()), seconds,
+      byte_amount(static_cast<std::uint64_t>(static_cast<double>(run.bytes()) * per_s)));
+  if (ledger.failed() > 0) {
+    text += fmt::format("; {} failed: {}", with_commas(ledger.failed()),
+                        in_words(*ledger.first_failure()));
+  }
+  if (ledger.unknown() > 0) {
+    text += fmt::format("; {} may or may not be in the log: {}", with_commas(ledger.unknown()),
+                        ledger.first_unknown()->message);
+  }
+  return text;
+}
+
+int exit_code(const DeliveryLedger& ledger, bool is_whole) {
+  if (interrupt_event().is_set()) return interrupt_exit_code();
+  return is_whole && ledger.failed() == 0 && ledger.unknown() == 0 ? kExitDone : kExitFailed;
+}
+
+// Looks whether records can go where they shall before any is read.
+bool check_target(const ProduceOptions& options, const ProducePlan& plan, Messages& messages) {
+  client::ConnectOptions connect = plan.producer.connect;
+  connect.log = nullptr;
+  client::Admin admin(std::move(connect));
+  const auto topic = find_topic(admin, plan.topic, messages);
+  if (!topic) return false;
+  const auto partitions = static_cast<std::int32_t>(topic->partitions.size());
+  if (!options.partition || (*options.partition >= 0 && *options.partition < partitions)) {
+    return true;
+  }
+  messages.failure(
+      fmt::format("tidelog: topic '{}' has no partition {}; it has {}, numbered from 0", plan.topic,
+                  *options.partition, partitions));
+  return false;
+}
+
+Result<int> produce(const ProduceOptions& options) {
+  TIDELOG_ASSIGN(ProducePlan plan, make_plan(options));
+  Messages messages(options.cluster.is_quiet);
+  OutageNotice notice(messages);
+  TIDELOG_ASSIGN(plan.producer.connect, connect_options(options.cluster, &notice));
+  TIDELOG_ASSIGN(RecordSource source, RecordSource::open(plan.source));
+  if (!check_target(options, plan, messages)) return kExitFailed;
+  interrupt_event();
+  if (plan.source.files.empty() && isatty(STDIN_FILENO) == 1) {
+    messages.note("one record a line; Ctrl-D ends");
+  }
+  std::optional<AcknowledgementPrinter> printer;
+  if (plan.output_format) printer.emplace(*plan.output_format, STDOUT_FILENO);
+
+  const bool is_acknowledged = plan.producer.acks != client::Acks::kNone;
+  ProduceRun run(std::move(plan), printer ? &*printer : nullptr, messages, notice);
+  const auto read = run.run(source);
+  const double seconds = run.seconds();
+  bool is_whole = true;
+  if (!read) {
+    is_whole = false;
+    messages.failure(fmt::format("tidelog: {}", read.error().message()));
+  }
+  if (const auto unwritten = printer ? printer->finish() : std::nullopt) {
+    is_whole = false;
+    messages.failure(fmt::format("tidelog: {}", unwritten->message()));
+  }
+  const int code = exit_code(run.ledger(), is_whole);
+  if (options.is_json) {
+    Output out(printer ? STDERR_FILENO : STDOUT_FILENO);
+    out.text() = summary_as_json(run, seconds);
+    TIDELOG_TRY(out.flush());
+  }
+  const std::string words = summary_in_words(run, seconds, is_acknowledged);
+  if (code == kExitDone) {
+    if (!options.is_json) messages.note(words);
+  } else {
+    messages.failure(words);
+  }
+  return code;
+}
+
+}  // namespace
+
+void add_produce_command(CommandLine& line) {
+  const auto options = std::make_shared<ProduceOptions>();
+  CLI::App* command = line.add_command(
+      line.root(), "produce", "Send records to a topic: one a line of stdin or of the files",
+      "  echo hello | tidelog produce events\n"
+      "  tidelog produce events access.log -z zstd --json\n"
+      "  printf 'user1:clicked\\n' | tidelog produce events -K : -H source=web\n"
+      "  tidelog produce events -o '%p %o' < lines.txt > acknowledged.txt\n"
+      "Formats are those of 'tidelog consume'; -f reads what consume -f prints. A format that "
+      "does\n"
+      "not say where its last field ends is read line by line; %p and %d choose partition and\n"
+      "timestamp, %t and %o are read over.",
+      [options] { return produce(*options); });
+  command->add_option("topic_and_files", options->words, "TOPIC [FILE...]; FILE - is stdin");
+  command->add_option("-t,--topic", options->topic_flag, "Topic; then all words are files");
+  command->add_option("-k,--key", options->key, "Key of all records");
+  command->add_option("-K,--key-delimiter", options->key_delimiter,
+                      "The line up to this is the key; lines without it have none");
+  command->add_option("-p,--partition", options->partition,
+                      "Partition (default: by key; without key whole batches in turn)");
+  add_repeated(*command, "-H,--header", options->headers, "Header key=value; may be repeated");
+  command->add_option("-D,--delimiter", options->delimiter, "Ends a record (default: \\n)");
+  command->add_option("-f,--format", options->format, "Format of the input, such as '%k %v\\n'");
+  command->add_option("-z,--compression", options->compression, "none, lz4 or zstd")
+      ->capture_default_str();
+  command->add_option("--acks", options->acks, "Who must have a record: all, leader or none")
+      ->capture_default_str();
+  command->add_option("-o,--output-format", options->output_format,
+                      "Print a line per record once it is acknowledged");
+  command
+      ->add_option("--delivery-timeout", options->delivery_timeout,
+                   "How long to try before a record counts as failed")
+      ->capture_default_str();
+  command->add_flag("--json", options->is_json,
+                    "Print the summary as JSON on stdout (on stderr with -o)");
+  options->cluster.add_to(*command);
+}
+
+}  // namespace tidelog::tools

@@ -1,0 +1,56 @@
+#include "tools/interrupt.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+
+#include "base/check.h"
+
+namespace tidelog::tools {
+namespace {
+
+std::atomic<StopEvent*> interrupt_target = nullptr;
+std::atomic<int> interrupt_signal = 0;
+static_assert(std::atomic<int>::is_always_lock_free);
+
+extern "C" void on_interrupt(int signal) {
+  const int error = errno;
+  if (interrupt_signal.exchange(signal) != 0) _exit(128 + signal);
+  interrupt_target.load()->set();
+  errno = error;
+}
+
+}  // namespace
+
+StopEvent::StopEvent() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  TIDELOG_CHECK(fd_ >= 0, "no descriptor left for an eventfd");
+}
+StopEvent::~StopEvent() { close(fd_); }
+
+void StopEvent::set() {
+  is_set_ = true;
+  const std::uint64_t one = 1;
+  // Fails only when the counter is full, and then the descriptor is readable already.
+  [[maybe_unused]] const ssize_t written = write(fd_, &one, sizeof one);
+}
+
+StopEvent& interrupt_event() {
+  static StopEvent event;
+  if (interrupt_target.exchange(&event) == nullptr) {
+    struct sigaction action = {};
+    action.sa_handler = on_interrupt;
+    action.sa_flags = SA_RESTART;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, nullptr);
+    sigaction(SIGTERM, &action, nullptr);
+    signal(SIGPIPE, SIG_IGN);
+  }
+  return event;
+}
+
+int interrupt_exit_code() { return 128 + interrupt_signal.load(); }
+
+}  // namespace tidelog::tools

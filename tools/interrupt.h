@@ -1,0 +1,34 @@
+// Ctrl-C and SIGTERM as something to wait for.
+#pragma once
+
+#include <atomic>
+
+namespace tidelog::tools {
+
+// An event that happens once: a flag, and a file descriptor that is readable from then on.
+// Thread: any; set() may also be called in a signal handler.
+class StopEvent {
+ public:
+  StopEvent();
+  ~StopEvent();
+  StopEvent(const StopEvent&) = delete;
+  StopEvent& operator=(const StopEvent&) = delete;
+
+  void set();
+  bool is_set() const { return is_set_.load(); }
+  int fd() const { return fd_; }
+
+ private:
+  std::atomic<bool> is_set_ = false;
+  int fd_;
+};
+
+// From the first call on SIGINT and SIGTERM set the event that is returned instead of ending the
+// process; a second of them ends it at once, with 128 + its number. SIGPIPE is ignored, so that a
+// closed pipe is an error of write().
+StopEvent& interrupt_event();
+
+// 130 after Ctrl-C, 143 after SIGTERM. REQUIRES: interrupt_event().is_set().
+int interrupt_exit_code();
+
+}  // namespace tidelog::tools

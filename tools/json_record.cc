@@ -1,0 +1,112 @@
+#include "tools/json_record.h"
+
+#include <fmt/format.h>
+
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "tools/byte_text.h"
+
+namespace tidelog::tools {
+namespace {
+
+void append_nullable(std::optional<std::string_view> bytes, std::string& out) {
+  if (bytes) return append_json_bytes(out, *bytes);
+  out += "null";
+}
+
+std::unexpected<Error> refuse(std::string_view what) {
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format(R"({}; write a string, null, or {{"base64": "..."}})", what));
+}
+
+Result<std::optional<std::string>> bytes_of(const nlohmann::json& value) {
+  if (value.is_null()) return std::nullopt;
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_object() && value.size() == 1 && value.contains("base64") &&
+      value["base64"].is_string()) {
+    auto bytes = parse_base64(value["base64"].get_ref<const std::string&>());
+    if (bytes) return bytes;
+    return refuse("the base64 is malformed");
+  }
+  return refuse("a key or value is of another kind");
+}
+
+nlohmann::json parse(std::string_view text) {
+  return nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+}
+
+}  // namespace
+
+void append_json_record(const RecordFields& record, std::string& out) {
+  out += R"({"topic":)";
+  append_json_bytes(out, record.topic);
+  fmt::format_to(std::back_inserter(out), R"(,"partition":{},"offset":{},"timestamp_ms":{},"key":)",
+                 record.partition, record.offset, record.timestamp_ms);
+  append_nullable(record.key, out);
+  out += R"(,"value":)";
+  append_nullable(record.value, out);
+  out += R"(,"headers":[)";
+  bool is_first = true;
+  for (const HeaderField& header : record.headers) {
+    if (!is_first) out += ',';
+    is_first = false;
+    out += R"({"key":)";
+    append_json_bytes(out, header.key);
+    out += R"(,"value":)";
+    append_nullable(header.value, out);
+    out += '}';
+  }
+  out += "]}";
+}
+
+Result<std::optional<std::size_t>> json_value_length(std::string_view text) {
+  constexpr std::string_view kNull = "null";
+  if (text.empty() || kNull.starts_with(text)) {
+    return text == kNull ? std::optional(text.size()) : std::nullopt;
+  }
+  if (text.starts_with(kNull)) return kNull.size();
+  if (text[0] != '"' && text[0] != '{' && text[0] != '[') return refuse("there is no JSON");
+  int depth = 0;
+  bool in_string = false;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const char c = text[at];
+    if (in_string) {
+      if (c == '\\') ++at;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      ++depth;
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+    if (!in_string && depth == 0 && at < text.size()) return at + 1;
+  }
+  return std::nullopt;
+}
+
+Result<std::optional<std::string>> parse_json_bytes(std::string_view text) {
+  const nlohmann::json value = parse(text);
+  if (value.is_discarded()) return refuse("the JSON is malformed");
+  return bytes_of(value);
+}
+
+Result<std::vector<ParsedHeader>> parse_json_headers(std::string_view text) {
+  const nlohmann::json list = parse(text);
+  if (!list.is_array()) return refuse("headers are no JSON array");
+  std::vector<ParsedHeader> headers;
+  for (const nlohmann::json& item : list) {
+    if (!item.is_object() || !item.contains("key") || !item.contains("value")) {
+      return refuse("a header has no key or no value");
+    }
+    TIDELOG_ASSIGN(auto key, bytes_of(item["key"]));
+    if (!key) return refuse("a header's key is null");
+    TIDELOG_ASSIGN(auto value, bytes_of(item["value"]));
+    headers.push_back({std::move(*key), std::move(value)});
+  }
+  return headers;
+}
+
+}  // namespace tidelog::tools

@@ -1,0 +1,12 @@
+// The `tidelog` command.
+#include "tools/command_line.h"
+#include "tools/commands/commands.h"
+
+int main(int argc, char** argv) {
+  tidelog::tools::CommandLine line;
+  tidelog::tools::add_broker_command(line);
+  tidelog::tools::add_topic_commands(line);
+  tidelog::tools::add_produce_command(line);
+  tidelog::tools::add_consume_command(line);
+  return line.run(argc, argv);
+}
