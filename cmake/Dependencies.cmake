@@ -24,7 +24,8 @@ foreach(spec "fmt:libfmt-dev" "spdlog:libspdlog-dev" "FlatBuffers:libflatbuffers
     tidelog_missing(${name} ${package})
   endif()
 endforeach()
-foreach(spec "liburing:liburing-dev" "libxxhash:libxxhash-dev" "liblz4:liblz4-dev" "libzstd:libzstd-dev")
+foreach(spec "liburing:liburing-dev" "libxxhash:libxxhash-dev" "liblz4:liblz4-dev" "libzstd:libzstd-dev"
+             "cpp-httplib:libcpp-httplib-dev")
   string(REPLACE ":" ";" parts "${spec}")
   list(GET parts 0 name)
   list(GET parts 1 package)

@@ -1,0 +1,281 @@
+#include "broker/settings.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "broker/settings_file.h"
+#include "replication/setting_value.h"
+#include "wire/limits.h"
+
+namespace tidelog::broker {
+namespace {
+
+using replication::parse_boolean;
+using replication::parse_byte_size;
+using replication::parse_choice;
+using replication::parse_integer;
+
+constexpr std::string_view kIoChoices[] = {"auto", "ring", "threads"};
+constexpr std::string_view kLogLevels[] = {"debug", "info", "warning", "error", "off"};
+constexpr std::string_view kOff = "off";
+constexpr std::string_view kEnvironmentPrefix = "TIDELOG_";
+
+constexpr std::int64_t kMemoryBytesMin = 16 << 20;
+constexpr std::int64_t kMemoryBytesMax = 1LL << 42;
+constexpr std::int64_t kJournalBytesMin = 8 << 20;
+constexpr std::int64_t kJournalBytesMax = 16LL << 30;
+constexpr std::int64_t kShardsMax = 256;
+
+// A setter of a budget in bytes.
+template <auto kField>
+Result<> set_memory(BrokerSettings& settings, std::string_view name, std::string_view value) {
+  TIDELOG_ASSIGN(const std::int64_t bytes,
+                 parse_byte_size(name, value, kMemoryBytesMin, kMemoryBytesMax));
+  settings.*kField = static_cast<std::size_t>(bytes);
+  return {};
+}
+
+Result<> set_admin_listen(BrokerSettings& s, std::string_view name, std::string_view value) {
+  if (value == kOff) {
+    s.admin_listen.reset();
+    return {};
+  }
+  auto address = parse_host_port(value);
+  if (!address) return fail(address.error().with_context(name));
+  s.admin_listen = std::move(*address);
+  return {};
+}
+
+Result<> set_advertised_listen(BrokerSettings& s, std::string_view name, std::string_view value) {
+  auto address = parse_host_port(value);
+  if (!address) return fail(address.error().with_context(name));
+  s.advertised_listen = std::move(*address);
+  return {};
+}
+
+Result<> set_broker_id(BrokerSettings& s, std::string_view name, std::string_view value) {
+  TIDELOG_ASSIGN(const std::int64_t id,
+                 parse_integer(name, value, 0, std::numeric_limits<std::int32_t>::max()));
+  s.broker_id = BrokerId(static_cast<std::int32_t>(id));
+  return {};
+}
+
+Result<> set_data_dir(BrokerSettings& s, std::string_view name, std::string_view value) {
+  if (value.empty() || value.find('\0') != std::string_view::npos) {
+    return fail(ErrorCode::kInvalidSetting, fmt::format("{} must name a directory", name));
+  }
+  s.data_dir = value;
+  return {};
+}
+
+Result<> set_default_partitions(BrokerSettings& s, std::string_view name, std::string_view value) {
+  TIDELOG_ASSIGN(const std::int64_t count,
+                 parse_integer(name, value, 1, wire::kPartitionsPerTopicMax));
+  s.default_partitions = static_cast<std::int32_t>(count);
+  return {};
+}
+
+Result<> set_journal_bytes(BrokerSettings& s, std::string_view name, std::string_view value) {
+  TIDELOG_ASSIGN(const std::int64_t bytes,
+                 parse_byte_size(name, value, kJournalBytesMin, kJournalBytesMax));
+  s.journal_bytes_max = static_cast<std::uint64_t>(bytes);
+  return {};
+}
+
+Result<> set_listen(BrokerSettings& s, std::string_view name, std::string_view value) {
+  auto address = parse_host_port(value);
+  if (!address) return fail(address.error().with_context(name));
+  s.listen = std::move(*address);
+  return {};
+}
+
+Result<> set_log_level(BrokerSettings& s, std::string_view name, std::string_view value) {
+  TIDELOG_ASSIGN(const std::size_t level, parse_choice(name, value, kLogLevels));
+  s.log_level = static_cast<LogLevel>(level);
+  return {};
+}
+
+Result<> set_shards(BrokerSettings& s, std::string_view name, std::string_view value) {
+  TIDELOG_ASSIGN(const std::int64_t shards, parse_integer(name, value, 0, kShardsMax));
+  s.shards = static_cast<int>(shards);
+  return {};
+}
+
+Result<> set_allow_network(BrokerSettings& s, std::string_view name, std::string_view value) {
+  TIDELOG_ASSIGN(s.storage_allow_network_filesystem, parse_boolean(name, value));
+  return {};
+}
+
+Result<> set_storage_io(BrokerSettings& s, std::string_view name, std::string_view value) {
+  TIDELOG_ASSIGN(const std::size_t io, parse_choice(name, value, kIoChoices));
+  s.storage_io = static_cast<StorageIo>(io);
+  return {};
+}
+
+constexpr auto kTable = std::to_array<SettingInfo>({
+    {"admin.listen", "address", "127.0.0.1:9701",
+     "where /health, /ready, /version and /metrics answer; off: nowhere", set_admin_listen},
+    {"advertised.listen", "address", "", "what clients are told to connect to; default: listen",
+     set_advertised_listen},
+    {"broker.id", "int", "0", "number of this broker in its cluster", set_broker_id},
+    {"data.dir", "path", "./tidelog-data", "directory of all data; made where it is missing",
+     set_data_dir},
+    {"default.partitions", "int", "1", "partitions of a topic whose creator names no number",
+     set_default_partitions},
+    {"fetch.memory.bytes", "bytes", "268435456",
+     "memory for answers on their way to consumers, of the whole broker",
+     set_memory<&BrokerSettings::fetch_memory_bytes>},
+    {"journal.bytes.max", "bytes", "134217728", "size up to which the journal of a shard grows",
+     set_journal_bytes},
+    {"listen", "address", "127.0.0.1:9700", "where clients connect", set_listen},
+    {"log.level", "enum(debug|info|warning|error|off)", "info",
+     "least important lines written to stderr", set_log_level},
+    {"produce.memory.bytes", "bytes", "268435456",
+     "memory for records received and not yet stable, of the whole broker",
+     set_memory<&BrokerSettings::produce_memory_bytes>},
+    {"shards", "int", "0", "threads that serve; 0: one per usable core", set_shards},
+    {"storage.allow.network.filesystem", "boolean", "false",
+     "accept a data directory on NFS or SMB, which lose data in ways a broker cannot see",
+     set_allow_network},
+    {"storage.io", "enum(auto|ring|threads)", "auto",
+     "how files are written: io_uring, threads, or whichever works", set_storage_io},
+    {"tail.cache.bytes", "bytes", "536870912",
+     "memory for the newest records of all logs, of the whole broker",
+     set_memory<&BrokerSettings::tail_cache_bytes>},
+});
+static_assert(std::ranges::is_sorted(kTable, {}, &SettingInfo::name));
+
+std::string unknown_name(std::string_view name) {
+  std::array<std::string_view, kTable.size()> names;
+  std::ranges::transform(kTable, names.begin(), &SettingInfo::name);
+  return fmt::format("there is no setting '{}'{}", name,
+                     replication::did_you_mean(replication::closest_names(name, names, 2)));
+}
+
+Result<> apply_environment(BrokerSettings& settings,
+                           std::span<const std::pair<std::string, std::string>> environment) {
+  std::vector<std::string> names;
+  for (const SettingInfo& info : kTable) names.push_back(environment_name(info.name));
+  const std::vector<std::string_view> known(names.begin(), names.end());
+  for (const auto& [variable, value] : environment) {
+    if (!variable.starts_with(kEnvironmentPrefix)) continue;
+    const auto at = std::ranges::find(names, variable);
+    if (at != names.end()) {
+      const SettingInfo& info = kTable[static_cast<std::size_t>(at - names.begin())];
+      if (auto set = info.set(settings, info.name, value); !set) {
+        return fail(set.error().with_context(variable));
+      }
+      continue;
+    }
+    // One or two letters beside a setting is a slip; anything further is somebody else's variable.
+    for (const std::string_view name : known) {
+      if (replication::edit_distance(variable, name) > 2) continue;
+      return fail(
+          ErrorCode::kInvalidSetting,
+          fmt::format("environment variable {} is no setting; did you mean {}?", variable, name));
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string HostPort::to_string() const {
+  return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port)
+                                             : fmt::format("[{}]:{}", host, port);
+}
+
+Result<HostPort> parse_host_port(std::string_view text) {
+  const auto refuse = [text] {
+    return fail(ErrorCode::kInvalidSetting,
+                fmt::format("'{}' is no address; write HOST:PORT, such as 127.0.0.1:9700", text));
+  };
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos) return refuse();
+  std::string_view host = text.substr(0, colon);
+  const std::string_view digits = text.substr(colon + 1);
+  std::uint16_t port = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+  if (error != std::errc{} || end != digits.data() + digits.size()) return refuse();
+  const bool bracketed = host.starts_with('[') && host.ends_with(']');
+  if (bracketed) host = host.substr(1, host.size() - 2);
+  // An IPv6 address needs its brackets: without them nobody knows where the port begins.
+  if (host.empty() || (!bracketed && host.find(':') != std::string_view::npos)) return refuse();
+  return HostPort{std::string(host), port};
+}
+
+std::span<const SettingInfo> setting_table() { return kTable; }
+
+Result<> set_broker_setting(BrokerSettings& settings, std::string_view name,
+                            std::string_view value) {
+  const auto info = std::ranges::find(kTable, name, &SettingInfo::name);
+  if (info == kTable.end()) return fail(ErrorCode::kInvalidSetting, unknown_name(name));
+  return info->set(settings, info->name, value);
+}
+
+std::string environment_name(std::string_view setting) {
+  std::string name(kEnvironmentPrefix);
+  for (const char c : setting) {
+    name += c == '.' ? '_' : static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
+  }
+  return name;
+}
+
+std::vector<std::pair<std::string, std::string>> process_environment() {
+  std::vector<std::pair<std::string, std::string>> variables;
+  for (char** at = environ; at != nullptr && *at != nullptr; ++at) {
+    const std::string_view variable(*at);
+    const std::size_t equals = variable.find('=');
+    if (equals == std::string_view::npos) continue;
+    variables.emplace_back(variable.substr(0, equals), variable.substr(equals + 1));
+  }
+  return variables;
+}
+
+Result<BrokerSettings> load_broker_settings(const SettingSources& sources) {
+  BrokerSettings settings;
+  if (!sources.file.empty()) {
+    TIDELOG_ASSIGN(const auto entries, read_settings_file(sources.file));
+    for (const FileSetting& entry : entries) {
+      if (auto set = set_broker_setting(settings, entry.name, entry.value); !set) {
+        return fail(set.error().with_context(fmt::format("{}:{}", sources.file, entry.line)));
+      }
+    }
+  }
+  TIDELOG_TRY(apply_environment(settings, sources.environment));
+  for (const auto& [name, value] : sources.flags) {
+    if (auto set = set_broker_setting(settings, name, value); !set) {
+      return fail(set.error().with_context(fmt::format("--set {}", name)));
+    }
+  }
+  return settings;
+}
+
+std::string setting_table_text() {
+  std::string text;
+  for (const SettingInfo& info : kTable) {
+    text += fmt::format("{}\n    {}, default {}\n    {}\n", info.name, info.type,
+                        info.default_value.empty() ? "none" : info.default_value, info.meaning);
+  }
+  return text;
+}
+
+std::string setting_table_json() {
+  nlohmann::ordered_json table = nlohmann::ordered_json::array();
+  for (const SettingInfo& info : kTable) {
+    table.push_back({{"name", info.name},
+                     {"type", info.type},
+                     {"default", info.default_value},
+                     {"environment", environment_name(info.name)},
+                     {"meaning", info.meaning}});
+  }
+  return table.dump(2);
+}
+
+}  // namespace tidelog::broker

@@ -1,0 +1,84 @@
+#include "broker/settings_file.h"
+
+#include <fmt/format.h>
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <optional>
+
+namespace tidelog::broker {
+namespace {
+
+// A settings file beyond this is something else.
+constexpr std::size_t kFileBytesMax = 1 << 20;
+
+Result<std::string> read_text(const std::string& path) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "re"),
+                                                             &std::fclose);
+  if (!file) {
+    return fail(ErrorCode::kNotFound,
+                fmt::format("cannot read settings file {}: {}", path, std::strerror(errno)));
+  }
+  std::string text(kFileBytesMax + 1, '\0');
+  text.resize(std::fread(text.data(), 1, text.size(), file.get()));
+  if (std::ferror(file.get()) != 0) {
+    return fail(ErrorCode::kNotFound,
+                fmt::format("cannot read settings file {}: {}", path, std::strerror(errno)));
+  }
+  if (text.size() > kFileBytesMax) {
+    return fail(ErrorCode::kInvalidSetting,
+                fmt::format("{} is larger than {} bytes: no settings file", path, kFileBytesMax));
+  }
+  return text;
+}
+
+// The value as a flag would give it; nullopt for a type that no setting has.
+std::optional<std::string> plain(const toml::node& node) {
+  if (const auto* text = node.as_string()) return text->get();
+  if (const auto* number = node.as_integer()) return std::to_string(number->get());
+  if (const auto* boolean = node.as_boolean()) return boolean->get() ? "true" : "false";
+  return std::nullopt;
+}
+
+Result<> flatten(const std::string& path, const std::string& prefix, const toml::table& table,
+                 std::vector<FileSetting>& into) {
+  for (const auto& [key, node] : table) {
+    const std::string name = prefix.empty() ? std::string(key.str())
+                                            : fmt::format("{}.{}", prefix, std::string(key.str()));
+    if (const auto* inner = node.as_table()) {
+      TIDELOG_TRY(flatten(path, name, *inner, into));
+      continue;
+    }
+    const unsigned line = key.source().begin.line;
+    std::optional<std::string> value = plain(node);
+    if (!value) {
+      return fail(ErrorCode::kInvalidSetting,
+                  fmt::format("{}:{}: the value of '{}' is neither text, whole number nor boolean",
+                              path, line, name));
+    }
+    into.push_back({name, std::move(*value), line});
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<FileSetting>> read_settings_file(const std::string& path) {
+  TIDELOG_ASSIGN(const std::string text, read_text(path));
+  std::vector<FileSetting> settings;
+  try {
+    TIDELOG_TRY(flatten(path, "", toml::parse(text, path), settings));
+  } catch (const toml::parse_error& error) {
+    return fail(ErrorCode::kInvalidSetting,
+                fmt::format("{}:{}: {}", path, error.source().begin.line,
+                            std::string(error.description())));
+  }
+  std::ranges::sort(settings, {}, &FileSetting::line);
+  return settings;
+}
+
+}  // namespace tidelog::broker

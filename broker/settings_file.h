@@ -1,0 +1,22 @@
+// Reads a TOML file of settings into plain names and values.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace tidelog::broker {
+
+struct FileSetting {
+  std::string name;   // dotted: tables and dotted keys are the same thing
+  std::string value;  // as a flag would give it
+  unsigned line = 0;  // from 1
+};
+
+// In the order of the lines. Reads the file; blocks. Fails with kNotFound, and kInvalidSetting (no
+// TOML, or a value that is neither text, whole number nor boolean); messages begin with
+// "FILE:LINE".
+Result<std::vector<FileSetting>> read_settings_file(const std::string& path);
+
+}  // namespace tidelog::broker
