@@ -1,8 +1,8 @@
-// The seam for storage, blocking half: files, directories and what makes them durable. Used while starting and
-// on file threads, never on a shard (io_queue.h is the half that shards use).
+// The seam for storage, blocking half: files, directories and what makes them durable. Used while
+// starting and on file threads, never on a shard (io_queue.h is the half that shards use).
 //
-// Implementations: the machine's (system_file_system.h) and the simulated disk of the tests, which loses
-// everything that this interface does not promise:
+// Implementations: the machine's (system_file_system.h) and the simulated disk of the tests, which
+// loses everything that this interface does not promise:
 // - a write is stable after sync_data() (or a durable write of the queue) has returned;
 // - a new, renamed or removed name is stable after sync_directory() of its directory;
 // - a new size (truncate, or a write that grew the file) is stable after sync_data();
@@ -32,8 +32,8 @@ enum class OpenMode : std::uint8_t {
 
 struct OpenOptions {
   OpenMode mode = OpenMode::kRead;
-  // Unbuffered (O_DIRECT) where the probe found that it works: log and journal files. Small files that are
-  // read and replaced whole (meta, catalog, checkpoint) leave it off.
+  // Unbuffered (O_DIRECT) where the probe found that it works: log and journal files. Small files
+  // that are read and replaced whole (meta, catalog, checkpoint) leave it off.
   bool direct = false;
 };
 
@@ -49,15 +49,17 @@ class File {
   // Writes all bytes, or fails. Not stable before sync_data().
   // Fails with kStorageFull (no space), kStorageFailed.
   virtual Result<> write_at(FilePosition position, std::span<const std::byte> bytes) = 0;
-  // fdatasync: bytes written and the size are stable. Fails with kStorageFailed: final for the directory.
+  // fdatasync: bytes written and the size are stable. Fails with kStorageFailed: final for the
+  // directory.
   virtual Result<> sync_data() = 0;
   virtual Result<std::uint64_t> size() = 0;
   // Cuts or extends (with zeros). Stable after sync_data().
   virtual Result<> truncate(std::uint64_t size) = 0;
-  // Reserves space [position, position + length) and extends the size; reads give zeros until written.
-  // Fails with kStorageFull.
+  // Reserves space [position, position + length) and extends the size; reads give zeros until
+  // written. Fails with kStorageFull.
   virtual Result<> allocate(FilePosition position, std::uint64_t length) = 0;
-  // Makes [position, position + length) read as zeros, without changing the size. Stable after sync_data().
+  // Makes [position, position + length) read as zeros, without changing the size. Stable after
+  // sync_data().
   virtual Result<> zero_range(FilePosition position, std::uint64_t length) = 0;
 };
 
@@ -76,8 +78,10 @@ class FileSystem {
  public:
   virtual ~FileSystem() = default;
 
-  // Fails with kNotFound, kAlreadyExists (kCreate), kStorageFull, kStorageFailed; messages name the path.
-  virtual Result<std::unique_ptr<File>> open(const std::string& path, const OpenOptions& options) = 0;
+  // Fails with kNotFound, kAlreadyExists (kCreate), kStorageFull, kStorageFailed; messages name the
+  // path.
+  virtual Result<std::unique_ptr<File>> open(const std::string& path,
+                                             const OpenOptions& options) = 0;
   virtual Result<bool> exists(const std::string& path) = 0;
   // Creates missing parents too. Names are stable after sync_directory() of each parent.
   virtual Result<> make_directories(const std::string& path) = 0;
@@ -93,7 +97,7 @@ class FileSystem {
   virtual Result<std::unique_ptr<DirectoryLock>> lock_directory(const std::string& path) = 0;
 
   struct Space {
-    std::uint64_t free_bytes = 0;   // for this process
+    std::uint64_t free_bytes = 0;  // for this process
     std::uint64_t total_bytes = 0;
   };
   virtual Result<Space> space(const std::string& path) = 0;

@@ -1,8 +1,9 @@
-// The seam for storage, asynchronous half: reads, writes and syncs whose completions arrive on the shard.
+// The seam for storage, asynchronous half: reads, writes and syncs whose completions arrive on the
+// shard.
 //
-// Operations are gathered and handed to the kernel by submit(), once a loop turn. Completions run in the
-// order they are found, on the shard's executor, never inside a call of this interface. The ring knows no
-// partition and no log: it completes callbacks.
+// Operations are gathered and handed to the kernel by submit(), once a loop turn. Completions run
+// in the order they are found, on the shard's executor, never inside a call of this interface. The
+// ring knows no partition and no log: it completes callbacks.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +20,8 @@ namespace tidelog::log::io {
 
 enum class Durability : std::uint8_t {
   kPlain,    // stable after a sync() that was started after this write completed
-  kDurable,  // stable when the completion runs (RWF_DSYNC, or write + fdatasync where that is not to be had)
+  kDurable,  // stable when the completion runs (RWF_DSYNC, or write + fdatasync where that is not
+             // to be had)
 };
 
 // What a queue has done since it was made.
@@ -40,15 +42,16 @@ class IoQueue {
   using WriteCallback = std::move_only_function<void(Result<>)>;
   using ReadCallback = std::move_only_function<void(Result<std::size_t>)>;
 
-  // Writes the pieces one behind the other from `position`. Short writes are continued inside. Pieces and file must
-  // live until `done`. REQUIRES: position, addresses and the total length are multiples of kBlockBytes, piece
-  // lengths multiples of 512; no write in flight overlaps.
-  // Fails with kStorageFull, kStorageFailed.
+  // Writes the pieces one behind the other from `position`. Short writes are continued inside.
+  // Pieces and file must live until `done`. REQUIRES: position, addresses and the total length are
+  // multiples of kBlockBytes, piece lengths multiples of 512; no write in flight overlaps. Fails
+  // with kStorageFull, kStorageFailed.
   virtual void write(File& file, FilePosition position,
                      std::span<const std::span<const std::byte>> pieces, Durability durability,
                      WriteCallback done) = 0;
 
-  // Reads up to into.size() bytes; fewer only at the end of the file. REQUIRES: block-aligned position, address, length.
+  // Reads up to into.size() bytes; fewer only at the end of the file. REQUIRES: block-aligned
+  // position, address, length.
   virtual void read(File& file, FilePosition position, std::span<std::byte> into,
                     ReadCallback done) = 0;
 

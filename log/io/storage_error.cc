@@ -1,0 +1,33 @@
+#include "log/io/storage_error.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <system_error>
+
+namespace tidelog::log::io {
+namespace {
+
+ErrorCode code_of(int error_number) {
+  switch (error_number) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+      return ErrorCode::kStorageFull;
+    case ENOENT:
+      return ErrorCode::kNotFound;
+    case EEXIST:
+      return ErrorCode::kAlreadyExists;
+    default:
+      return ErrorCode::kStorageFailed;
+  }
+}
+
+}  // namespace
+
+Error storage_error(int error_number, std::string_view operation, std::string_view path) {
+  return Error(code_of(error_number), fmt::format("{} '{}': {}", operation, path,
+                                                  std::generic_category().message(error_number)));
+}
+
+}  // namespace tidelog::log::io

@@ -1,0 +1,48 @@
+// An open file of the machine; the queues take its descriptor.
+#pragma once
+
+#include <string>
+
+#include "log/io/file_system.h"
+#include "log/io/unique_fd.h"
+
+namespace tidelog::log::io {
+
+// Thread: any, one at a time; the queues use the descriptor meanwhile. Closing the last descriptor
+// of a file that was removed frees its space, which may take long: let a file thread do it.
+class SystemFile final : public File {
+ public:
+  SystemFile(UniqueFd fd, std::string path, const OpenOptions& options)
+      : fd_(std::move(fd)), path_(std::move(path)), options_(options) {}
+
+  const std::string& path() const override { return path_; }
+  Result<std::size_t> read_at(FilePosition position, std::span<std::byte> into) override;
+  Result<> write_at(FilePosition position, std::span<const std::byte> bytes) override;
+  Result<> sync_data() override;
+  Result<std::uint64_t> size() override;
+  Result<> truncate(std::uint64_t size) override;
+  // Where the file system cannot reserve space, only the size grows; writes may then fail with
+  // kStorageFull.
+  Result<> allocate(FilePosition position, std::uint64_t length) override;
+  Result<> zero_range(FilePosition position, std::uint64_t length) override;
+
+  int fd() const { return fd_.get(); }
+  bool writable() const { return options_.mode != OpenMode::kRead; }
+
+ private:
+  Result<> write_zeros(FilePosition position, std::uint64_t length);
+  void check_direct(FilePosition position, const void* address, std::uint64_t length) const;
+
+  UniqueFd fd_;
+  const std::string path_;
+  const OpenOptions options_;
+};
+
+// `file` as what SystemFileSystem::open() returned (CHECKed).
+SystemFile& system_file(File& file);
+
+// True when a read that stopped before `position` stopped at the end of the file, not early.
+// Fails with kStorageFailed.
+Result<bool> at_end_of_file(int fd, std::string_view path, std::uint64_t position);
+
+}  // namespace tidelog::log::io

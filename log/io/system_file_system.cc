@@ -1,0 +1,168 @@
+#include "log/io/system_file_system.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+
+#include "base/blocking_pool.h"
+#include "log/io/storage_error.h"
+#include "log/io/system_file.h"
+
+namespace tidelog::log::io {
+namespace {
+
+constexpr mode_t kFileMode = 0640;
+constexpr mode_t kDirectoryMode = 0750;
+
+class SystemDirectoryLock final : public DirectoryLock {
+ public:
+  explicit SystemDirectoryLock(UniqueFd fd) : fd_(std::move(fd)) {}
+
+ private:
+  UniqueFd fd_;
+};
+
+// The process id in a lock file, or a word that says there is none.
+std::string holder(int fd) {
+  std::array<char, 32> text{};
+  const ssize_t length = ::pread(fd, text.data(), text.size(), 0);
+  std::string digits;
+  for (const char c :
+       std::string_view(text.data(), static_cast<std::size_t>(std::max<ssize_t>(length, 0)))) {
+    if (c < '0' || c > '9') break;
+    digits += c;
+  }
+  return digits.empty() ? "unknown" : digits;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<File>> SystemFileSystem::open(const std::string& path,
+                                                     const OpenOptions& options) {
+  check_may_block("open");
+  OpenOptions effective = options;
+  effective.direct = options.direct && direct_io_;
+  int flags = O_CLOEXEC | (options.mode == OpenMode::kRead ? O_RDONLY : O_RDWR);
+  if (options.mode == OpenMode::kCreate) flags |= O_CREAT | O_EXCL;
+  if (effective.direct) flags |= O_DIRECT;
+  UniqueFd fd(::open(path.c_str(), flags, kFileMode));
+  if (!fd) {
+    return fail(storage_error(errno, options.mode == OpenMode::kCreate ? "create" : "open", path));
+  }
+  struct stat status{};
+  if (::fstat(fd.get(), &status) != 0) return fail(storage_error(errno, "stat", path));
+  if (!S_ISREG(status.st_mode)) {
+    return fail(ErrorCode::kStorageFailed, fmt::format("open '{}': not a regular file", path));
+  }
+  return std::make_unique<SystemFile>(std::move(fd), path, effective);
+}
+
+Result<bool> SystemFileSystem::exists(const std::string& path) {
+  struct stat status{};
+  if (::stat(path.c_str(), &status) == 0) return true;
+  if (errno == ENOENT || errno == ENOTDIR) return false;
+  return fail(storage_error(errno, "stat", path));
+}
+
+Result<> SystemFileSystem::make_directories(const std::string& path) {
+  check_may_block("mkdir");
+  for (std::size_t end = 0; end < path.size();) {
+    end = std::min(path.find('/', end + 1), path.size());
+    const std::string part = path.substr(0, end);
+    if (::mkdir(part.c_str(), kDirectoryMode) == 0 || errno == EEXIST) continue;
+    return fail(storage_error(errno, "make directory", part));
+  }
+  struct stat status{};
+  if (::stat(path.c_str(), &status) != 0) return fail(storage_error(errno, "stat", path));
+  if (!S_ISDIR(status.st_mode)) return fail(storage_error(ENOTDIR, "make directory", path));
+  return {};
+}
+
+Result<std::vector<DirectoryEntry>> SystemFileSystem::list(const std::string& path) {
+  check_may_block("readdir");
+  const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(path.c_str()), &::closedir);
+  if (directory == nullptr) return fail(storage_error(errno, "list", path));
+  std::vector<DirectoryEntry> entries;
+  for (;;) {
+    errno = 0;
+    const dirent* entry = ::readdir(directory.get());
+    if (entry == nullptr) break;
+    DirectoryEntry found{.name = entry->d_name, .is_directory = entry->d_type == DT_DIR};
+    if (found.name == "." || found.name == "..") continue;
+    if (entry->d_type == DT_UNKNOWN) {
+      struct stat status{};
+      if (::fstatat(::dirfd(directory.get()), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
+        return fail(storage_error(errno, "stat", path + "/" + found.name));
+      }
+      found.is_directory = S_ISDIR(status.st_mode);
+    }
+    entries.push_back(std::move(found));
+  }
+  if (errno != 0) return fail(storage_error(errno, "list", path));
+  std::ranges::sort(entries, {}, &DirectoryEntry::name);
+  return entries;
+}
+
+Result<> SystemFileSystem::rename(const std::string& from, const std::string& to) {
+  check_may_block("rename");
+  if (::rename(from.c_str(), to.c_str()) == 0) return {};
+  return fail(storage_error(errno, fmt::format("rename to '{}'", to), from));
+}
+
+Result<> SystemFileSystem::remove_file(const std::string& path) {
+  check_may_block("unlink");
+  if (::unlink(path.c_str()) == 0) return {};
+  return fail(storage_error(errno, "remove", path));
+}
+
+Result<> SystemFileSystem::remove_directory(const std::string& path) {
+  check_may_block("rmdir");
+  if (::rmdir(path.c_str()) == 0) return {};
+  // Some file systems say EEXIST for a directory that is not empty.
+  return fail(storage_error(errno == EEXIST ? ENOTEMPTY : errno, "remove directory", path));
+}
+
+Result<> SystemFileSystem::sync_directory(const std::string& path) {
+  check_may_block("fsync");
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return fail(storage_error(errno, "open directory", path));
+  if (::fsync(fd.get()) == 0) return {};
+  return fail(storage_error(errno, "sync directory", path));
+}
+
+Result<std::unique_ptr<DirectoryLock>> SystemFileSystem::lock_directory(const std::string& path) {
+  check_may_block("flock");
+  const std::string name = path + "/lock";
+  UniqueFd fd(::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, kFileMode));
+  if (!fd) return fail(storage_error(errno, "open", name));
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return fail(storage_error(errno, "lock", name));
+    return fail(ErrorCode::kDirectoryInUse,
+                fmt::format("directory '{}' is in use by process {}", path, holder(fd.get())));
+  }
+  const std::string pid = fmt::format("{}\n", ::getpid());
+  if (::ftruncate(fd.get(), 0) != 0 ||
+      ::pwrite(fd.get(), pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
+    // The lock holds without the number; a full disk must not keep a broker from starting.
+    if (errno != ENOSPC && errno != EDQUOT) return fail(storage_error(errno, "write", name));
+  }
+  return std::make_unique<SystemDirectoryLock>(std::move(fd));
+}
+
+Result<FileSystem::Space> SystemFileSystem::space(const std::string& path) {
+  check_may_block("statvfs");
+  struct statvfs status{};
+  if (::statvfs(path.c_str(), &status) != 0) return fail(storage_error(errno, "statvfs", path));
+  return Space{.free_bytes = std::uint64_t{status.f_bavail} * status.f_frsize,
+               .total_bytes = std::uint64_t{status.f_blocks} * status.f_frsize};
+}
+
+}  // namespace tidelog::log::io
