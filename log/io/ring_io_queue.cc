@@ -101,10 +101,13 @@ RingIoQueue::RingIoQueue(Executor& executor, RingOptions options, std::unique_pt
     : executor_(executor),
       options_(std::move(options)),
       kernel_(std::move(kernel)),
-      self_(std::make_shared<RingIoQueue*>(this)) {}
+      self_(std::make_shared<RingIoQueue*>(this)) {
+  options_.watcher.watch(kernel_->event.get(), [this] { pump(); });
+}
 
 RingIoQueue::~RingIoQueue() {
   *self_ = nullptr;
+  options_.watcher.unwatch(kernel_->event.get());
   if (retry_ != 0) executor_.cancel(retry_);
   io_uring& ring = kernel_->ring;
   const unsigned never_entered = io_uring_sq_ready(&ring);
@@ -117,8 +120,6 @@ RingIoQueue::~RingIoQueue() {
     --in_kernel_;
   }
 }
-
-int RingIoQueue::event_fd() const { return kernel_->event.get(); }
 
 RingIoQueue::Operation& RingIoQueue::take_operation(File& file) {
   if (free_.empty()) {
@@ -177,8 +178,6 @@ void RingIoQueue::submit() {
   }
   pump();
 }
-
-void RingIoQueue::on_event() { pump(); }
 
 void RingIoQueue::pump() {
   do {

@@ -1,8 +1,8 @@
 // The IoQueue of production: one io_uring for one shard.
 //
-// Completions are announced by an eventfd registered with the ring. The shard watches event_fd()
-// and calls on_event() when it became readable; completions are also looked for after each submit.
-// Callbacks run as one posted task for all that were found together.
+// Completions are announced by an eventfd registered with the ring, which the shard's loop watches
+// (EventWatcher); they are also looked for after each submit. Callbacks run as one posted task for
+// all that were found together.
 //
 // The ring has room for every completion of what it was given (the rest waits in a queue of its
 // own), so it never overflows. No locks. Thread: the one that submits first, for good (the kernel
@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/executor.h"
+#include "log/io/event_watcher.h"
 #include "log/io/gather_cursor.h"
 #include "log/io/io_queue.h"
 
@@ -27,6 +28,7 @@ struct RingOptions {
   // Operations in the kernel at once.
   unsigned in_kernel_max = 256;
   std::string description = "io_uring";
+  EventWatcher watcher;
 };
 
 class RingIoQueue final : public IoQueue {
@@ -48,10 +50,6 @@ class RingIoQueue final : public IoQueue {
   std::size_t in_flight() const override { return in_flight_; }
   const IoCounters& counters() const override { return counters_; }
   std::string_view description() const override { return options_.description; }
-
-  // Readable when completions wait. The watcher resets its counter, then calls on_event().
-  int event_fd() const;
-  void on_event();
 
  private:
   struct Kernel;     // the ring itself
