@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <liburing.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 
 #include <algorithm>
 #include <array>
@@ -21,6 +22,12 @@ namespace {
 // EAGAIN means that the kernel lacked memory for a moment; more often than this it is an error.
 constexpr int kRetriesMax = 1000;
 constexpr std::chrono::milliseconds kRetryAfter{1};
+
+// liburing 2.3 declares io_uring_enable_rings() and does not export it.
+bool enable(const io_uring& ring) {
+  return ::syscall(__NR_io_uring_register, ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr,
+                   0) == 0;
+}
 
 std::string cause(int error_number) { return std::generic_category().message(error_number); }
 
@@ -218,7 +225,7 @@ bool RingIoQueue::enter_kernel() {
   io_uring& ring = kernel_->ring;
   while (io_uring_sq_ready(&ring) > 0) {
     if (!kernel_->enabled) {
-      TIDELOG_CHECK(io_uring_enable_rings(&ring) == 0, "a ring could not be enabled");
+      TIDELOG_CHECK(enable(ring), "a ring could not be enabled");
       kernel_->enabled = true;
     }
     const int taken = io_uring_submit(&ring);

@@ -221,6 +221,7 @@ TEST_P(IoQueueConformanceTest, AQueueThatEndsDropsItsCallbacksAndLeavesTheMemory
 
 TEST_P(IoQueueConformanceTest, AQueueMayEndInsideACallback) {
   const Buffer bytes = pattern(2);
+  Buffer into = Buffer::allocate(kBlockBytes);
   bool first = false;
   const std::span<const std::byte> piece = bytes.bytes();
   world_->queue().write(*file_, FilePosition(0), {&piece, 1}, Durability::kPlain,
@@ -229,7 +230,7 @@ TEST_P(IoQueueConformanceTest, AQueueMayEndInsideACallback) {
                           first = true;
                           world_->end_queue();
                         });
-  world_->queue().read(*file_, FilePosition(1 << 20), Buffer::allocate(kBlockBytes).bytes(),
+  world_->queue().read(*file_, FilePosition(1 << 20), into.bytes(),
                        [](const Result<std::size_t>&) {});
   world_->run_until([&] { return first; });
 }
