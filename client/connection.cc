@@ -151,7 +151,15 @@ void Connection::send_one_way(wire::ApiKey api, const Table& table, std::vector<
       raw_bytes, pool_));
   std::ranges::move(raw, std::back_inserter(pieces));
   last_sent_ = executor_.clock().now();
-  stream_->send(std::move(pieces), std::move(taken));
+  const std::uint64_t id = next_correlation_ - 1;
+  one_way_.emplace(id, std::move(taken));
+  stream_->send(std::move(pieces), [this, id](Result<> result) {
+    const auto at = one_way_.find(id);
+    if (at == one_way_.end()) return;
+    wire::Connection::SendCallback done = std::move(at->second);
+    one_way_.erase(at);
+    done(std::move(result));
+  });
 }
 
 bool Connection::has_room(std::size_t request_bytes) const {
@@ -188,7 +196,12 @@ void Connection::close(const Error& reason) {
   if (stream_) stream_->close();
   auto calls = std::exchange(calls_, {});
   auto queued = std::exchange(queued_, {});
+  auto one_way = std::exchange(one_way_, {});
   const std::weak_ptr<int> alive = alive_;
+  for (auto& [id, taken] : one_way) {
+    taken(fail(close_reason_));
+    if (alive.expired()) return;
+  }
   for (auto& [correlation, call] : calls) {
     // Absent while a part of its answer is being handled, further up the stack.
     if (call.done) call.done(std::unexpected(CallFailure{close_reason_, true}));

@@ -82,7 +82,8 @@ class Connection {
   void call(wire::ApiKey api, const Table& table, std::vector<SharedBytes> raw,
             std::chrono::milliseconds timeout, AnswerCallback done);
 
-  // Sends a request that has no answer. `taken` runs when the network has taken all of it.
+  // Sends a request that has no answer. `taken` runs when the network has taken all of it, or with
+  // an error when the connection closed first.
   void send_one_way(wire::ApiKey api, const Table& table, std::vector<SharedBytes> raw,
                     wire::Connection::SendCallback taken);
 
@@ -153,6 +154,7 @@ class Connection {
   std::map<std::uint64_t, Call> calls_;  // sent, unanswered
   std::size_t bytes_in_flight_ = 0;
   std::deque<QueuedCall> queued_;
+  std::map<std::uint64_t, wire::Connection::SendCallback> one_way_;
   std::size_t frame_bytes_max_;
 
   Buffer read_buffer_;

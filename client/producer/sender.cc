@@ -1,0 +1,327 @@
+#include "client/producer/sender.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "wire/limits.h"
+#include "wire/record_batch.h"
+
+namespace tidelog::client_core {
+namespace {
+
+// A request takes batches until it has this many bytes: enough to spare round trips, little enough
+// that its first batch does not wait long for its last.
+constexpr std::size_t kRequestBytesMax = 1024 * 1024;
+constexpr std::size_t kEntriesMax = 2000;
+// Longest wait between two looks for records past their delivery timeout.
+constexpr std::chrono::microseconds kExpiryCheckMax = std::chrono::seconds(1);
+
+std::string place(const PartitionQueue& partition) {
+  return fmt::format("topic '{}' partition {}", partition.topic.name, partition.index.value());
+}
+
+}  // namespace
+
+Sender::Sender(wire::Network& network, Executor& executor, BufferPool& buffers,
+               Accumulator& accumulator, SenderOptions options, std::uint64_t seed)
+    : executor_(executor),
+      buffers_(buffers),
+      accumulator_(accumulator),
+      options_(std::move(options)),
+      random_(seed),
+      pool_(network, executor, buffers, options_.pool, random_.next()),
+      metadata_(executor, pool_,
+                {.request_timeout = options_.request_timeout,
+                 .backoff_min = options_.pool.backoff_min,
+                 .backoff_max = options_.pool.backoff_max},
+                random_.next()) {
+  pool_.on_change([this] { pump(); });
+  metadata_.on_update([this] { pump(); });
+}
+
+Sender::~Sender() { executor_.cancel(timer_); }
+
+void Sender::pump() {
+  if (abandoned_) return;
+  accumulator_.begin_collecting();
+  take_new_work();
+  metadata_.advance();
+  note_metadata();
+  const SteadyTime now = executor_.clock().now();
+  if (now >= expiry_check_at_) expire(now);
+  send_due(now);
+  arm_timer(now);
+}
+
+void Sender::take_new_work() {
+  for (const std::string& name : accumulator_.take_unknown_topics()) {
+    topics_.insert(name);
+    metadata_.want(name);
+  }
+  std::vector<PartitionQueue*> touched;
+  accumulator_.take_touched(touched);
+  for (PartitionQueue* partition : touched) activate(*partition);
+}
+
+void Sender::activate(PartitionQueue& partition) {
+  if (!std::exchange(partition.active, true)) active_.push_back(&partition);
+}
+
+void Sender::drop_idle_partitions() {
+  std::erase_if(active_, [this](PartitionQueue* partition) {
+    if (!partition->idle() || accumulator_.state(*partition).oldest) return false;
+    partition->active = false;
+    return true;
+  });
+}
+
+void Sender::note_metadata() {
+  if (metadata_.answers() == answers_noted_) return;
+  answers_noted_ = metadata_.answers();
+  const std::vector<std::string> names(topics_.begin(), topics_.end());
+  for (const std::string& name : names) {
+    const Topic* topic = metadata_.find(name);
+    if (topic != nullptr && topic->as_of == answers_noted_) note_topic(*topic);
+  }
+  take_new_work();
+}
+
+void Sender::note_topic(const Topic& topic) {
+  if (topic.error) {
+    const bool final = topic.error->code() == ErrorCode::kUnknownTopic || !topic.error->retriable();
+    if (final) {
+      const Error error = *topic.error;
+      const std::string name = topic.name;
+      return fail_topic(name, error);
+    }
+    return metadata_.refresh();
+  }
+  Accumulator::TopicFacts facts;
+  facts.partitions = static_cast<std::int32_t>(topic.partitions.size());
+  facts.batch_bytes_max = topic.batch_bytes_max;
+  for (std::int32_t index = 0; index < facts.partitions; ++index) {
+    if (topic.partitions[static_cast<std::size_t>(index)].leader.value() >= 0) {
+      facts.with_leader.push_back(index);
+    }
+  }
+  if (facts.partitions == 0) return metadata_.refresh();
+  std::vector<FailedRecord> failed;
+  accumulator_.set_topic(topic.name, std::move(facts), failed);
+  for (FailedRecord& record : failed) fail_record(std::move(record.record), record.error);
+}
+
+void Sender::expire(SteadyTime now) {
+  const auto timeout =
+      std::chrono::duration_cast<std::chrono::microseconds>(options_.delivery_timeout);
+  expiry_check_at_ =
+      now + std::clamp(timeout / 10, std::chrono::microseconds(1000), kExpiryCheckMax);
+  const SteadyTime too_old = now - timeout;
+  for (WaitingRecord& record : accumulator_.take_waiting_since(too_old)) {
+    fail_record(std::move(record), too_late(std::nullopt));
+  }
+  const std::vector<PartitionQueue*> active = active_;
+  for (PartitionQueue* partition : active) {
+    while (!partition->retry.empty() && partition->retry.front()->opened_at <= too_old) {
+      std::unique_ptr<Batch> batch = std::move(partition->retry.front());
+      partition->retry.pop_front();
+      const Error error = too_late(batch->trouble);
+      fail_batch(std::move(batch), error);
+    }
+    if (!partition->retry.empty()) continue;  // what is behind is younger
+    for (auto oldest = accumulator_.state(*partition).oldest; oldest && *oldest <= too_old;
+         oldest = accumulator_.state(*partition).oldest) {
+      fail_batch(accumulator_.take_batch(*partition), too_late(std::nullopt));
+    }
+  }
+}
+
+Error Sender::too_late(const std::optional<Error>& trouble) const {
+  const std::optional<Error>& cause = trouble ? trouble : pool_.last_failure();
+  return Error(ErrorCode::kTimedOut,
+               fmt::format("not delivered within {} ms{}{}", options_.delivery_timeout.count(),
+                           cause ? ": " : "", cause ? cause->message() : ""));
+}
+
+std::optional<SteadyTime> Sender::due_at(const PartitionQueue& partition) const {
+  // After a refusal one batch goes alone, so that nothing can overtake it.
+  const std::size_t in_flight_max =
+      partition.refusals > 0 ? 1 : static_cast<std::size_t>(std::max(options_.in_flight_max, 1));
+  if (partition.recovering || partition.unanswered >= in_flight_max) return std::nullopt;
+  if (!partition.retry.empty()) return partition.not_before;
+  const Accumulator::QueueState state = accumulator_.state(partition);
+  if (state.ready_batches > 0 || state.flushing) return partition.not_before;
+  if (!state.open_since) return std::nullopt;
+  if (options_.linger.count() == 0) {
+    if (partition.unanswered > 0) return std::nullopt;  // it fills while the other is on its way
+    return partition.not_before;
+  }
+  return std::max(partition.not_before, *state.open_since + options_.linger);
+}
+
+std::optional<BrokerId> Sender::leader_of(PartitionQueue& partition) {
+  const Topic* topic = metadata_.find(partition.topic.name);
+  if (topic == nullptr || topic->error) {
+    if (!topics_.contains(partition.topic.name)) {
+      fail_queued(partition,
+                  Error(ErrorCode::kUnknownTopic,
+                        fmt::format("topic '{}' does not exist any more", partition.topic.name)));
+    }
+    return std::nullopt;
+  }
+  if (topic->as_of <= partition.metadata_after) return std::nullopt;
+  const auto index = static_cast<std::size_t>(partition.index.value());
+  if (index >= topic->partitions.size()) {
+    fail_queued(partition, Error(ErrorCode::kUnknownPartition,
+                                 fmt::format("topic '{}' has only {} partitions now", topic->name,
+                                             topic->partitions.size())));
+    return std::nullopt;
+  }
+  const BrokerId leader = topic->partitions[index].leader;
+  if (leader.value() >= 0) return leader;
+  seek_leaders(executor_.clock().now());
+  return std::nullopt;
+}
+
+void Sender::seek_leaders(SteadyTime now) {
+  if (leaders_sought_at_ && now - *leaders_sought_at_ < options_.pool.backoff_max) return;
+  leaders_sought_at_ = now;
+  metadata_.refresh();
+}
+
+void Sender::send_due(SteadyTime now) {
+  next_due_.reset();
+  drop_idle_partitions();
+  std::map<BrokerId, std::vector<PartitionQueue*>> due_by_leader;
+  const std::vector<PartitionQueue*> active = active_;  // callbacks may change it
+  for (std::size_t step = 0; step < active.size(); ++step) {
+    PartitionQueue& partition = *active[(next_start_ + step) % active.size()];
+    const std::optional<SteadyTime> at = due_at(partition);
+    if (!at) continue;
+    if (*at > now) {
+      next_due_ = std::min(next_due_.value_or(*at), *at);
+      continue;
+    }
+    const std::optional<BrokerId> leader = leader_of(partition);
+    if (leader) due_by_leader[*leader].push_back(&partition);
+  }
+  ++next_start_;
+  for (auto& [leader, due] : due_by_leader) {
+    Connection* connection = pool_.find(leader, Lane::kControl);
+    if (connection == nullptr) {
+      seek_leaders(now);  // it may have moved
+      continue;
+    }
+    while (!due.empty() && connection->has_room(kRequestBytesMax)) {
+      send_request(*connection, due, now);
+    }
+  }
+}
+
+void Sender::send_request(Connection& connection, std::vector<PartitionQueue*>& due,
+                          SteadyTime now) {
+  ProduceRequest request;
+  request.acks = options_.acks;
+  request.deadline_ms = static_cast<std::uint32_t>(options_.request_timeout.count());
+  std::vector<SharedBytes> raw;
+  SentList sent;
+  std::vector<PartitionQueue*> later;
+  std::size_t bytes = 0;
+  const std::size_t frame_room = connection.hello().frame_bytes_max - wire::kFrameOverheadBytesMax;
+  for (PartitionQueue* partition : due) {
+    const std::size_t next_bytes = partition->retry.empty()
+                                       ? accumulator_.state(*partition).next_bytes
+                                       : partition->retry.front()->encoded.size();
+    if (sent.size() >= kEntriesMax || bytes >= kRequestBytesMax ||
+        (!sent.empty() && bytes + next_bytes > frame_room)) {
+      later.push_back(partition);
+      continue;
+    }
+    std::unique_ptr<Batch> batch = next_batch(*partition);
+    if (batch == nullptr) continue;
+    bytes += batch->encoded.size();
+    request.entries.push_back({{batch->encoded_for, partition->index},
+                               static_cast<std::uint32_t>(batch->encoded.size())});
+    raw.push_back(batch->encoded);
+    sent.push_back({partition, batch.get()});
+    batch->order = partition->next_order++;
+    batch->resolved = false;
+    partition->in_flight.push_back(std::move(batch));
+    ++partition->unanswered;
+    activate(*partition);
+    const std::optional<SteadyTime> more = due_at(*partition);
+    if (more && *more <= now) later.push_back(partition);
+  }
+  due = std::move(later);
+  if (!sent.empty()) transmit(connection, request, std::move(raw), std::move(sent));
+}
+
+std::unique_ptr<Batch> Sender::next_batch(PartitionQueue& partition) {
+  const Topic* topic = metadata_.find(partition.topic.name);
+  TIDELOG_CHECK(topic != nullptr, "a partition with a leader has metadata");
+  const TopicId id = topic->id;
+  while (!partition.retry.empty()) {
+    std::unique_ptr<Batch> batch = std::move(partition.retry.front());
+    partition.retry.pop_front();
+    if (batch->encoded_for == id) return batch;
+    const ErrorCode code =
+        batch->maybe_stored ? ErrorCode::kUnknownOutcome : ErrorCode::kUnknownTopic;
+    fail_batch(std::move(batch),
+               Error(code, fmt::format("topic '{}' was deleted and made again while this record "
+                                       "was on its way to the one that is gone",
+                                       partition.topic.name)));
+  }
+  std::unique_ptr<Batch> batch = accumulator_.take_batch(partition);
+  if (batch == nullptr) return nullptr;
+  Result<SharedBytes> encoded =
+      batch->builder.finish(options_.codec, wire::batch_seed({id, partition.index}), {}, buffers_);
+  if (!encoded) {
+    fail_batch(std::move(batch), encoded.error().with_context(place(partition)));
+    return nullptr;
+  }
+  batch->encoded = std::move(*encoded);
+  batch->encoded_for = id;
+  return batch;
+}
+
+void Sender::transmit(Connection& connection, const ProduceRequest& request,
+                      std::vector<SharedBytes> raw, SentList sent) {
+  const Table table = encode(request);
+  if (options_.acks == AcksOnWire::kNone) {
+    connection.send_one_way(
+        wire::ApiKey::kProduce, table, std::move(raw),
+        [this, sent = std::move(sent)](Result<> taken) mutable {
+          for (Sent& one : sent) {
+            if (taken) {
+              settle(one, {}, -1);
+            } else {
+              settle(one, {ErrorCode::kUnknownOutcome, taken.error().message(), 0}, -1);
+            }
+          }
+          pump();
+        });
+    return;
+  }
+  connection.call(
+      wire::ApiKey::kProduce, table, std::move(raw), options_.request_timeout,
+      [this, sent = std::move(sent)](std::expected<Answer, CallFailure> answer) mutable {
+        answered(sent, answer);
+      });
+}
+
+void Sender::arm_timer(SteadyTime now) {
+  executor_.cancel(std::exchange(timer_, 0));
+  std::optional<SteadyTime> at = next_due_;
+  if (!active_.empty() || accumulator_.oldest_waiting()) {
+    at = std::min(at.value_or(expiry_check_at_), expiry_check_at_);
+  }
+  if (!at) return;
+  timer_ = executor_.run_after(std::max(*at - now, std::chrono::microseconds(0)), [this] {
+    timer_ = 0;
+    pump();
+  });
+}
+
+}  // namespace tidelog::client_core

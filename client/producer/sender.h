@@ -1,0 +1,127 @@
+// The producer's core: takes batches from the accumulator to the leaders of their partitions and
+// settles every record once. A state machine on the executor, without threads, clocks or
+// randomness of its own.
+//
+// Order. Batches of a partition are sent in the order they were filled, several at once. When one
+// is refused and may be tried again, or lost, nothing new of its partition is sent until the fate
+// of everything behind it is known. Then it is sent again, first, unless a later one is in the log
+// or may be: sending it then would reorder records, so it is reported as failed. With one request
+// in flight per partition that never happens.
+//
+// Outcome. A batch whose connection broke, or that the broker itself reports as timed out, may or
+// may not be in the log: UNKNOWN_OUTCOME, or sent again under `retry_unknown`.
+//
+// Thread: the executor's.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/executor.h"
+#include "client/broker_pool.h"
+#include "client/cluster_metadata.h"
+#include "client/producer/accumulator.h"
+
+namespace tidelog::client_core {
+
+struct SenderOptions {
+  PoolOptions pool;
+  AcksOnWire acks = AcksOnWire::kAll;
+  wire::Codec codec = wire::Codec::kNone;
+  std::chrono::milliseconds linger{5};
+  std::chrono::milliseconds request_timeout{30000};
+  std::chrono::milliseconds delivery_timeout{120000};
+  int in_flight_max = 5;
+  bool retry_unknown = false;
+};
+
+class Sender {
+ public:
+  // All references must outlive this.
+  Sender(wire::Network& network, Executor& executor, BufferPool& buffers, Accumulator& accumulator,
+         SenderOptions options, std::uint64_t seed);
+  ~Sender();
+  Sender(const Sender&) = delete;
+  Sender& operator=(const Sender&) = delete;
+
+  // Looks for work; call when the accumulator says so. May call records' callbacks.
+  void pump();
+
+  // Settles everything: never sent as CANCELLED, in flight as UNKNOWN_OUTCOME. Ends the
+  // connections. Nothing is sent afterwards.
+  void abandon();
+
+ private:
+  // One batch of a request; in partition->in_flight until it is answered.
+  struct Sent {
+    PartitionQueue* partition;
+    Batch* batch;
+    bool answered = false;
+  };
+  using SentList = std::vector<Sent>;
+
+  void take_new_work();
+  void note_metadata();
+  void note_topic(const Topic& topic);
+  void expire(SteadyTime now);
+  void activate(PartitionQueue& partition);
+  void drop_idle_partitions();
+
+  void send_due(SteadyTime now);
+  // When this partition may send next; nullopt when only an event can change that.
+  std::optional<SteadyTime> due_at(const PartitionQueue& partition) const;
+  // The leader to send to; nullopt while there is none.
+  std::optional<BrokerId> leader_of(PartitionQueue& partition);
+  void send_request(Connection& connection, std::vector<PartitionQueue*>& due, SteadyTime now);
+  std::unique_ptr<Batch> next_batch(PartitionQueue& partition);
+  void transmit(Connection& connection, const ProduceRequest& request, std::vector<SharedBytes> raw,
+                SentList sent);
+  void seek_leaders(SteadyTime now);
+  void arm_timer(SteadyTime now);
+
+  void answered(SentList& sent, const std::expected<Answer, CallFailure>& answer);
+  void apply(SentList& sent, const Answer& answer);
+  void settle(Sent& sent, const AnswerStatus& status, std::int64_t base_offset);
+  void refuse(PartitionQueue& partition, Batch& batch, const AnswerStatus& status);
+  void lose(PartitionQueue& partition, Batch& batch, const Error& cause);
+  void recover_if_quiet(PartitionQueue& partition);
+  void recover_batch(PartitionQueue& partition, std::unique_ptr<Batch> batch,
+                     std::deque<std::unique_ptr<Batch>>& again);
+
+  std::unique_ptr<Batch> take_in_flight(PartitionQueue& partition, const Batch& batch);
+  void acknowledge(PartitionQueue& partition, std::unique_ptr<Batch> batch,
+                   std::int64_t base_offset);
+  void fail_batch(std::unique_ptr<Batch> batch, const Error& error);
+  void fail_record(WaitingRecord record, const Error& error);
+  // Everything of the partition that is not in flight.
+  void fail_queued(PartitionQueue& partition, const Error& error);
+  void fail_topic(const std::string& name, const Error& error);
+  Error too_late(const std::optional<Error>& trouble) const;
+
+  Executor& executor_;
+  BufferPool& buffers_;
+  Accumulator& accumulator_;
+  const SenderOptions options_;
+  SeededRandom random_;
+  std::set<std::string, std::less<>> topics_;  // that records are or were for
+  std::vector<PartitionQueue*> active_;        // with anything queued or in flight
+  std::size_t next_start_ = 0;                 // of the next walk through active_: fairness
+  std::uint64_t answers_noted_ = 0;
+  std::optional<SteadyTime> leaders_sought_at_;
+  SteadyTime expiry_check_at_{};
+  TimerId timer_ = 0;
+  std::optional<SteadyTime> next_due_;
+  bool abandoned_ = false;
+  // Last, so that connections and their callbacks go first.
+  BrokerPool pool_;
+  ClusterMetadata metadata_;
+};
+
+}  // namespace tidelog::client_core
