@@ -107,7 +107,8 @@ int CommandLine::run(int argc, const char* const* argv) {
     return out.flush() ? kExitDone : kExitFailed;
   } catch (const CLI::CallForHelp&) {
     Output out(1);
-    out.text() = innermost(root_).help(path_of(innermost(root_)));
+    const CLI::App& app = innermost(root_);
+    out.text() = app.help(app.get_parent() == nullptr ? "" : path_of(*app.get_parent()));
     return out.flush() ? kExitDone : kExitFailed;
   } catch (const CLI::ParseError& error) {
     return report_usage_error(error);

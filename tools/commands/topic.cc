@@ -23,7 +23,7 @@ using Json = nlohmann::ordered_json;
 struct TopicOptions {
   ClusterFlags cluster;
   std::vector<std::string> names;
-  std::int32_t partitions = 1;
+  std::int32_t partitions = 0;  // as many as the broker's default.partitions says
   std::int32_t replicas = -1;
   std::vector<std::string> settings;
   bool is_json = false;
@@ -240,8 +240,10 @@ void add_create(CommandLine& line, CLI::App& topic) {
                         "  tidelog topic create clicks views -p 8 --set durability=memory",
                         create_topics);
   command->add_option("name", options->names, "Names: letters, digits, '.', '_', '-'")->required();
-  command->add_option("-p,--partitions", options->partitions, "Partitions of each topic")
-      ->capture_default_str();
+  command
+      ->add_option("-p,--partitions", options->partitions,
+                   "Partitions of each topic (default: the broker's)")
+      ->check(CLI::Range(1, 1'000'000).description(""));
   command->add_option("-r,--replicas", options->replicas,
                       "Copies of each partition (default: the broker's)");
   add_repeated(*command, "--set", options->settings, "A setting, key=value; may be repeated");

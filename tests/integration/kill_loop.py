@@ -1,0 +1,217 @@
+#!/usr/bin/env python3
+"""kill -9 of the broker while producers write, again and again.
+
+Three producers write numbered records to several partitions; `produce -o` keeps, outside the broker,
+what was acknowledged. After each kill and restart:
+  - every acknowledged record is in its partition at its offset, and nowhere else;
+  - no record, acknowledged or not, is there twice;
+  - each producer's records of a partition are in the order in which they were sent;
+  - offsets have no gaps, and what was read after an earlier restart is still there, byte for byte.
+
+Usage: kill_loop.py --binary BUILD/tools/tidelog [--rounds N] [--partitions N] [--seed N]
+"""
+
+import argparse
+import hashlib
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from broker_process import Broker
+
+TOPIC = "ledger"
+LINES_PER_CHUNK = 200
+CHUNK_SECONDS = 0.01  # 20,000 records a second and producer: load, not saturation
+ACKNOWLEDGED_MIN = 2000  # per producer and round, before the broker may be killed
+
+
+class Producer:
+    """`tidelog produce` with its ledger, fed with numbered records until it is stopped."""
+
+    def __init__(self, broker, name, round_number, directory, options):
+        self.prefix = f"{name}.{round_number}"
+        self.ledger_path = pathlib.Path(directory) / f"ledger-{self.prefix}"
+        self.keyed = "-K" in options
+        self.stopping = threading.Event()
+        with open(self.ledger_path, "wb") as ledger, open(f"{self.ledger_path}.err", "wb") as errors:
+            self.process = broker.popen("produce", TOPIC, "-o", "%p %o %v", *options,
+                                        stdin=subprocess.PIPE, stdout=ledger, stderr=errors)
+        self.feeder = threading.Thread(target=self._feed, daemon=True)
+        self.feeder.start()
+
+    def _feed(self):
+        sequence = 0
+        padding = "x" * 80
+        try:
+            while not self.stopping.is_set():
+                lines = []
+                for _ in range(LINES_PER_CHUNK):
+                    key = f"key-{sequence % 61}\t" if self.keyed else ""
+                    lines.append(f"{key}{self.prefix}.{sequence} {padding[:sequence % 80]}\n")
+                    sequence += 1
+                self.process.stdin.write("".join(lines).encode())
+                self.process.stdin.flush()
+                time.sleep(CHUNK_SECONDS)
+        except (BrokenPipeError, OSError):
+            pass  # the producer was stopped
+
+    def acknowledged_bytes(self):
+        return self.ledger_path.stat().st_size
+
+    def errors(self):
+        return pathlib.Path(f"{self.ledger_path}.err").read_text(errors="replace")
+
+    def stop(self):
+        """Ends the producer, whose broker is dead. What it has printed by then is the ledger."""
+        self.stopping.set()
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.feeder.join(timeout=10)
+
+    def acknowledged(self):
+        """(partition, offset, value) of each whole line."""
+        data = self.ledger_path.read_bytes()
+        for line in data[: data.rfind(b"\n") + 1].splitlines():
+            partition, offset, value = line.split(b" ", 2)
+            yield int(partition), int(offset), value
+
+
+class Log:
+    """What the broker holds, as read after each restart."""
+
+    def __init__(self, partitions):
+        self.records = [[] for _ in range(partitions)]  # values by offset
+        self.prefix_bytes = [0] * partitions
+        self.prefix_digest = [hashlib.sha256() for _ in range(partitions)]
+
+    def read_again(self, broker, partition):
+        """Checks that what was read before is unchanged and adds what is new; yields complaints."""
+        data = broker.must_run("consume", TOPIC, "-p", partition, "-e", "-f", r"%o %v\n", timeout=600)
+        known = self.prefix_bytes[partition]
+        if len(data) < known or hashlib.sha256(data[:known]).digest() != self.prefix_digest[partition].digest():
+            yield f"partition {partition}: records that were read after an earlier restart changed"
+            return
+        added = data[known:]
+        self.prefix_digest[partition].update(added)
+        self.prefix_bytes[partition] = len(data)
+        records = self.records[partition]
+        for line in added.splitlines():
+            offset, value = line.split(b" ", 1)
+            if int(offset) != len(records):
+                yield f"partition {partition}: offset {len(records)} is missing, {offset.decode()} comes instead"
+                return
+            records.append(value)
+
+
+def complaints_about_order(log):
+    """No value twice anywhere; per producer and partition in the order of sending."""
+    seen = set()
+    for partition, records in enumerate(log.records):
+        last = {}
+        for offset, value in enumerate(records):
+            name = value.split(b" ", 1)[0]
+            if name in seen:
+                yield f"partition {partition}: {name.decode()} is there twice (again at offset {offset})"
+            seen.add(name)
+            producer, sequence = name.rsplit(b".", 1)
+            if int(sequence) <= last.get(producer, -1):
+                yield f"partition {partition}: {name.decode()} at offset {offset} comes after {last[producer]}"
+            last[producer] = int(sequence)
+
+
+def complaints_about_ledger(log, acknowledged):
+    for partition, offset, value in acknowledged:
+        records = log.records[partition]
+        if offset >= len(records):
+            yield f"LOST: acknowledged {value[:40]!r}, partition {partition} offset {offset}; the log ends at {len(records)}"
+        elif records[offset] != value:
+            yield f"WRONG: partition {partition} offset {offset} holds {records[offset][:40]!r}, acknowledged was {value[:40]!r}"
+
+
+def wait_for_load(producers, broker, seconds_max=60):
+    """Until each producer got acknowledgements; a line of a ledger is at least 20 bytes."""
+    deadline = time.monotonic() + seconds_max
+    while any(one.acknowledged_bytes() < ACKNOWLEDGED_MIN * 20 for one in producers):
+        for one in producers:
+            if one.process.poll() is not None:
+                raise RuntimeError(f"produce ended with {one.process.returncode}: {one.errors()}")
+        if broker.process.poll() is not None:
+            raise RuntimeError(f"the broker died by itself:\n{broker.log()[-3000:]}")
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"no load after {seconds_max} s: {[one.errors() for one in producers]}")
+        time.sleep(0.02)
+
+
+def run_round(broker, options, chance, round_number, directory, ledger):
+    producers = [
+        Producer(broker, "keyed", round_number, directory, ["-K", r"\t"]),
+        Producer(broker, "sticky", round_number, directory, ["-z", "zstd"]),
+        Producer(broker, "pinned", round_number, directory, ["-p", str(chance.randrange(options.partitions))]),
+    ]
+    try:
+        wait_for_load(producers, broker)
+        time.sleep(chance.uniform(0, options.seconds))  # so that the kill falls anywhere
+        broker.kill()
+    finally:
+        for producer in producers:
+            producer.stop()
+    count = 0
+    for producer in producers:
+        entries = list(producer.acknowledged())
+        count += len(entries)
+        ledger.extend(entries)
+        producer.ledger_path.unlink()
+    return count
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binary", required=True)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--partitions", type=int, default=6)
+    parser.add_argument("--seconds", type=float, default=0.7, help="longest load after the first acknowledgements")
+    parser.add_argument("--seed", type=int, default=None)
+    options = parser.parse_args()
+    seed = options.seed if options.seed is not None else random.randrange(2**32)
+    print(f"kill_loop: {options.rounds} rounds, {options.partitions} partitions, seed {seed}", flush=True)
+    chance = random.Random(seed)
+
+    with tempfile.TemporaryDirectory(prefix="tidelog-kill-loop-") as directory:
+        broker = Broker(options.binary, directory).start()
+        try:
+            broker.must_run("topic", "create", TOPIC, "-p", options.partitions)
+            log, ledger = Log(options.partitions), []
+            for round_number in range(1, options.rounds + 1):
+                acknowledged = run_round(broker, options, chance, round_number, directory, ledger)
+                begin = time.monotonic()
+                broker.start()
+                seconds = time.monotonic() - begin
+                complaints = [c for p in range(options.partitions) for c in log.read_again(broker, p)]
+                complaints += complaints_about_ledger(log, ledger)
+                complaints += complaints_about_order(log)
+                print(f"round {round_number}: {acknowledged} acknowledged, {len(ledger)} in all, "
+                      f"{sum(map(len, log.records))} in the log; restarted in {seconds:.2f} s", flush=True)
+                if complaints:
+                    print(f"FAILED: {len(complaints)} complaints", *complaints[:10], sep="\n  ")
+                    print(broker.log()[-3000:])
+                    return 1
+            if broker.stop() != 0:
+                print(f"FAILED: the clean stop at the end failed:\n{broker.log()[-3000:]}")
+                return 1
+        finally:
+            broker.close()
+    print(f"all {len(ledger)} acknowledged records were there once, in order, after each of {options.rounds} kills")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
