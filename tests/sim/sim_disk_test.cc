@@ -229,6 +229,16 @@ TEST_F(SimDiskTest, LosesADirectoryWhoseParentWasNotSynced) {
   EXPECT_THAT(crash()->files(), ElementsAre("a/b/f"));
 }
 
+TEST_F(SimDiskTest, ARemovedDirectoryLeavesNothingBehindOnceItsParentIsSynced) {
+  disk_.put("d/f", as_bytes("x"));
+  ASSERT_TRUE(disk_.remove_file("d/f").has_value());
+  ASSERT_TRUE(disk_.remove_directory("d").has_value());
+  EXPECT_EQ(text(*crash(), "d/f"), "x");
+  ASSERT_TRUE(disk_.sync_directory("").has_value());
+  EXPECT_EQ(disk_.unsynced_changes(), 0U);
+  EXPECT_THAT(crash(CrashPolicy::everything())->files(), IsEmpty());
+}
+
 TEST_F(SimDiskTest, AFailedSyncLosesWhatItShouldHaveCoveredEvenWhenALaterOneSucceeds) {
   auto file = stable_file("f", "old");
   write(*file, 0, "new");

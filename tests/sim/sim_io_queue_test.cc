@@ -183,6 +183,28 @@ TEST_F(SimIoQueueTest, GathersPiecesAndReadsThemBack) {
   EXPECT_EQ(into.data()[0], std::byte{'y'});
 }
 
+TEST_F(SimIoQueueTest, AReadThatRacesAWriteSeesEachSectorOldOrNew) {
+  queue_ = std::make_unique<SimIoQueue>(
+      disk_, executor_,
+      SimIoOptions{.seed = 1, .latency = [](const SimIoOperation& operation) {
+                     return microseconds(operation.operation == DiskOperation::kWrite ? 200 : 100);
+                   }});
+  write(0, 'a');
+  Buffer into = Buffer::allocate(kBlockBytes);
+  bool read = false;
+  queue_->read(*file_, FilePosition(0), into.bytes(),
+               [&](const Result<std::size_t>&) { read = true; });
+  queue_->submit();
+  executor_.run_for(microseconds(150));
+  ASSERT_TRUE(read);
+  EXPECT_THAT(completed_, IsEmpty());
+  std::set<std::string> sectors;
+  for (std::size_t at = 0; at < kBlockBytes; at += kSectorBytes) {
+    sectors.emplace(as_text(into.bytes().subspan(at, kSectorBytes)));
+  }
+  EXPECT_THAT(sectors, ElementsAre(std::string(kSectorBytes, '.'), std::string(kSectorBytes, 'a')));
+}
+
 TEST_F(SimIoQueueTest, AFailedWriteLeavesAnyPartAndIsNeverStable) {
   disk_.fail_nth(DiskOperation::kWrite, 1, DiskFault::kIoError);
   write(0, 'a');

@@ -80,6 +80,12 @@ void SimNames::sync(InodeId directory) {
     }
   }
   changes_ = std::move(left);
+  // What changed in a directory that no crash can bring back matters to nobody.
+  const std::set<InodeId> inodes = reachable();
+  std::erase_if(changes_, [&](const Change& change) {
+    return (!change.from || !inodes.contains(change.from->directory)) &&
+           (!change.to || !inodes.contains(change.to->directory));
+  });
 }
 
 std::set<InodeId> SimNames::reachable() const {
