@@ -20,8 +20,7 @@ ControlCalls::~ControlCalls() {
 
 void ControlCalls::call(wire::ApiKey api, Table request, Callback done) {
   const auto at = waiting_.insert(
-      waiting_.end(), Waiting{api, std::move(request), executor_.clock().now() + timeout_,
-                              pool_.rounds_failed(), 0, std::move(done)});
+      waiting_.end(), Waiting{api, std::move(request), pool_.rounds_failed(), 0, std::move(done)});
   at->timer = executor_.run_after(timeout_, [this, at] {
     at->timer = 0;
     give_up(at);
@@ -47,9 +46,7 @@ void ControlCalls::advance() {
 }
 
 void ControlCalls::send(Connection& connection, Waiting waiting) {
-  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(waiting.deadline -
-                                                                          executor_.clock().now());
-  connection.call(waiting.api, waiting.request, {}, left,
+  connection.call(waiting.api, waiting.request, {}, timeout_,
                   [done = std::move(waiting.done), alive = std::weak_ptr<int>(alive_)](
                       std::expected<Answer, CallFailure> answer) mutable {
                     if (alive.expired()) return;

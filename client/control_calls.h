@@ -34,7 +34,6 @@ class ControlCalls {
   struct Waiting {
     wire::ApiKey api;
     Table request;
-    SteadyTime deadline;
     std::uint64_t rounds_at_start;
     TimerId timer = 0;
     Callback done;

@@ -41,12 +41,13 @@ wire::Network& Driver::network() { return loop_->network; }
 
 void Driver::run(const std::function<void()>& task) {
   if (on_thread()) return task();
-  std::latch done(1);
-  loop_->executor.post([&] {
+  // Shared, so that waking the caller does not race with its leaving.
+  const auto done = std::make_shared<std::latch>(1);
+  loop_->executor.post([&task, done] {
     task();
-    done.count_down();
+    done->count_down();
   });
-  done.wait();
+  done->wait();
 }
 
 bool Driver::on_thread() const { return loop_->executor.on_loop_thread(); }

@@ -39,11 +39,11 @@ class Admin::Impl {
     if (driver_.on_thread()) {
       return fail(ErrorCode::kInvalidArgument, "Admin cannot be called in its own log callback");
     }
-    std::promise<tidelog::Result<SharedBytes>> promise;
-    auto future = promise.get_future();
-    driver_.executor().post([&] {
-      calls_->call(api, std::move(request), [&promise](tidelog::Result<SharedBytes> answer) {
-        promise.set_value(std::move(answer));
+    auto promise = std::make_shared<std::promise<tidelog::Result<SharedBytes>>>();
+    auto future = promise->get_future();
+    driver_.executor().post([this, promise, api, request = std::move(request)]() mutable {
+      calls_->call(api, std::move(request), [promise](tidelog::Result<SharedBytes> answer) {
+        promise->set_value(std::move(answer));
       });
     });
     return future.get();

@@ -1,0 +1,126 @@
+// The consumer's core: reads the assigned partitions from their leaders, batch by verified batch,
+// into the prefetch queue. A state machine on the executor, without threads, clocks or randomness
+// of its own.
+//
+// One fetch session per broker, two fetches open in it, so that records are on their way while
+// others are answered. What is fetched is taken only where it goes on at the offset expected; the
+// position never jumps: a partition whose log does not go on there stops with an error until it is
+// sought.
+//
+// Memory: batches queued and answers under way together stay within `prefetch_bytes_max`, apart
+// from one batch per open fetch, since an answer holds at least one whole batch. Thread: the
+// executor's.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "client/broker_pool.h"
+#include "client/cluster_metadata.h"
+#include "client/consumer/offset_resolver.h"
+#include "client/consumer/prefetch_queue.h"
+
+namespace tidelog::client_core {
+
+struct FetcherOptions {
+  PoolOptions pool;
+  std::chrono::milliseconds request_timeout{30000};
+  std::size_t prefetch_bytes_max = 32 * 1024 * 1024;
+  std::size_t fetch_bytes_max = 4 * 1024 * 1024;
+  std::size_t partition_fetch_bytes_max = 1024 * 1024;
+  std::chrono::milliseconds fetch_wait{500};
+  std::size_t uncompressed_batch_bytes_max = 64 * 1024 * 1024;
+};
+
+class Fetcher {
+ public:
+  // All references must outlive this.
+  Fetcher(wire::Network& network, Executor& executor, std::shared_ptr<BufferPool> buffers,
+          PrefetchQueue& queue, FetcherOptions options, std::uint64_t seed);
+  ~Fetcher();
+  Fetcher(const Fetcher&) = delete;
+  Fetcher& operator=(const Fetcher&) = delete;
+
+  using Done = std::move_only_function<void(Result<>)>;
+  // Resolves all positions, then replaces what is read; on failure everything stays as it was.
+  void assign(std::vector<client::Assignment> assignments, Done done);
+  void seek(const std::string& topic, std::int32_t partition, client::Position position, Done done);
+  void resolve(const std::string& topic, std::int32_t partition, client::Position position,
+               OffsetResolver::Callback done) {
+    resolver_.resolve(topic, partition, position, std::move(done));
+  }
+  // Null where it is not assigned.
+  std::shared_ptr<ReadCursor> cursor(const std::string& topic, std::int32_t partition) const;
+
+  // Sends what fetches it can; call when the queue drained.
+  void pump();
+
+  // Stops reading a partition whose content poll() could not use.
+  void stop(const std::string& topic, std::int32_t partition);
+
+  // Ends everything.
+  void shut_down();
+
+ private:
+  struct Reading;
+  struct BrokerSession;
+  using Name = std::pair<std::string, std::int32_t>;
+
+  void assign_resolved(const std::vector<client::Assignment>& assignments,
+                       const std::vector<ResolvedOffset>& positions);
+  void restart(Reading& reading, const ResolvedOffset& position);
+
+  void place_readings(SteadyTime now);
+  // Finds the partition's leader. False: it cannot be read now.
+  bool place(Reading& reading, SteadyTime now);
+  void seek_leaders(SteadyTime now);
+  void leave_session(Reading& reading);
+  void serve(BrokerId broker, BrokerSession& session, SteadyTime now);
+  bool send_fetch(BrokerSession& session, Connection& connection);
+  void reset_session(BrokerSession& session);
+  // What names an open fetch.
+  struct Ticket {
+    BrokerId broker;
+    std::uint64_t epoch;   // of the session
+    std::uint64_t number;  // within it
+    std::size_t reserved;  // bytes
+  };
+  void fetched(const Ticket& ticket, const std::expected<Answer, CallFailure>& answer);
+  void apply(BrokerSession& session, std::uint64_t number, const FetchAnswer& answer,
+             const SharedBytes& raw);
+  void apply_error(Reading& reading, std::uint64_t number, const FetchResult& result);
+  void apply_batches(Reading& reading, std::uint64_t number, const FetchResult& result,
+                     const SharedBytes& batches);
+  // False: nothing more of this answer concerns the partition.
+  bool take_batch(Reading& reading, std::uint64_t number, const SharedBytes& batch);
+  void retry_later(Reading& reading);
+  void stop_with(Reading& reading, const Error& error, std::optional<std::int64_t> resume_offset);
+  std::size_t room() const;
+  void wake_at(SteadyTime at);
+  void arm_timer(SteadyTime now);
+
+  Executor& executor_;
+  std::shared_ptr<BufferPool> buffers_;
+  PrefetchQueue& queue_;
+  const FetcherOptions options_;
+  SeededRandom random_;
+  std::map<Name, std::unique_ptr<Reading>> readings_;
+  std::map<BrokerId, std::unique_ptr<BrokerSession>> sessions_;
+  std::size_t reserved_bytes_ = 0;  // answers under way
+  std::uint64_t answers_seen_ = 0;  // of the metadata, by place_readings()
+  std::optional<SteadyTime> leaders_sought_at_;
+  std::optional<SteadyTime> wake_at_;
+  TimerId timer_ = 0;
+  bool shut_down_ = false;
+  // Last, so that connections and their callbacks go first.
+  BrokerPool pool_;
+  ClusterMetadata metadata_;
+  OffsetResolver resolver_;
+};
+
+}  // namespace tidelog::client_core
