@@ -1,0 +1,81 @@
+// What was known to be stable of every log at one moment: evidence for recovery, never ahead of the data. The
+// clean-stop marker has the same body and stands for the ends of all logs.
+//
+// Body: u32 journals; u32 logs; then
+//   journal: u64 journal id; u64 its durable sequence
+//   log:     0 16 bytes topic id; 16 i32 partition; 20 u32 incarnation;
+//            24 i64 log start; 32 i64 recovery point: everything below is stable in segments;
+//            40 i64 durable end; 48 i64 high watermark
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "log/slot_file.h"
+
+namespace tidelog::log {
+
+inline constexpr std::uint32_t kCheckpointMagic = 0x4B444954;  // "TIDK"
+inline constexpr std::uint32_t kCleanStopMagic = 0x45444954;   // "TIDE"
+
+struct JournalCheckpoint {
+  std::uint64_t journal_id = 0;
+  std::uint64_t durable_sequence = 0;
+
+  bool operator==(const JournalCheckpoint&) const = default;
+};
+
+struct LogCheckpoint {
+  TopicPartition id;
+  std::uint32_t incarnation = 0;
+  Offset log_start;
+  Offset recovery_point;
+  Offset durable_end;
+  Offset high_watermark;
+
+  bool operator==(const LogCheckpoint&) const = default;
+};
+
+struct CheckpointContent {
+  std::vector<JournalCheckpoint> journals;
+  std::vector<LogCheckpoint> logs;
+
+  bool operator==(const CheckpointContent&) const = default;
+};
+std::vector<std::byte> encode_checkpoint(const CheckpointContent& content);
+std::optional<CheckpointContent> decode_checkpoint(std::span<const std::byte> body);
+
+// Gathers what each shard knows and writes it. Thread: any; calls may block.
+class CheckpointFile {
+ public:
+  CheckpointFile(io::FileSystem& files, const std::string& path, std::size_t shards)
+      : file_(files, path, kCheckpointMagic, SlotPolicy::kAlternate), parts_(shards) {}
+
+  struct Loaded {
+    CheckpointContent content;  // empty when there is none
+    std::vector<std::string> problems;
+  };
+  Result<Loaded> load();
+
+  // Replaces what `shard` said and writes everything; stable on return.
+  // Fails with kStorageFull, kStorageFailed.
+  Result<> store(std::size_t shard, CheckpointContent part);
+  // Everything said so far.
+  CheckpointContent content() const;
+
+ private:
+  CheckpointContent merged() const;
+
+  mutable std::mutex mutex_;
+  SlotFile file_;
+  std::vector<CheckpointContent> parts_;
+};
+
+}  // namespace tidelog::log

@@ -1,0 +1,440 @@
+#include "log/journal.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "base/logging.h"
+
+namespace tidelog::log {
+namespace {
+
+// What one log may put into a write before the others had their turn.
+constexpr std::size_t kTurnBytes = std::size_t{256} << 10;
+constexpr std::chrono::milliseconds kFullRetryAfter{100};
+constexpr std::size_t kSpareWrites = 64;
+
+}  // namespace
+
+struct JournalWrite {
+  std::uint64_t sequence = 0;
+  std::uint64_t tail = 0;  // as its header says
+  JournalRing::Place place;
+  Buffer image;
+  std::size_t bytes = 0;
+  std::vector<JournalLane*> lanes;  // to be told; null: forgotten
+  std::size_t holds = 0;            // entries whose bytes are nowhere else
+  bool complete = false;
+  Journal::TruncateCallback truncated;
+};
+
+Journal::Journal(const ShardEnvironment& environment, io::FileSystem& file_system,
+                 const DataPaths& paths, const ShardLogOptions& options,
+                 std::vector<JournalFile> files, JournalEvents& events)
+    : environment_(environment),
+      file_system_(file_system),
+      paths_(paths),
+      options_(options),
+      files_(std::move(files)),
+      events_(events),
+      id_(files_.front().header.journal_id) {
+  for (const JournalFile& file : files_) ring_.add_file(file.header.file_bytes);
+}
+
+Journal::~Journal() {
+  if (quiet_timer_ != 0) environment_.executor->cancel(quiet_timer_);
+}
+
+void Journal::stage(JournalLane& lane) {
+  if (lane.queued_ || lane.tail_->untaken_bytes() == 0) return;
+  lane.queued_ = true;
+  queue_.push_back(&lane);
+}
+
+void Journal::end_of_turn() {
+  while (!failed_ && in_flight_ < options_.journal_writes_in_flight_max) {
+    if (!truncates_.empty() ? !start_truncate() : queue_.empty() || !start_write()) break;
+  }
+}
+
+std::uint64_t Journal::tail_sequence() const {
+  return live_.empty() ? next_sequence_ : live_.front()->sequence;
+}
+
+std::size_t Journal::batch_bytes_max() const {
+  // The ring's last file is half of all when it has grown to its full size.
+  const std::uint64_t largest =
+      std::max<std::uint64_t>(options_.journal_bytes_max / 2, options_.journal_bytes_min);
+  const std::uint64_t room = (largest - kJournalDataStart) / 2 - 2 * io::kBlockBytes;
+  return static_cast<std::size_t>(room - kWriteHeaderBytes - kJournalEntryBytes);
+}
+
+std::uint64_t Journal::wanted_bytes() const {
+  std::uint64_t bytes = kWriteHeaderBytes;
+  for (std::size_t i = 0; i < queue_.size() && bytes < options_.journal_write_bytes_max; ++i) {
+    bytes += kJournalEntryBytes + queue_[i]->tail_->untaken_bytes();
+  }
+  return align_up(std::min<std::uint64_t>(bytes, options_.journal_write_bytes_max), io::kBlockBytes);
+}
+
+bool Journal::start_write() {
+  const std::uint64_t least =
+      align_up(kWriteHeaderBytes + kJournalEntryBytes + queue_.front()->tail_->first_untaken_bytes(),
+               io::kBlockBytes);
+  const std::uint64_t wanted = std::max(wanted_bytes(), least);
+  const auto place = ring_.find(least, wanted);
+  if (!place) {
+    ring_is_full(least);
+    return false;
+  }
+  auto write = new_write();
+  take_entries(*write, std::min(place->room, wanted));
+  send(std::move(write), *place);
+  return true;
+}
+
+void Journal::take_entries(JournalWrite& write, std::uint64_t budget) {
+  std::uint64_t used = kWriteHeaderBytes;
+  while (!queue_.empty()) {
+    JournalLane& lane = *queue_.front();
+    const std::uint64_t room = budget - std::min(budget, used + kJournalEntryBytes);
+    if (lane.tail_->first_untaken_bytes() > room) break;
+    const LogTail::Taken taken =
+        lane.tail_->take(static_cast<std::size_t>(std::min<std::uint64_t>(room, kTurnBytes)), pieces_);
+    entries_.push_back({.id = lane.id_,
+                        .kind = EntryKind::kAppend,
+                        .durable_end = lane.durable_end_,
+                        .base = taken.base,
+                        .next = taken.next,
+                        .length = static_cast<std::uint32_t>(taken.bytes),
+                        .incarnation = lane.incarnation_,
+                        .checksum = taken.checksum});
+    lane.proven_end_ = lane.durable_end_;
+    add_part(write, lane, taken.next);
+    used += kJournalEntryBytes + taken.bytes;
+    queue_.pop_front();
+    lane.queued_ = false;
+    stage(lane);
+  }
+}
+
+void Journal::add_part(JournalWrite& write, JournalLane& lane, Offset next) {
+  write.lanes.push_back(&lane);
+  lane.in_flight_.push_back({&write, next, false});
+  lane.unstable_.push_back({&write, next, false});
+  ++write.holds;
+}
+
+bool Journal::start_truncate() {
+  Truncate& truncate = truncates_.front();
+  const std::uint64_t bytes =
+      align_up(kWriteHeaderBytes + kJournalEntryBytes + truncate.head.size(), io::kBlockBytes);
+  const auto place = ring_.find(bytes, bytes);
+  if (!place) {
+    ring_is_full(bytes);
+    return false;
+  }
+  auto write = new_write();
+  entries_.push_back(truncate.entry);
+  if (!truncate.head.empty()) pieces_.push_back(truncate.head);
+  add_part(*write, *truncate.lane, truncate.entry.next);
+  ++write->holds;  // until release()
+  write->truncated = std::move(truncate.done);
+  send(std::move(write), *place);
+  truncates_.pop_front();
+  return true;
+}
+
+// A write without entries: it says which space is free.
+void Journal::start_bare(const JournalRing::Place& place) { send(new_write(), place); }
+
+void Journal::ring_is_full(std::uint64_t least) {
+  // A lone block in the middle of a file may halve its room.
+  if (2 * least > ring_.largest_write()) grow(2 * least);
+  if (tail_sequence() > told_tail_ && ring_.bytes_below(tail_sequence()) > io::kBlockBytes) {
+    if (const auto place = ring_.find_reserve()) start_bare(*place);
+    return;
+  }
+  if (asked_tail_ != tail_sequence()) {
+    asked_tail_ = tail_sequence();
+    events_.journal_wants_space(next_sequence_);
+  }
+}
+
+std::unique_ptr<JournalWrite> Journal::new_write() {
+  entries_.clear();
+  pieces_.clear();
+  if (spare_.empty()) return std::make_unique<JournalWrite>();
+  auto write = std::move(spare_.back());
+  spare_.pop_back();
+  return write;
+}
+
+void Journal::send(std::unique_ptr<JournalWrite> write, const JournalRing::Place& place) {
+  std::size_t used = kWriteHeaderBytes + entries_.size() * kJournalEntryBytes;
+  for (const auto& piece : pieces_) used += piece.size();
+  write->bytes = static_cast<std::size_t>(align_up(used, io::kBlockBytes));
+  write->sequence = next_sequence_++;
+  write->place = place;
+  write->image = environment_.buffers->take(write->bytes);
+  live_.push_back(std::move(write));
+  JournalWrite& sent = *live_.back();
+  sent.tail = tail_sequence();
+  told_tail_ = std::max(told_tail_, sent.tail);
+
+  std::byte* at = sent.image.data() + kWriteHeaderBytes;
+  for (const JournalEntry& entry : entries_) {
+    encode_journal_entry(entry, at);
+    at += kJournalEntryBytes;
+  }
+  for (const auto& piece : pieces_) {
+    std::memcpy(at, piece.data(), piece.size());
+    at += piece.size();
+  }
+  std::fill(at, sent.image.data() + sent.bytes, std::byte{0});
+  encode_write_header({.kind = WriteKind::kJournal,
+                       .file_id = id_,
+                       .sequence = sent.sequence,
+                       .bytes_used = static_cast<std::uint32_t>(used),
+                       .entries = static_cast<std::uint32_t>(entries_.size()),
+                       .durable = durable_sequence_,
+                       .first = sent.tail,
+                       .position = journal_position(place.file, place.position)},
+                      sent.image.bytes());
+  ring_.take(place, sent.bytes, sent.sequence);
+  ++in_flight_;
+  ++writes_;
+  write_bytes_ += sent.bytes;
+  submit(sent);
+}
+
+void Journal::submit(JournalWrite& write) {
+  const std::array<std::span<const std::byte>, 1> pieces{write.image.bytes().first(write.bytes)};
+  environment_.queue->write(
+      *files_[write.place.file].file, FilePosition(write.place.position), pieces,
+      io::Durability::kDurable,
+      [this, &write, alive = std::weak_ptr<bool>(alive_)](const Result<>& result) {
+        if (!alive.expired()) completed(write, result);
+      });
+}
+
+void Journal::completed(JournalWrite& write, const Result<>& result) {
+  if (failed_) return;
+  if (!result) {
+    if (result.error().code() == ErrorCode::kStorageFull) {
+      // The bytes have offsets: the same write again, until there is space.
+      environment_.executor->run_after(
+          kFullRetryAfter, [this, &write, alive = std::weak_ptr<bool>(alive_)] {
+            if (!alive.expired() && !failed_) submit(write);
+          });
+      return;
+    }
+    failed_ = true;
+    events_.journal_failed(result.error());
+    return;
+  }
+  --in_flight_;
+  last_activity_ = environment_.executor->clock().now();
+  write.complete = true;
+  write.image = Buffer();
+  while (durable_sequence_ + 1 < next_sequence_) {
+    const std::uint64_t next = durable_sequence_ + 1;
+    if (next >= tail_sequence() && !live_[next - live_.front()->sequence]->complete) break;
+    durable_sequence_ = next;
+  }
+  ring_.free_below(write.tail);
+  std::vector<JournalLane*> moved;
+  complete_parts(write, moved);
+  auto truncated = std::move(write.truncated);
+  write.truncated = nullptr;
+  const std::uint64_t sequence = write.sequence;
+  retire();  // `write` may be gone
+  for (JournalLane* lane : moved) lane->durable_moved();
+  if (truncated) truncated(sequence);
+  watch_space();
+  arm_quiet_write();
+}
+
+void Journal::complete_parts(JournalWrite& write, std::vector<JournalLane*>& moved) {
+  for (JournalLane* lane : write.lanes) {
+    if (lane == nullptr) continue;
+    for (std::size_t i = 0; i < lane->in_flight_.size(); ++i) {
+      if (lane->in_flight_[i].write == &write) lane->in_flight_[i].complete = true;
+    }
+    bool advanced = false;
+    while (!lane->in_flight_.empty() && lane->in_flight_.front().complete) {
+      lane->durable_end_ = lane->in_flight_.front().next;
+      lane->in_flight_.pop_front();
+      advanced = true;
+    }
+    if (!advanced) continue;
+    if (moved.empty() || moved.back() != lane) moved.push_back(lane);
+    if (!lane->unproven_) {
+      lane->unproven_ = true;
+      unproven_.push_back(lane);
+    }
+  }
+  write.lanes.clear();
+}
+
+void Journal::stable(JournalLane& lane, Offset end) {
+  while (!lane.unstable_.empty() && lane.unstable_.front().next <= end) {
+    --lane.unstable_.front().write->holds;
+    lane.unstable_.pop_front();
+  }
+  retire();
+}
+
+void Journal::release(std::uint64_t sequence) {
+  TIDELOG_CHECK(sequence >= tail_sequence(), "a held journal write lives");
+  --live_[sequence - live_.front()->sequence]->holds;
+  retire();
+}
+
+void Journal::retire() {
+  while (!live_.empty() && live_.front()->complete && live_.front()->holds == 0) {
+    auto write = std::move(live_.front());
+    live_.pop_front();
+    if (spare_.size() < kSpareWrites) {
+      write->complete = false;
+      write->lanes.clear();
+      spare_.push_back(std::move(write));
+    }
+  }
+}
+
+void Journal::truncate(JournalLane& lane, Offset base, Offset end, std::vector<std::byte> head,
+                       TruncateCallback done) {
+  TIDELOG_CHECK(!lane.journalling() && lane.tail_->untaken_bytes() == 0,
+                "a log is truncated when its writes ended");
+  std::uint64_t chain = 0;
+  for (std::size_t at = 0; at < head.size();) {
+    chain = chain_checksum(chain, load_le<std::uint64_t>(head.data() + at + 88));
+    at += wire::kBatchHeaderBytes + load_le<std::uint32_t>(head.data() + at + 16);
+  }
+  const JournalEntry entry{.id = lane.id_,
+                           .kind = EntryKind::kTruncate,
+                           .durable_end = end,
+                           .base = base,
+                           .next = end,
+                           .length = static_cast<std::uint32_t>(head.size()),
+                           .incarnation = lane.incarnation_,
+                           .checksum = chain};
+  // What lies behind the cut needs no segment any more.
+  for (std::size_t i = 0; i < lane.unstable_.size(); ++i) {
+    lane.unstable_[i].next = std::min(lane.unstable_[i].next, end);
+  }
+  truncates_.push_back({&lane, entry, std::move(head), std::move(done)});
+}
+
+void Journal::forget(JournalLane& lane) {
+  for (std::size_t i = 0; i < live_.size(); ++i) {
+    if (!live_[i]->complete) std::ranges::replace(live_[i]->lanes, &lane, nullptr);
+  }
+  while (!lane.unstable_.empty()) {
+    --lane.unstable_.front().write->holds;
+    lane.unstable_.pop_front();
+  }
+  lane.in_flight_.clear();
+  if (lane.unproven_) std::erase(unproven_, &lane);
+  if (lane.queued_) {
+    for (std::size_t i = queue_.size(); i > 0; --i) {
+      JournalLane* other = queue_.front();
+      queue_.pop_front();
+      if (other != &lane) queue_.push_back(other);
+    }
+  }
+  lane.queued_ = lane.unproven_ = false;
+  retire();
+}
+
+std::optional<std::uint64_t> Journal::oldest_unstable(const JournalLane& lane) {
+  if (lane.unstable_.empty()) return std::nullopt;
+  return lane.unstable_.front().write->sequence;
+}
+
+void Journal::watch_space() {
+  if (ring_.used_bytes() * 2 <= ring_.bytes()) return;
+  if (ring_.bytes() * 2 <= options_.journal_bytes_max) {
+    grow(0);
+    if (ring_.used_bytes() * 4 <= ring_.bytes() * 3) return;
+  }
+  if (live_.empty() || asked_tail_ == tail_sequence()) return;
+  asked_tail_ = tail_sequence();
+  events_.journal_wants_space(live_[live_.size() / 2]->sequence);
+}
+
+void Journal::grow(std::uint64_t bytes_least) {
+  const std::uint64_t bytes = ring_.bytes();
+  if (growing_ || (bytes * 2 > options_.journal_bytes_max && bytes_least == 0)) return;
+  growing_ = true;
+  JournalFileHeader header = files_.front().header;
+  header.file_number = static_cast<std::uint32_t>(files_.size());
+  header.file_bytes =
+      std::max(bytes, align_up(bytes_least + kJournalDataStart + 2 * io::kBlockBytes, io::kBlockBytes));
+  auto made = std::make_shared<Result<JournalFile>>(fail(ErrorCode::kCancelled, "not run"));
+  auto path = paths_.journal_file(header.shard, header.file_number);
+  environment_.blocking->run(
+      [&file_system = file_system_, made, header, path] {
+        *made = create_journal_file(file_system, path, header);
+      },
+      *environment_.executor, [this, made, alive = std::weak_ptr<bool>(alive_)] {
+        if (alive.expired()) return;
+        growing_ = false;
+        if (!*made) {
+          // The ring stays as it is; logs destage more often.
+          log_warning(fmt::format("a journal cannot grow: {}", made->error().to_string()));
+          return;
+        }
+        ring_.add_file((*made)->header.file_bytes);
+        files_.push_back(std::move(**made));
+      });
+}
+
+void Journal::arm_quiet_write() {
+  if (quiet_timer_ != 0 || unproven_.empty() || failed_) return;
+  quiet_timer_ = environment_.executor->run_after(options_.quiet_write_after, [this] {
+    quiet_timer_ = 0;
+    quiet_write();
+  });
+}
+
+void Journal::quiet_write() {
+  if (failed_) return;
+  const auto quiet = environment_.executor->clock().now() - last_activity_;
+  if (in_flight_ > 0) return;  // its completion arms the timer
+  if (!queue_.empty() || quiet < options_.quiet_write_after) return arm_quiet_write();
+  std::erase_if(unproven_, [](JournalLane* lane) {
+    if (lane->durable_end_ > lane->proven_end_) return false;
+    lane->unproven_ = false;
+    return true;
+  });
+  if (unproven_.empty()) return;
+  const std::size_t count =
+      std::min(unproven_.size(), options_.journal_write_bytes_max / kJournalEntryBytes - 1);
+  const std::uint64_t bytes =
+      align_up(kWriteHeaderBytes + count * kJournalEntryBytes, io::kBlockBytes);
+  const auto place = ring_.find(bytes, bytes);
+  if (!place) return arm_quiet_write();
+  auto write = new_write();
+  for (std::size_t i = 0; i < count; ++i) {
+    JournalLane& lane = *unproven_[i];
+    lane.unproven_ = false;
+    lane.proven_end_ = lane.durable_end_;
+    entries_.push_back({.id = lane.id_,
+                        .kind = EntryKind::kDurableEnd,
+                        .durable_end = lane.durable_end_,
+                        .base = lane.durable_end_,
+                        .next = lane.durable_end_,
+                        .incarnation = lane.incarnation_});
+  }
+  unproven_.erase(unproven_.begin(), unproven_.begin() + static_cast<std::ptrdiff_t>(count));
+  send(std::move(write), *place);
+  environment_.queue->submit();  // outside the shard's turn
+}
+
+}  // namespace tidelog::log

@@ -1,0 +1,183 @@
+// One per shard: commits the appends of all its logs together. What was staged in a loop turn goes into one
+// write with a table of entries; at most two are in flight. A log's durable end moves over the contiguous prefix of
+// its own entries that are complete. Space is used again when every entry of a write is stable in segments.
+//
+// Format: journal_format.h; recovery: journal_replay.h.
+// Thread: the shard's.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/executor.h"
+#include "log/checkpoint.h"
+#include "log/data_directory.h"
+#include "log/fifo.h"
+#include "log/io/io_queue.h"
+#include "log/journal_file.h"
+#include "log/journal_format.h"
+#include "log/journal_ring.h"
+#include "log/log_options.h"
+#include "log/log_store.h"
+#include "log/log_tail.h"
+
+namespace tidelog::log {
+
+struct JournalWrite;
+
+// One log as its journal sees it.
+class JournalLane {
+ public:
+  JournalLane(const TopicPartition& id, std::uint32_t incarnation, Offset end)
+      : id_(id), incarnation_(incarnation), tail_(nullptr), durable_end_(end), proven_end_(end) {}
+  virtual ~JournalLane() = default;
+  JournalLane(const JournalLane&) = delete;
+  JournalLane& operator=(const JournalLane&) = delete;
+
+  Offset durable_end() const { return durable_end_; }
+  // True while a journal write that holds bytes of this log is in flight.
+  bool journalling() const { return !in_flight_.empty(); }
+
+ protected:
+  // Runs after durable_end() moved.
+  virtual void durable_moved() = 0;
+  void set_tail(LogTail* tail) { tail_ = tail; }
+  void cut_durable(Offset end) {
+    durable_end_ = end;
+    proven_end_ = std::min(proven_end_, end);
+  }
+
+ private:
+  friend class Journal;
+  struct Part {
+    JournalWrite* write = nullptr;
+    Offset next;
+    bool complete = false;
+  };
+
+  TopicPartition id_;
+  std::uint32_t incarnation_;
+  LogTail* tail_;
+  Offset durable_end_;
+  Offset proven_end_;        // the highest durable end that a submitted write names
+  bool queued_ = false;      // has bytes that no write took
+  bool unproven_ = false;    // in the list for the quiet write
+  Fifo<Part> in_flight_;     // in the order of the log
+  Fifo<Part> unstable_;      // entries whose bytes only the journal holds
+};
+
+// What a journal tells its shard.
+class JournalEvents {
+ public:
+  virtual ~JournalEvents() = default;
+  // Space is short: logs whose oldest unstable entry is at or below `sequence` should destage now.
+  virtual void journal_wants_space(std::uint64_t sequence) = 0;
+  // A write failed for good; nothing is acknowledged any more.
+  virtual void journal_failed(const Error& error) = 0;
+};
+
+class Journal {
+ public:
+  // `files`: of one id and generation, in the order of their numbers, empty behind their headers.
+  Journal(const ShardEnvironment& environment, io::FileSystem& file_system, const DataPaths& paths,
+          const ShardLogOptions& options, std::vector<JournalFile> files, JournalEvents& events);
+  ~Journal();
+  Journal(const Journal&) = delete;
+  Journal& operator=(const Journal&) = delete;
+
+  // Says that the lane's tail holds bytes to journal.
+  void stage(JournalLane& lane);
+  // Starts what may start; the caller submits the queue.
+  void end_of_turn();
+
+  // Says that segments hold, durably, everything of the lane below `end`.
+  void stable(JournalLane& lane, Offset end);
+
+  using TruncateCallback = std::function<void(std::uint64_t sequence)>;
+  // Commits that the lane is cut back to `end`, of which it keeps `head` (whole batches from `base` to `end`) only here.
+  // The write's space is kept until release(sequence), beyond what stable() says.
+  // REQUIRES: the lane is not journalling and has nothing untaken.
+  void truncate(JournalLane& lane, Offset base, Offset end, std::vector<std::byte> head,
+                TruncateCallback done);
+  void release(std::uint64_t sequence);
+
+  // The log goes: its entries count as stable. REQUIRES: the lane is not journalling, or the journal failed.
+  void forget(JournalLane& lane);
+
+  // The sequence of the lane's oldest unstable entry; nullopt: all of it is in segments.
+  static std::optional<std::uint64_t> oldest_unstable(const JournalLane& lane);
+
+  // True when nothing waits for a write and none is in flight.
+  bool idle() const { return queue_.empty() && truncates_.empty() && in_flight_ == 0; }
+  // The largest batch that can be journalled, whatever the ring's size now.
+  std::size_t batch_bytes_max() const;
+  JournalCheckpoint checkpoint() const { return {id_, durable_sequence_}; }
+  std::uint64_t writes() const { return writes_; }
+  std::uint64_t write_bytes() const { return write_bytes_; }
+  std::uint64_t ring_bytes() const { return ring_.bytes(); }
+
+ private:
+  struct Truncate {
+    JournalLane* lane = nullptr;
+    JournalEntry entry;
+    std::vector<std::byte> head;
+    TruncateCallback done;
+  };
+
+  bool start_write();
+  bool start_truncate();
+  void start_bare(const JournalRing::Place& place);
+  void ring_is_full(std::uint64_t least);
+  std::uint64_t wanted_bytes() const;
+  std::unique_ptr<JournalWrite> new_write();
+  void take_entries(JournalWrite& write, std::uint64_t budget);
+  void add_part(JournalWrite& write, JournalLane& lane, Offset next);
+  void send(std::unique_ptr<JournalWrite> write, const JournalRing::Place& place);
+  void submit(JournalWrite& write);
+  void completed(JournalWrite& write, const Result<>& result);
+  void complete_parts(JournalWrite& write, std::vector<JournalLane*>& moved);
+  void retire();
+  void watch_space();
+  void grow(std::uint64_t bytes_least);
+  void arm_quiet_write();
+  void quiet_write();
+  std::uint64_t tail_sequence() const;
+
+  ShardEnvironment environment_;
+  io::FileSystem& file_system_;
+  DataPaths paths_;
+  ShardLogOptions options_;
+  std::vector<JournalFile> files_;
+  JournalEvents& events_;
+  JournalRing ring_;
+  std::uint64_t id_;
+
+  Fifo<JournalLane*> queue_;  // lanes with untaken bytes, in turn
+  Fifo<Truncate> truncates_;
+  std::vector<JournalLane*> unproven_;
+  Fifo<std::unique_ptr<JournalWrite>> live_;  // dense in sequence, until stable
+  std::vector<std::unique_ptr<JournalWrite>> spare_;
+  std::vector<std::span<const std::byte>> pieces_;  // of the write being made
+  std::vector<JournalEntry> entries_;
+
+  std::uint64_t next_sequence_ = 1;
+  std::uint64_t durable_sequence_ = 0;
+  std::uint64_t told_tail_ = 0;   // the highest tail sequence in a submitted header
+  std::uint64_t asked_tail_ = 0;  // tail_sequence() when space was last asked for
+  int in_flight_ = 0;
+  bool failed_ = false;
+  bool growing_ = false;
+  TimerId quiet_timer_ = 0;
+  SteadyTime last_activity_{};
+  std::uint64_t writes_ = 0;
+  std::uint64_t write_bytes_ = 0;
+  // Callbacks of timers and file threads that come after destruction find this expired.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace tidelog::log

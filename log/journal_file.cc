@@ -1,0 +1,66 @@
+#include "log/journal_file.h"
+
+#include <algorithm>
+
+#include "base/buffer_pool.h"
+#include "log/slot_file.h"
+
+namespace tidelog::log {
+namespace {
+constexpr std::size_t kPrewriteBytes = std::size_t{1} << 20;
+constexpr int kSlots = 2;
+}  // namespace
+
+Result<> write_journal_header(io::File& file, const JournalFileHeader& header) {
+  Buffer block = Buffer::allocate(io::kBlockBytes);
+  std::fill_n(block.data(), io::kBlockBytes, std::byte{0});
+  encode_journal_header(header, block.bytes());
+  const auto bytes = block.bytes().first(io::kBlockBytes);
+  for (int slot = 0; slot < kSlots; ++slot) {
+    TIDELOG_TRY(file.write_at(FilePosition(static_cast<std::uint64_t>(slot) * io::kBlockBytes), bytes));
+    TIDELOG_TRY(file.sync_data());
+  }
+  return {};
+}
+
+Result<JournalHeaderRead> read_journal_header(io::File& file) {
+  Buffer blocks = Buffer::allocate(kJournalDataStart);
+  TIDELOG_ASSIGN(const std::size_t read,
+                 file.read_at(FilePosition(0), blocks.bytes().first(kJournalDataStart)));
+  JournalHeaderRead result;
+  for (std::size_t slot = 0; slot < kSlots; ++slot) {
+    const std::size_t at = slot * io::kBlockBytes;
+    std::optional<JournalFileHeader> header;
+    if (read >= at + kJournalHeaderBytes) {
+      header = decode_journal_header(blocks.bytes().subspan(at, kJournalHeaderBytes));
+    }
+    if (!header) ++result.damaged;
+    if (header && (!result.header || header->generation > result.header->generation)) {
+      result.header = header;
+    }
+  }
+  return result;
+}
+
+Result<JournalFile> create_journal_file(io::FileSystem& files, const std::string& path,
+                                        const JournalFileHeader& header) {
+  TIDELOG_ASSIGN(const bool exists, files.exists(path));
+  if (exists) TIDELOG_TRY(files.remove_file(path));
+  JournalFile made{nullptr, header};
+  TIDELOG_ASSIGN(made.file, files.open(path, {.mode = io::OpenMode::kCreate, .direct = true}));
+  Buffer zeros = Buffer::allocate(
+      static_cast<std::size_t>(std::min<std::uint64_t>(kPrewriteBytes, header.file_bytes)));
+  std::fill_n(zeros.data(), zeros.capacity(), std::byte{0});
+  for (std::uint64_t at = 0; at < header.file_bytes; at += zeros.capacity()) {
+    const auto bytes =
+        static_cast<std::size_t>(std::min<std::uint64_t>(zeros.capacity(), header.file_bytes - at));
+    TIDELOG_TRY(made.file->write_at(FilePosition(at), zeros.bytes().first(bytes)));
+  }
+  // Zeros first: a header promises that the whole file is there.
+  TIDELOG_TRY(made.file->sync_data());
+  TIDELOG_TRY(write_journal_header(*made.file, header));
+  TIDELOG_TRY(files.sync_directory(parent_of(path)));
+  return made;
+}
+
+}  // namespace tidelog::log
