@@ -10,7 +10,7 @@ namespace tidelog::log {
 namespace {
 constexpr std::size_t kHeaderBytes = 8;
 constexpr std::size_t kJournalBytes = 16;
-constexpr std::size_t kLogBytes = 56;
+constexpr std::size_t kLogBytes = 64;
 }  // namespace
 
 std::vector<std::byte> encode_checkpoint(const CheckpointContent& content) {
@@ -32,6 +32,7 @@ std::vector<std::byte> encode_checkpoint(const CheckpointContent& content) {
     store_le<std::int64_t>(to + 32, log.recovery_point.value());
     store_le<std::int64_t>(to + 40, log.durable_end.value());
     store_le<std::int64_t>(to + 48, log.high_watermark.value());
+    store_le<std::uint32_t>(to + 56, log.lossy ? 1 : 0);
     to += kLogBytes;
   }
   return body;
@@ -59,6 +60,7 @@ std::optional<CheckpointContent> decode_checkpoint(std::span<const std::byte> bo
     log.recovery_point = Offset(load_le<std::int64_t>(from + 32));
     log.durable_end = Offset(load_le<std::int64_t>(from + 40));
     log.high_watermark = Offset(load_le<std::int64_t>(from + 48));
+    log.lossy = (load_le<std::uint32_t>(from + 56) & 1) != 0;
     content.logs.push_back(log);
   }
   return content;
@@ -90,6 +92,12 @@ CheckpointContent CheckpointFile::merged() const {
 CheckpointContent CheckpointFile::content() const {
   const std::lock_guard lock(mutex_);
   return merged();
+}
+
+Result<> CheckpointFile::store_all(std::vector<CheckpointContent> parts) {
+  const std::lock_guard lock(mutex_);
+  parts_ = std::move(parts);
+  return file_.store(encode_checkpoint(merged()));
 }
 
 Result<> CheckpointFile::store(std::size_t shard, CheckpointContent part) {

@@ -5,7 +5,8 @@
 //   journal: u64 journal id; u64 its durable sequence
 //   log:     0 16 bytes topic id; 16 i32 partition; 20 u32 incarnation;
 //            24 i64 log start; 32 i64 recovery point: everything below is stable in segments;
-//            40 i64 durable end; 48 i64 high watermark
+//            40 i64 durable end; 48 i64 high watermark;
+//            56 u32 flags (bit 0: acknowledged records are missing); 60 u32 zero
 #pragma once
 
 #include <cstddef>
@@ -39,6 +40,7 @@ struct LogCheckpoint {
   Offset recovery_point;
   Offset durable_end;
   Offset high_watermark;
+  bool lossy = false;
 
   bool operator==(const LogCheckpoint&) const = default;
 };
@@ -67,6 +69,8 @@ class CheckpointFile {
   // Replaces what `shard` said and writes everything; stable on return.
   // Fails with kStorageFull, kStorageFailed.
   Result<> store(std::size_t shard, CheckpointContent part);
+  // The same for all shards at once. REQUIRES: one part for each.
+  Result<> store_all(std::vector<CheckpointContent> parts);
   // Everything said so far.
   CheckpointContent content() const;
 

@@ -114,7 +114,7 @@ void Journal::take_entries(JournalWrite& write, std::uint64_t budget) {
                         .incarnation = lane.incarnation_,
                         .checksum = taken.checksum});
     lane.proven_end_ = lane.durable_end_;
-    add_part(write, lane, taken.next);
+    add_part(write, lane, taken.next, taken.bytes);
     used += kJournalEntryBytes + taken.bytes;
     queue_.pop_front();
     lane.queued_ = false;
@@ -122,10 +122,10 @@ void Journal::take_entries(JournalWrite& write, std::uint64_t budget) {
   }
 }
 
-void Journal::add_part(JournalWrite& write, JournalLane& lane, Offset next) {
+void Journal::add_part(JournalWrite& write, JournalLane& lane, Offset next, std::size_t bytes) {
   write.lanes.push_back(&lane);
-  lane.in_flight_.push_back({&write, next, false});
-  lane.unstable_.push_back({&write, next, false});
+  lane.in_flight_.push_back({&write, next, bytes, false});
+  lane.unstable_.push_back({&write, next, bytes, false});
   ++write.holds;
 }
 
@@ -141,7 +141,7 @@ bool Journal::start_truncate() {
   auto write = new_write();
   entries_.push_back(truncate.entry);
   if (!truncate.head.empty()) pieces_.push_back(truncate.head);
-  add_part(*write, *truncate.lane, truncate.entry.next);
+  add_part(*write, *truncate.lane, truncate.entry.next, truncate.head.size());
   ++write->holds;  // until release()
   write->truncated = std::move(truncate.done);
   send(std::move(write), *place);
@@ -247,32 +247,33 @@ void Journal::completed(JournalWrite& write, const Result<>& result) {
     durable_sequence_ = next;
   }
   ring_.free_below(write.tail);
-  std::vector<JournalLane*> moved;
+  std::vector<Moved> moved;
   complete_parts(write, moved);
   auto truncated = std::move(write.truncated);
   write.truncated = nullptr;
   const std::uint64_t sequence = write.sequence;
   retire();  // `write` may be gone
-  for (JournalLane* lane : moved) lane->durable_moved();
+  for (const Moved& one : moved) one.lane->durable_moved(one.bytes);
   if (truncated) truncated(sequence);
   watch_space();
   arm_quiet_write();
 }
 
-void Journal::complete_parts(JournalWrite& write, std::vector<JournalLane*>& moved) {
+void Journal::complete_parts(JournalWrite& write, std::vector<Moved>& moved) {
   for (JournalLane* lane : write.lanes) {
     if (lane == nullptr) continue;
     for (std::size_t i = 0; i < lane->in_flight_.size(); ++i) {
       if (lane->in_flight_[i].write == &write) lane->in_flight_[i].complete = true;
     }
-    bool advanced = false;
+    const std::size_t parts = lane->in_flight_.size();
+    std::size_t bytes = 0;
     while (!lane->in_flight_.empty() && lane->in_flight_.front().complete) {
       lane->durable_end_ = lane->in_flight_.front().next;
+      bytes += lane->in_flight_.front().bytes;
       lane->in_flight_.pop_front();
-      advanced = true;
     }
-    if (!advanced) continue;
-    if (moved.empty() || moved.back() != lane) moved.push_back(lane);
+    if (lane->in_flight_.size() == parts) continue;
+    moved.push_back({lane, bytes});
     if (!lane->unproven_) {
       lane->unproven_ = true;
       unproven_.push_back(lane);

@@ -44,8 +44,8 @@ class JournalLane {
   bool journalling() const { return !in_flight_.empty(); }
 
  protected:
-  // Runs after durable_end() moved.
-  virtual void durable_moved() = 0;
+  // Runs after durable_end() moved; `bytes` more of what was appended are stable.
+  virtual void durable_moved(std::size_t bytes) = 0;
   void set_tail(LogTail* tail) { tail_ = tail; }
   void cut_durable(Offset end) {
     durable_end_ = end;
@@ -57,6 +57,7 @@ class JournalLane {
   struct Part {
     JournalWrite* write = nullptr;
     Offset next;
+    std::size_t bytes = 0;
     bool complete = false;
   };
 
@@ -136,11 +137,15 @@ class Journal {
   std::uint64_t wanted_bytes() const;
   std::unique_ptr<JournalWrite> new_write();
   void take_entries(JournalWrite& write, std::uint64_t budget);
-  void add_part(JournalWrite& write, JournalLane& lane, Offset next);
+  void add_part(JournalWrite& write, JournalLane& lane, Offset next, std::size_t bytes);
   void send(std::unique_ptr<JournalWrite> write, const JournalRing::Place& place);
   void submit(JournalWrite& write);
   void completed(JournalWrite& write, const Result<>& result);
-  void complete_parts(JournalWrite& write, std::vector<JournalLane*>& moved);
+  struct Moved {
+    JournalLane* lane;
+    std::size_t bytes;
+  };
+  void complete_parts(JournalWrite& write, std::vector<Moved>& moved);
   void retire();
   void watch_space();
   void grow(std::uint64_t bytes_least);

@@ -195,7 +195,8 @@ std::vector<TailChunk*> LogTail::destageable(Offset durable, std::size_t bytes_m
   return found;
 }
 
-void LogTail::stable_until(Offset end) {
+LogTail::Freed LogTail::stable_until(Offset end) {
+  Freed freed;
   std::size_t first = chunks_.size();
   while (first > 0 && chunks_[first - 1]->state != TailChunk::State::kStable) --first;
   for (std::size_t c = first; c < chunks_.size() && chunks_[c]->end <= end; ++c) {
@@ -203,7 +204,11 @@ void LogTail::stable_until(Offset end) {
     TIDELOG_CHECK(chunk.state == TailChunk::State::kSealed, "only sealed chunks are destaged");
     chunk.state = TailChunk::State::kStable;
     unstable_bytes_ -= chunk.used - kWriteHeaderBytes;
+    ++freed.chunks;
+    freed.bytes += chunk.buffer.capacity();
   }
+  stable_memory_bytes_ += freed.bytes;
+  return freed;
 }
 
 std::size_t LogTail::evictable_bytes() const {
@@ -214,7 +219,13 @@ std::size_t LogTail::evictable_bytes() const {
 void LogTail::evict() {
   start_ = chunks_.front()->end;
   memory_bytes_ -= chunks_.front()->buffer.capacity();
+  stable_memory_bytes_ -= chunks_.front()->buffer.capacity();
   chunks_.pop_front();
+}
+
+Offset LogTail::batch_boundary(Offset offset) const {
+  const TailChunk& chunk = *chunks_[chunk_of(offset)];
+  return chunk.base_at(chunk.find(offset));
 }
 
 void LogTail::cut(Offset end) {
@@ -234,6 +245,7 @@ void LogTail::cut(Offset end) {
     }
     if (!stable) unstable_bytes_ -= chunk.used - kWriteHeaderBytes;
     memory_bytes_ -= chunk.buffer.capacity();
+    if (stable) stable_memory_bytes_ -= chunk.buffer.capacity();
     chunks_.pop_back();
   }
   end_ = end;

@@ -89,14 +89,22 @@ class LogTail {
   // The oldest chunks to destage, at most about `bytes_max` bytes: sealed, ending at or below `durable`, not stable. They
   // stay where they are until stable_until() or cut().
   std::vector<TailChunk*> destageable(Offset durable, std::size_t bytes_max);
-  // Says that segments hold everything below `end`; chunks up to it count as stable.
-  void stable_until(Offset end);
+  struct Freed {
+    std::size_t chunks = 0;
+    std::size_t bytes = 0;  // of memory
+  };
+  // Says that segments hold everything below `end`; chunks up to it count as stable. What became so.
+  Freed stable_until(Offset end);
+  // Memory of the stable chunks.
+  std::size_t stable_memory_bytes() const { return stable_memory_bytes_; }
   // Memory of the oldest chunk if it is stable, else 0.
   std::size_t evictable_bytes() const;
   // REQUIRES: evictable_bytes() > 0.
   void evict();
 
-  // Drops everything from `end` on, and what the last kept chunk holds of it. REQUIRES: no chunk is being destaged or
+  // The last batch boundary at or below `offset`. REQUIRES: start() <= offset < end().
+  Offset batch_boundary(Offset offset) const;
+  // Drops everything from `end` on. REQUIRES: no chunk is being destaged or
   // journalled; `end` is a batch boundary or below start().
   void cut(Offset end);
 
@@ -119,6 +127,7 @@ class LogTail {
   std::size_t untaken_bytes_ = 0;
   std::size_t unstable_bytes_ = 0;
   std::size_t memory_bytes_ = 0;
+  std::size_t stable_memory_bytes_ = 0;
   std::size_t next_chunk_bytes_ = kChunkBytesMin;
 };
 

@@ -83,7 +83,8 @@ class PartitionLog {
   // `epoch`, and stages them for the next journal write. The bytes are copied; `batches` may go when the call
   // returns. Returns before they are stable: see on_durable().
   // REQUIRES: each batch passed BatchView::parse and verify; epoch >= last_epoch().
-  // Fails with kStorageFull (space, or too much unstable: retriable), kStorageFailed, kLostData, kBatchTooLarge; then nothing was appended.
+  // Fails with kStorageFull (no space: retriable), kOverloaded (too much not yet stable, or a truncation under way:
+  // retriable), kStorageFailed, kLostData, kBatchTooLarge, kUnknownPartition; then nothing was appended.
   virtual Result<AppendResult> append(std::span<const std::byte> batches, LeaderEpoch epoch) = 0;
 
   // The listener hears each new durable_end(). One listener; replaces the former.
@@ -115,6 +116,11 @@ class PartitionLog {
     Offset end;         // where it ends
   };
   virtual EpochEnd epoch_end(LeaderEpoch epoch) const = 0;
+
+  // What the next checkpoints say; at most durable_end() counts after a restart.
+  virtual void set_checkpointed_high_watermark(Offset offset) = 0;
+  // The high watermark of the last checkpoint before the start; log_start() where there was none.
+  virtual Offset recovered_high_watermark() const = 0;
 
   using DoneCallback = std::move_only_function<void(Result<>)>;
   // Drops everything from `offset` on, durably: writes in flight end first, then later segments go newest

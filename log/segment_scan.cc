@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "base/bytes.h"
 
@@ -64,6 +65,14 @@ Result<SegmentScanner::Step> SegmentScanner::step(SegmentCursor& cursor, const B
   cursor.sequence = header.sequence;
   cursor.place = place;
   return step;
+}
+
+Result<bool> SegmentScanner::written_from(std::uint64_t position) {
+  for (; position < window_.size(); position += io::kBlockBytes) {
+    TIDELOG_ASSIGN(const auto block, window_.at(position, io::kBlockBytes));
+    if (!std::ranges::all_of(block, [](std::byte b) { return b == std::byte{0}; })) return true;
+  }
+  return false;
 }
 
 Result<std::optional<WriteHeader>> SegmentScanner::find_header(std::uint64_t position) {

@@ -38,6 +38,8 @@ class SegmentScanner {
 
   // The next sound write header of this file at or behind `position`, at any block. Fails with kStorageFailed.
   Result<std::optional<WriteHeader>> find_header(std::uint64_t position);
+  // Whether anything but zeros stands at or behind `position`. Fails with kStorageFailed.
+  Result<bool> written_from(std::uint64_t position);
 
  private:
   std::optional<WriteHeader> header_at(std::span<const std::byte> bytes, std::uint64_t position) const;

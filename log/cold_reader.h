@@ -1,0 +1,124 @@
+// Reads batches that memory no longer holds: aligned reads of segments, each batch verified once when it comes
+// from the disk, one read ahead for whoever reads on, in a bounded cache of its own.
+//
+// What lies in the cache are extents: contiguous runs of sound batches of one segment. A bad batch ends an extent; the
+// range of offsets that it makes unreadable is remembered and refused, everything around it is served.
+// Thread: the shard's.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/buffer_pool.h"
+#include "log/fifo.h"
+#include "log/partition_log.h"
+#include "log/segment.h"
+#include "log/shard_context.h"
+
+namespace tidelog::log {
+
+// One log, as the cold reader sees it.
+class ColdSource {
+ public:
+  virtual ~ColdSource() = default;
+  virtual const TopicPartition& source_id() const = 0;
+  virtual SegmentList& source_segments() = 0;
+  virtual const std::vector<Hole>& source_holes() const = 0;
+  virtual bool source_gone() const = 0;
+
+  // Ranges in which the disk gave back something else than what was written; rising.
+  const std::vector<Hole>& corrupt_ranges() const { return corrupt_; }
+
+ private:
+  friend class ColdReader;
+  std::vector<Hole> corrupt_;
+  std::optional<Offset> reading_ahead_;
+};
+
+class ColdReader {
+ public:
+  explicit ColdReader(ShardContext& context) : context_(context) {}
+
+  // Answers by `done`, never inside the call. REQUIRES: `from` is below what the tail holds.
+  // Fails with kCorruptData, kLostData (the message names the range and the next sound offset), kUnknownPartition,
+  // kStorageFailed.
+  void read(std::shared_ptr<ColdSource> source, Offset from, const ReadLimits& limits,
+            PartitionLog::ReadCallback done);
+  // Drops what the cache holds of `source` from `offset` on.
+  void forget(ColdSource& source, Offset offset);
+  // Loads the index of `segment` if it is not in memory.
+  void with_index(std::shared_ptr<ColdSource> source, std::shared_ptr<Segment> segment,
+                  std::move_only_function<void(Result<>)> done);
+
+  std::size_t cached_bytes() const { return bytes_; }
+
+ private:
+  struct Extent {
+    Offset base;
+    Offset next;
+    std::uint64_t end_position = 0;  // in the segment
+    SharedBytes memory;
+    struct Batch {
+      Offset next;
+      std::uint32_t position = 0;  // in `memory`
+      std::uint32_t bytes = 0;
+    };
+    std::vector<Batch> batches;
+  };
+  using Key = std::pair<const ColdSource*, Offset>;
+  struct Cached {
+    Extent extent;
+    std::list<Key>::iterator age;
+  };
+  struct Request {
+    std::shared_ptr<ColdSource> source;
+    Offset from;
+    ReadLimits limits;
+    PartitionLog::ReadCallback done;  // null: a read ahead
+    std::size_t window = 0;
+    std::shared_ptr<Segment> segment;
+  };
+  using RequestPtr = std::shared_ptr<Request>;
+  // What a window of a segment showed.
+  struct Parsed {
+    Extent extent;  // may be empty
+    std::optional<Hole> corrupt;
+    std::string reason;
+    std::size_t window_needed = 0;  // the first batch does not fit
+  };
+
+  void start_next();
+  void run(const RequestPtr& request);
+  void load(const RequestPtr& request);
+  void loaded(const RequestPtr& request, SharedBytes memory, std::uint64_t start,
+              std::uint64_t position, Offset expected);
+  // `start`: where the window begins in the segment; `position`: of the batch with offset `expected`.
+  Parsed parse(const Request& request, const SharedBytes& memory, std::uint64_t start,
+               std::uint64_t position, Offset expected) const;
+  void finish(const RequestPtr& request, Result<ReadResult> result);
+  Result<ReadResult> refuse(const Request& request) const;
+  ReadResult collect(const Request& request, const Extent& extent) const;
+  void read_ahead(const Request& request, const Extent& extent, const ReadResult& result);
+  const Extent* cached(const ColdSource& source, Offset offset);
+  const Extent* ending_at(const ColdSource& source, Offset offset) const;
+  const Extent& insert(const ColdSource& source, Extent extent);
+  void add_corrupt(ColdSource& source, const Hole& range, const std::string& reason);
+  void keep_open(const std::shared_ptr<Segment>& segment);
+
+  ShardContext& context_;
+  Fifo<RequestPtr> queue_;
+  int running_ = 0;
+  std::map<Key, Cached> extents_;
+  std::list<Key> ages_;  // least recently used first
+  std::size_t bytes_ = 0;
+  Fifo<std::weak_ptr<Segment>> open_;  // sealed segments with open files
+};
+
+}  // namespace tidelog::log

@@ -1,0 +1,252 @@
+#include "log/log_recovery.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "log/batch_walk.h"
+#include "log/segment_filler.h"
+#include "log/segment_recovery.h"
+
+namespace tidelog::log {
+namespace {
+
+constexpr Offset kNoLimit(std::numeric_limits<std::int64_t>::max());
+
+// A truncation in the journal without a later append may not have reached the files: it is done again.
+std::optional<Offset> pending_truncation(const LogEvidence& evidence) {
+  std::optional<Offset> pending;
+  for (const LogEvidence::Entry& entry : evidence.entries) {
+    if (entry.entry->entry.kind == EntryKind::kAppend) pending.reset();
+    if (entry.entry->entry.kind == EntryKind::kTruncate && entry.entry->sound) {
+      pending = entry.entry->entry.base;
+    }
+  }
+  return pending;
+}
+
+// B: the largest end that was promised, truncations taken into account in their order.
+Offset promised_end(const LogEvidence& evidence) {
+  Offset end(0);
+  bool checkpoint_counted = !evidence.checkpoint;
+  const auto count_checkpoint = [&] {
+    if (!checkpoint_counted) end = std::max(end, evidence.checkpoint->durable_end);
+    checkpoint_counted = true;
+  };
+  for (const LogEvidence::Entry& at : evidence.entries) {
+    if (at.sequence > evidence.checkpoint_sequence) count_checkpoint();
+    const JournalEntry& entry = at.entry->entry;
+    if (entry.kind == EntryKind::kTruncate) {
+      if (at.entry->sound) end = entry.next;
+      continue;
+    }
+    end = std::max(end, entry.durable_end);
+    if (at.sequence <= evidence.journal_durable) end = std::max(end, entry.next);
+  }
+  count_checkpoint();
+  return end;
+}
+
+// Whether something later than each lost journal write names the log's end.
+bool confirmed(const LogEvidence& evidence) {
+  return std::ranges::all_of(evidence.journal_lost, [&](std::uint64_t lost) {
+    if (evidence.checkpoint && evidence.checkpoint_sequence >= lost) return true;
+    return std::ranges::any_of(evidence.entries, [&](const LogEvidence::Entry& entry) {
+      return entry.durable_before >= lost;
+    });
+  });
+}
+
+class Replay {
+ public:
+  Replay(const LogEvidence& evidence, Offset end, LeaderEpoch epoch)
+      : evidence_(evidence), end_(end), epoch_(epoch) {
+    // A later truncation makes everything behind it void.
+    limits_.assign(evidence.entries.size() + 1, kNoLimit);
+    for (std::size_t i = evidence.entries.size(); i > 0; --i) {
+      const ReplayEntry& entry = *evidence.entries[i - 1].entry;
+      limits_[i - 1] = limits_[i];
+      if (entry.entry.kind == EntryKind::kTruncate && entry.sound) {
+        limits_[i - 1] = std::min(limits_[i], entry.entry.next);
+      }
+    }
+  }
+
+  // Takes every batch that continues the log; with `over_gaps` also what lies behind a gap.
+  void run(bool over_gaps) {
+    for (std::size_t i = 0; i < evidence_.entries.size(); ++i) {
+      const ReplayEntry& entry = *evidence_.entries[i].entry;
+      if (!entry.sound || entry.batches.empty() || entry.entry.next <= end_) continue;
+      // A truncation's own head ends at its limit; older entries are cut by it.
+      const Offset limit = limits_[i];
+      const bool complete = evidence_.entries[i].sequence <= evidence_.journal_durable;
+      if (entry.entry.base > end_ && (!over_gaps || !complete)) continue;
+      if (entry.entry.base > end_) end_ = entry.entry.base;
+      take(entry, limit);
+    }
+  }
+
+  Offset end() const { return end_; }
+  std::uint64_t entries() const { return entries_; }
+  const std::vector<std::span<const std::byte>>& batches() const { return batches_; }
+
+ private:
+  void take(const ReplayEntry& entry, Offset limit) {
+    bool any = false;
+    for (auto rest = entry.batches; !rest.empty();) {
+      const auto batch = wire::BatchView::parse(rest, kStoredBatchBytesMax);
+      TIDELOG_CHECK(batch.has_value(), "a sound entry holds whole batches");
+      rest = rest.subspan(batch->size());
+      if (batch->base_offset() != end_ || batch->next_offset() > limit ||
+          batch->leader_epoch() < epoch_) {
+        continue;
+      }
+      batches_.push_back(batch->bytes());
+      end_ = batch->next_offset();
+      epoch_ = batch->leader_epoch();
+      any = true;
+    }
+    if (any) ++entries_;
+  }
+
+  const LogEvidence& evidence_;
+  Offset end_;
+  LeaderEpoch epoch_;
+  std::vector<Offset> limits_;
+  std::vector<std::span<const std::byte>> batches_;
+  std::uint64_t entries_ = 0;
+};
+
+// Removes what does not count and cuts the last segment to its end; stable on return.
+Result<bool> cut_torn_tail(const LogRecoveryContext& context, const SegmentSearch& search,
+                           FoundSegments& found) {
+  bool cut = false;
+  for (const std::string& path : found.unfinished) {
+    const std::string index = path.substr(0, path.size() - 4) + ".idx";
+    TIDELOG_ASSIGN(const bool indexed, context.files->exists(index));
+    if (indexed) TIDELOG_TRY(context.files->remove_file(index));
+    TIDELOG_TRY(context.files->remove_file(path));
+    TIDELOG_TRY(context.files->sync_directory(search.directory));
+    cut = true;
+  }
+  if (found.segments.empty() || !found.rest_written) return cut;
+  Segment& last = *found.segments.back();
+  TIDELOG_ASSIGN(const bool indexed, context.files->exists(last.index_path()));
+  if (indexed && last.index_saved_at == 0) {
+    TIDELOG_TRY(context.files->remove_file(last.index_path()));
+    TIDELOG_TRY(context.files->sync_directory(search.directory));
+  }
+  TIDELOG_ASSIGN(auto file, context.files->open(last.path, {.mode = io::OpenMode::kWrite, .direct = true}));
+  TIDELOG_TRY(file->truncate(last.summary.bytes));
+  TIDELOG_TRY(file->sync_data());
+  last.file_bytes = last.summary.bytes;
+  return true;
+}
+
+LeaderEpoch last_epoch(const FoundSegments& found) {
+  return found.segments.empty() ? LeaderEpoch(-1) : found.segments.back()->summary.last_epoch;
+}
+
+void collect_epochs(RecoveredLog& log) {
+  for (const auto& segment : log.segments) {
+    for (const EpochStart& epoch : segment->summary.epochs) {
+      if (epoch.epoch >= log.epochs.last()) log.epochs.begin(epoch.epoch, epoch.start);
+    }
+  }
+}
+
+std::string lost_sentence(const TopicPartition& id, Offset end, Offset promised, bool known) {
+  if (!known) {
+    return fmt::format("{} is LOSSY: a journal write that was complete is damaged, and nothing later says "
+                       "that the log ended at offset {}",
+                       id.to_string(), end.value());
+  }
+  return fmt::format("{} is LOSSY: offsets {} to {} were acknowledged and are not there", id.to_string(),
+                     end.value(), promised.value() - 1);
+}
+
+}  // namespace
+
+Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPartition& id,
+                                std::uint32_t incarnation, const PartitionLogSettings& settings,
+                                const LogEvidence& evidence) {
+  LogRecovery recovery;
+  RecoveredLog& log = recovery.log;
+  log.id = id;
+  log.incarnation = incarnation;
+  SegmentSearch search{.files = context.files,
+                       .directory = context.paths->partition(id),
+                       .id = id,
+                       .index_interval = context.index_interval,
+                       .recovery_point = evidence.checkpoint ? evidence.checkpoint->recovery_point : Offset(0),
+                       .limit = pending_truncation(evidence),
+                       .clean_end = std::nullopt};
+  if (evidence.clean && evidence.checkpoint) search.clean_end = evidence.checkpoint->durable_end;
+  TIDELOG_ASSIGN(FoundSegments found, find_segments(search));
+  recovery.problems = found.problems;
+
+  if (evidence.checkpoint) {
+    log.log_start = evidence.checkpoint->log_start;
+  } else if (!found.segments.empty()) {
+    log.log_start = found.segments.front()->summary.base;
+  }
+  const Offset first = found.segments.empty() ? log.log_start : found.segments.front()->summary.base;
+  if (first > log.log_start) found.holes.insert(found.holes.begin(), Hole{log.log_start, first});
+  const Offset segments_end = found.segments.empty() ? log.log_start : found.segments.back()->summary.end;
+  Replay replay(evidence, segments_end, last_epoch(found));
+  replay.run(false);
+
+  Offset promised = promised_end(evidence);
+  if (found.promised) promised = std::max(promised, *found.promised);
+  const bool known = confirmed(evidence);
+  const bool was_lossy = evidence.checkpoint && evidence.checkpoint->lossy;
+  const bool lossy = !found.directory_exists || !found.holes.empty() || replay.end() < promised ||
+                     !known || was_lossy;
+  SegmentFiller filler(*context.files, search.directory, id, settings.segment_bytes,
+                       context.index_interval, context.now_us);
+  if (lossy) {
+    log.health = LogHealth::kLossy;
+    recovery.problems.push_back(lost_sentence(id, replay.end(), promised, replay.end() < promised || known));
+    if (!found.directory_exists) {
+      TIDELOG_TRY(context.files->make_directories(search.directory));
+      TIDELOG_TRY(context.files->sync_directory(context.paths->topic(id.topic)));
+      TIDELOG_TRY(context.files->sync_directory(context.paths->root));
+    }
+    if (replay.batches().empty()) TIDELOG_TRY(find_beyond(search, found));
+    const Offset end = found.segments.empty() ? log.log_start : found.segments.back()->summary.end;
+    Replay rest(evidence, end, LeaderEpoch(-1));
+    rest.run(true);
+    // Nothing that is there is touched: what the journal adds gets segments of its own.
+    TIDELOG_TRY(filler.fill(found.segments, rest.batches(), SegmentFiller::Begin::kNewSegment));
+    recovery.entries_replayed = rest.entries();
+  } else {
+    TIDELOG_ASSIGN(recovery.torn, cut_torn_tail(context, search, found));
+    TIDELOG_TRY(filler.fill(found.segments, replay.batches(), SegmentFiller::Begin::kLastSegment));
+    recovery.entries_replayed = replay.entries();
+  }
+  log.segments = std::move(found.segments);
+  log.holes = std::move(found.holes);
+  log.end = log.segments.empty() ? log.log_start : log.segments.back()->summary.end;
+  for (std::size_t i = 1; lossy && i < log.segments.size(); ++i) {
+    const Offset before = log.segments[i - 1]->summary.end;
+    const Offset base = log.segments[i]->summary.base;
+    if (before < base && std::ranges::find(log.holes, before, &Hole::begin) == log.holes.end()) {
+      log.holes.push_back({before, base});
+    }
+  }
+  if (log.end < promised && lossy) {
+    log.holes.push_back({log.end, promised});
+    log.end = promised;
+  }
+  std::ranges::sort(log.holes, {}, &Hole::begin);
+  collect_epochs(log);
+  log.high_watermark =
+      std::clamp(evidence.checkpoint ? evidence.checkpoint->high_watermark : log.log_start,
+                 log.log_start, log.end);
+  return recovery;
+}
+
+}  // namespace tidelog::log

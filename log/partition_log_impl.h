@@ -1,0 +1,132 @@
+// PartitionLog over the pieces: the tail takes appends, the journal makes them durable, the destager brings them to
+// segments, the cold reader fetches them back.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "log/cold_reader.h"
+#include "log/destager.h"
+#include "log/journal.h"
+#include "log/leader_epochs.h"
+#include "log/log_tail.h"
+#include "log/partition_log.h"
+#include "log/segment.h"
+#include "log/shard_context.h"
+#include "log/tail_cache.h"
+
+namespace tidelog::log {
+
+// A log as recovery found it; everything in it is stable in segments.
+struct RecoveredLog {
+  TopicPartition id;
+  std::uint32_t incarnation = 0;
+  LogHealth health = LogHealth::kSound;
+  Offset log_start;
+  Offset end;
+  Offset high_watermark;
+  std::vector<Hole> holes;
+  std::vector<std::shared_ptr<Segment>> segments;
+  LeaderEpochs epochs;
+};
+
+class PartitionLogImpl final : public PartitionLog,
+                               public JournalLane,
+                               public DestageTarget,
+                               public ColdSource,
+                               public std::enable_shared_from_this<PartitionLogImpl> {
+ public:
+  PartitionLogImpl(ShardContext& context, RecoveredLog recovered,
+                   const PartitionLogSettings& settings);
+  ~PartitionLogImpl() override;
+
+  const TopicPartition& id() const override { return id_; }
+  Offset log_start() const override { return log_start_; }
+  Offset log_end() const override { return tail_->end(); }
+  Offset durable_end() const override { return JournalLane::durable_end(); }
+  LeaderEpoch last_epoch() const override { return epochs_.last(); }
+  LogHealth health() const override;
+  std::vector<Hole> holes() const override { return holes_; }
+  std::uint64_t size_bytes() const override;
+
+  Result<AppendResult> append(std::span<const std::byte> batches, LeaderEpoch epoch) override;
+  void on_durable(std::function<void(Offset)> listener) override { durable_listener_ = std::move(listener); }
+  void on_failure(std::function<void(const Error&)> listener) override {
+    failure_listener_ = std::move(listener);
+  }
+  std::optional<Result<ReadResult>> read_tail(Offset from, const ReadLimits& limits) override;
+  void read(Offset from, const ReadLimits& limits, ReadCallback done) override;
+  std::optional<Offset> next_sound_offset(Offset from) const override;
+  void find_timestamp(std::int64_t timestamp_ms, Offset up_to, FindCallback done) override;
+  EpochEnd epoch_end(LeaderEpoch epoch) const override;
+  void truncate(Offset offset, DoneCallback done) override;
+  void set_checkpointed_high_watermark(Offset offset) override { high_watermark_ = offset; }
+  Offset recovered_high_watermark() const override { return recovered_high_watermark_; }
+
+  // --- For the shard.
+  // Everything below is in segments, durably.
+  Offset stable_end() const { return stable_end_; }
+  LogCheckpoint checkpoint() const;
+  // Closes the open chunk and destages what is durable.
+  void destage();
+  // True when segments hold everything and nothing is under way.
+  bool at_rest() const;
+  void failed(const Error& error);
+  // Ends appends and reads (those in flight with kUnknownPartition); runs `done` when nothing is under way.
+  void retire(std::move_only_function<void()> done);
+  void wait_until_retired();
+
+  // JournalLane
+  void durable_moved(std::size_t bytes) override;
+  // DestageTarget
+  const TopicPartition& target_id() const override { return id_; }
+  const PartitionLogSettings& target_settings() const override { return settings_; }
+  LogTail& target_tail() override { return *tail_; }
+  SegmentList& target_segments() override { return segments_; }
+  Offset target_durable_end() const override { return JournalLane::durable_end(); }
+  bool target_open() const override { return !retired_ && !truncation_; }
+  void destaged(Offset end) override;
+  void destage_ended() override;
+  // ColdSource
+  const TopicPartition& source_id() const override { return id_; }
+  SegmentList& source_segments() override { return segments_; }
+  const std::vector<Hole>& source_holes() const override { return holes_; }
+  bool source_gone() const override { return retired_; }
+
+ private:
+  struct Truncation;
+  using TruncationPtr = std::shared_ptr<Truncation>;
+
+  Result<> may_append(std::span<const std::byte> batches, LeaderEpoch epoch) const;
+  Result<> may_read(Offset from, const ReadLimits& limits) const;
+  void search_timestamp(std::int64_t timestamp_ms, Offset from, Offset up_to, FindCallback done);
+  void truncate_when_quiet();
+  void truncate_in_memory(const TruncationPtr& truncation);
+  void truncate_files(const TruncationPtr& truncation);
+  void truncate_finish(const TruncationPtr& truncation);
+
+  ShardContext& context_;
+  TopicPartition id_;
+  std::uint32_t incarnation_;
+  PartitionLogSettings settings_;
+  std::uint64_t seed_;
+  Offset log_start_;
+  Offset stable_end_;
+  Offset high_watermark_;
+  Offset recovered_high_watermark_;
+  std::shared_ptr<LogTail> tail_;
+  SegmentList segments_;
+  LeaderEpochs epochs_;
+  std::vector<Hole> holes_;
+  LogHealth health_;
+  std::size_t undurable_bytes_ = 0;
+  bool retired_ = false;
+  std::move_only_function<void()> when_retired_;
+  TruncationPtr truncation_;
+  std::function<void(Offset)> durable_listener_;
+  std::function<void(const Error&)> failure_listener_;
+};
+
+}  // namespace tidelog::log

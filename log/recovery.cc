@@ -1,0 +1,310 @@
+#include "log/recovery.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <set>
+
+#include "base/random.h"
+#include "log/journal_replay.h"
+#include "log/log_recovery.h"
+#include "log/slot_file.h"
+
+namespace tidelog::log {
+namespace {
+
+class Recovery {
+ public:
+  explicit Recovery(const RecoveryRequest& request)
+      : request_(request),
+        files_(*request.files),
+        paths_(request.directory->paths()),
+        context_{request.files, &paths_, request.options.index_interval_bytes, request.now_us} {
+    outcome_.logs.resize(request.shards);
+    outcome_.journals.resize(request.shards);
+  }
+
+  Result<RecoveryOutcome> run() {
+    TIDELOG_TRY(load_catalog());
+    TIDELOG_TRY(load_checkpoint());
+    TIDELOG_ASSIGN(journals_, list_journals(files_, paths_));
+    TIDELOG_TRY(finish_removals());
+    TIDELOG_TRY(note_strangers());
+    if (!outcome_.summary.clean) TIDELOG_TRY(recover_from_journals());
+    TIDELOG_TRY(recover_the_rest());
+    // In this order: what only journals knew is in the checkpoint before they are emptied, and the marker goes last, so
+    // that a crash in between finds either start or end.
+    TIDELOG_TRY(store_checkpoint());
+    TIDELOG_TRY(renew_journals());
+    TIDELOG_TRY(request_.directory->remove_marker());
+    for (const std::string& problem : request_.directory->problems()) say(problem);
+    return std::move(outcome_);
+  }
+
+ private:
+  void say(std::string problem) { outcome_.summary.problems.push_back(std::move(problem)); }
+
+  Result<> load_catalog() {
+    TIDELOG_ASSIGN(auto loaded, request_.catalog->load());
+    for (std::string& problem : loaded.problems) say(std::move(problem));
+    outcome_.summary.created = request_.directory->created();
+    if (!loaded.sound) {
+      // The catalog is made before anything else: without a journal there never was one.
+      TIDELOG_ASSIGN(const bool has_journal, files_.exists(paths_.journals()));
+      if (has_journal) {
+        return fail(ErrorCode::kCorruptData,
+                    fmt::format("{} is {}; look at it with `tidelog log verify {}` and restore catalog.0 "
+                                "from a backup",
+                                paths_.catalog(), loaded.any_exists ? "damaged" : "missing", paths_.root));
+      }
+      outcome_.summary.created = true;
+      outcome_.summary.problems.clear();
+    }
+    if (!loaded.sound || !loaded.problems.empty()) {
+      TIDELOG_ASSIGN(const auto none, request_.catalog->apply({}));  // both copies sound
+      static_cast<void>(none);
+    }
+    TIDELOG_TRY(files_.make_directories(paths_.journals()));
+    return files_.sync_directory(paths_.root);
+  }
+
+  Result<> load_checkpoint() {
+    TIDELOG_ASSIGN(auto loaded, request_.checkpoint->load());
+    for (std::string& problem : loaded.problems) say(std::move(problem));
+    TIDELOG_ASSIGN(auto marker, request_.directory->read_marker());
+    outcome_.summary.clean = marker.has_value();
+    const CheckpointContent& content = marker ? *marker : loaded.content;
+    journal_checkpoints_ = content.journals;
+    for (const LogCheckpoint& log : content.logs) checkpoints_[log.id] = log;
+    replicas_ = request_.catalog->replicas();
+    return {};
+  }
+
+  // Removals that a stop interrupted.
+  Result<> finish_removals() {
+    std::vector<Catalog::Change> gone;
+    for (const auto& [id, entry] : replicas_) {
+      if (entry.state != ReplicaState::kRemoving) continue;
+      TIDELOG_TRY(remove_partition_files(files_, paths_, id));
+      gone.push_back({id, std::nullopt});
+    }
+    if (gone.empty()) return {};
+    TIDELOG_ASSIGN(const auto struck, request_.catalog->apply(gone));
+    static_cast<void>(struck);
+    replicas_ = request_.catalog->replicas();
+    return {};
+  }
+
+  // Directories that no catalog knows: an unfinished creation leaves an empty one, which goes; others stay and are told.
+  Result<> note_strangers() {
+    TIDELOG_ASSIGN(const auto topics, files_.list(paths_.root));
+    for (const io::DirectoryEntry& topic : topics) {
+      const auto topic_id = TopicId::parse(topic.name);
+      if (!topic.is_directory || !topic_id) continue;
+      TIDELOG_ASSIGN(const auto partitions, files_.list(paths_.topic(*topic_id)));
+      for (const io::DirectoryEntry& partition : partitions) {
+        std::int32_t number = -1;
+        const char* end = partition.name.data() + partition.name.size();
+        if (std::from_chars(partition.name.data(), end, number).ptr != end || number < 0) continue;
+        const TopicPartition id{*topic_id, PartitionIndex(number)};
+        if (replicas_.contains(id)) continue;
+        TIDELOG_ASSIGN(const auto inside, files_.list(paths_.partition(id)));
+        if (inside.empty()) {
+          TIDELOG_TRY(remove_partition_files(files_, paths_, id));
+        } else {
+          say(fmt::format("{} is not in the catalog; it is left alone", paths_.partition(id)));
+        }
+      }
+    }
+    return {};
+  }
+
+  LogEvidence evidence_of(const TopicPartition& id, const CatalogEntry& entry) const {
+    LogEvidence evidence;
+    evidence.clean = outcome_.summary.clean;
+    const auto checkpoint = checkpoints_.find(id);
+    if (checkpoint != checkpoints_.end() && checkpoint->second.incarnation == entry.incarnation) {
+      evidence.checkpoint = checkpoint->second;
+    }
+    return evidence;
+  }
+
+  Result<> recover_one(const TopicPartition& id, const CatalogEntry& entry,
+                       const LogEvidence& evidence) {
+    TIDELOG_ASSIGN(LogRecovery recovered,
+                   recover_log(context_, id, entry.incarnation, request_.settings_of(id), evidence));
+    for (std::string& problem : recovered.problems) say(std::move(problem));
+    ++outcome_.summary.logs;
+    outcome_.summary.journal_entries_replayed += recovered.entries_replayed;
+    if (recovered.torn) ++outcome_.summary.torn_logs_truncated;
+    done_.insert(id);
+    outcome_.logs[request_.shard_of(id)].push_back(std::move(recovered.log));
+    return {};
+  }
+
+  Result<> recover_from_journals() {
+    for (const JournalFiles& journal : journals_) {
+      TIDELOG_ASSIGN(const ReplayedJournal replayed,
+                     read_journal(files_, paths_, journal, journal_checkpoints_));
+      for (const std::string& problem : replayed.problems) say(problem);
+      for (const std::uint64_t lost : replayed.lost) {
+        say(fmt::format("journal {}: write {} was complete and is damaged", journal.shard, lost));
+      }
+      std::map<TopicPartition, std::vector<LogEvidence::Entry>> entries;
+      for (const ReplayWrite& write : replayed.writes) {
+        for (const ReplayEntry& entry : write.entries) {
+          const auto replica = replicas_.find(entry.entry.id);
+          if (replica == replicas_.end() ||
+              replica->second.incarnation != entry.entry.incarnation) {
+            continue;  // of a log, or a life of one, that was removed
+          }
+          entries[entry.entry.id].push_back({&entry, write.header.sequence, write.header.durable});
+        }
+      }
+      for (const auto& [id, replica] : replicas_) {
+        const auto own = entries.find(id);
+        const bool concerned = own != entries.end() || may_be_lost(replayed, id);
+        if (!concerned || done_.contains(id)) continue;
+        LogEvidence evidence = evidence_of(id, replica);
+        if (own != entries.end()) evidence.entries = own->second;
+        evidence.journal_durable = replayed.durable;
+        evidence.journal_lost = replayed.lost;
+        for (const JournalCheckpoint& known : journal_checkpoints_) {
+          if (known.journal_id == replayed.journal_id) evidence.checkpoint_sequence = known.durable_sequence;
+        }
+        TIDELOG_TRY(recover_one(id, replica, evidence));
+      }
+    }
+    return {};
+  }
+
+  // With the shards of today the owner of a lost entry is known; else any log may be.
+  bool may_be_lost(const ReplayedJournal& journal, const TopicPartition& id) const {
+    if (journal.lost.empty()) return false;
+    return journal.shard_count != request_.shards || request_.shard_of(id) == journal.shard;
+  }
+
+  Result<> recover_the_rest() {
+    for (const auto& [id, replica] : replicas_) {
+      if (done_.contains(id)) continue;
+      TIDELOG_TRY(recover_one(id, replica, evidence_of(id, replica)));
+    }
+    return {};
+  }
+
+  Result<> store_checkpoint() {
+    std::vector<CheckpointContent> parts(request_.shards);
+    for (std::size_t shard = 0; shard < request_.shards; ++shard) {
+      for (const RecoveredLog& log : outcome_.logs[shard]) {
+        parts[shard].logs.push_back({.id = log.id,
+                                .incarnation = log.incarnation,
+                                .log_start = log.log_start,
+                                .recovery_point = log.end,
+                                .durable_end = log.end,
+                                .high_watermark = log.high_watermark,
+                                .lossy = log.health == LogHealth::kLossy});
+      }
+    }
+    return request_.checkpoint->store_all(std::move(parts));
+  }
+
+  // Everything in them is stable elsewhere: each journal of a shard of today begins anew, the others go.
+  Result<> renew_journals() {
+    for (std::size_t shard = 0; shard < request_.shards; ++shard) {
+      const auto old = std::ranges::find(journals_, shard, &JournalFiles::shard);
+      TIDELOG_TRY(renew(static_cast<std::uint32_t>(shard),
+                        old == journals_.end() ? std::vector<std::uint32_t>{} : old->numbers));
+    }
+    for (const JournalFiles& journal : journals_) {
+      if (journal.shard < request_.shards) continue;
+      // Emptied first: what is left of it after a crash must not look damaged.
+      TIDELOG_TRY(renew(journal.shard, journal.numbers));
+      for (auto number = journal.numbers.rbegin(); number != journal.numbers.rend(); ++number) {
+        TIDELOG_TRY(files_.remove_file(paths_.journal_file(journal.shard, *number)));
+      }
+    }
+    return files_.sync_directory(paths_.journals());
+  }
+
+  Result<> renew(std::uint32_t shard, const std::vector<std::uint32_t>& numbers) {
+    std::vector<JournalFile> renewed;
+    JournalFileHeader header;
+    header.shard = shard;
+    header.shard_count = static_cast<std::uint32_t>(request_.shards);
+    header.journal_id = random_id();
+    std::vector<std::unique_ptr<io::File>> open;
+    for (const std::uint32_t number : numbers) {
+      TIDELOG_ASSIGN(auto file, files_.open(paths_.journal_file(shard, number),
+                                            {.mode = io::OpenMode::kWrite, .direct = true}));
+      TIDELOG_ASSIGN(const auto read, read_journal_header(*file));
+      if (read.header) header.generation = std::max(header.generation, read.header->generation);
+      open.push_back(std::move(file));
+    }
+    ++header.generation;
+    std::vector<std::uint32_t> unfit;
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+      header.file_number = numbers[i];
+      TIDELOG_ASSIGN(const std::uint64_t size, open[i]->size());
+      header.file_bytes = size / io::kBlockBytes * io::kBlockBytes;
+      if (numbers[i] != renewed.size() || header.file_bytes < request_.options.journal_bytes_min) {
+        unfit.push_back(numbers[i]);  // the making of it was cut short
+        continue;
+      }
+      TIDELOG_TRY(write_journal_header(*open[i], header));
+      renewed.push_back({std::move(open[i]), header});
+    }
+    for (auto number = unfit.rbegin(); number != unfit.rend() && shard < request_.shards; ++number) {
+      TIDELOG_TRY(files_.remove_file(paths_.journal_file(shard, *number)));
+    }
+    if (shard >= request_.shards) return {};
+    if (renewed.empty()) {
+      header.file_number = 0;
+      header.file_bytes = request_.options.journal_bytes_min;
+      TIDELOG_ASSIGN(auto made, create_journal_file(files_, paths_.journal_file(shard, 0), header));
+      renewed.push_back(std::move(made));
+    }
+    outcome_.journals[shard] = std::move(renewed);
+    return {};
+  }
+
+  const RecoveryRequest& request_;
+  io::FileSystem& files_;
+  const DataPaths& paths_;
+  LogRecoveryContext context_;
+  RecoveryOutcome outcome_;
+  std::vector<JournalFiles> journals_;
+  std::vector<JournalCheckpoint> journal_checkpoints_;
+  std::map<TopicPartition, LogCheckpoint> checkpoints_;
+  std::map<TopicPartition, CatalogEntry> replicas_;
+  std::set<TopicPartition> done_;
+};
+
+}  // namespace
+
+Result<RecoveryOutcome> recover(const RecoveryRequest& request) { return Recovery(request).run(); }
+
+Result<> remove_partition_files(io::FileSystem& files, const DataPaths& paths,
+                                const TopicPartition& id) {
+  const std::string directory = paths.partition(id);
+  TIDELOG_ASSIGN(const bool exists, files.exists(directory));
+  if (exists) {
+    TIDELOG_ASSIGN(auto entries, files.list(directory));
+    std::ranges::reverse(entries);  // newest first: what a crash leaves is a log without its end
+    for (const io::DirectoryEntry& entry : entries) {
+      TIDELOG_TRY(files.remove_file(directory + "/" + entry.name));
+    }
+    TIDELOG_TRY(files.sync_directory(directory));
+    TIDELOG_TRY(files.remove_directory(directory));
+    TIDELOG_TRY(files.sync_directory(paths.topic(id.topic)));
+  }
+  TIDELOG_ASSIGN(const bool topic_exists, files.exists(paths.topic(id.topic)));
+  if (!topic_exists) return {};
+  TIDELOG_ASSIGN(const auto others, files.list(paths.topic(id.topic)));
+  if (!others.empty()) return {};
+  TIDELOG_TRY(files.remove_directory(paths.topic(id.topic)));
+  return files.sync_directory(paths.root);
+}
+
+}  // namespace tidelog::log

@@ -1,0 +1,43 @@
+// Brings a data directory into a state in which appends may go on: every log recovered, the journals emptied into
+// segments and given new ids. STORAGE.md tells the algorithm. Blocking.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <vector>
+
+#include "base/result.h"
+#include "log/catalog.h"
+#include "log/checkpoint.h"
+#include "log/data_directory.h"
+#include "log/journal_file.h"
+#include "log/log_store.h"
+#include "log/partition_log_impl.h"
+
+namespace tidelog::log {
+
+struct RecoveryRequest {
+  io::FileSystem* files = nullptr;
+  DataDirectory* directory = nullptr;
+  Catalog* catalog = nullptr;
+  CheckpointFile* checkpoint = nullptr;
+  ShardLogOptions options;
+  std::size_t shards = 1;
+  std::function<std::size_t(const TopicPartition&)> shard_of;
+  std::function<PartitionLogSettings(const TopicPartition&)> settings_of;
+  std::int64_t now_us = 0;
+};
+
+struct RecoveryOutcome {
+  RecoverySummary summary;
+  std::vector<std::vector<RecoveredLog>> logs;     // by shard
+  std::vector<std::vector<JournalFile>> journals;  // by shard; empty, with a new id
+};
+
+// Fails with kCorruptData, kStorageFailed, kStorageFull.
+Result<RecoveryOutcome> recover(const RecoveryRequest& request);
+
+// Removes a log's directory with all that is in it; stable on return. Nothing happens when it is not there.
+Result<> remove_partition_files(io::FileSystem& files, const DataPaths& paths, const TopicPartition& id);
+
+}  // namespace tidelog::log

@@ -1,0 +1,99 @@
+#include "log/segment_filler.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "log/batch_walk.h"
+#include "log/log_tail.h"
+#include "log/write_header.h"
+
+namespace tidelog::log {
+namespace {
+
+Offset base_of(std::span<const std::byte> batch) {
+  return Offset(load_le<std::int64_t>(batch.data() + 24));
+}
+
+}  // namespace
+
+Result<> SegmentFiller::begin_segment(std::vector<std::shared_ptr<Segment>>& segments, Offset base) {
+  if (!segments.empty() && segments.back()->file) {
+    TIDELOG_TRY(seal_segment(*segments.back()));
+    segments.back()->file.reset();
+  }
+  TIDELOG_ASSIGN(auto segment,
+                 create_segment(files_, directory_, id_, base, now_us_, 2 * io::kBlockBytes));
+  segments.push_back(std::move(segment));
+  return {};
+}
+
+Result<> SegmentFiller::fill(std::vector<std::shared_ptr<Segment>>& segments,
+                             const std::vector<std::span<const std::byte>>& batches, Begin begin) {
+  bool fresh = begin == Begin::kNewSegment || segments.empty();
+  for (std::size_t first = 0; first < batches.size();) {
+    // As much as one chunk of the tail would hold, contiguous.
+    std::size_t count = 0;
+    std::size_t bytes = kWriteHeaderBytes;
+    Offset next = base_of(batches[first]);
+    while (first + count < batches.size()) {
+      const auto& batch = batches[first + count];
+      if (base_of(batch) != next || (count > 0 && bytes + batch.size() > kChunkBytesMax)) break;
+      bytes += batch.size();
+      next = next + load_le<std::int32_t>(batch.data() + 36) + 1;
+      ++count;
+    }
+    if (!fresh) {
+      Segment& last = *segments.back();
+      const bool continues = last.summary.end == base_of(batches[first]);
+      const bool full = last.summary.bytes > io::kBlockBytes && last.summary.bytes + bytes > segment_bytes_;
+      if (!last.file && continues) {
+        TIDELOG_ASSIGN(last.file, files_.open(last.path, {.mode = io::OpenMode::kWrite, .direct = true}));
+      }
+      fresh = !continues || full;
+    }
+    if (fresh) TIDELOG_TRY(begin_segment(segments, base_of(batches[first])));
+    fresh = false;
+    TIDELOG_TRY(write(*segments.back(), std::span(batches).subspan(first, count)));
+    first += count;
+  }
+  if (!segments.empty() && segments.back()->file) {
+    TIDELOG_TRY(segments.back()->file->sync_data());
+    segments.back()->file.reset();  // opened again by whoever needs it
+  }
+  return {};
+}
+
+Result<> SegmentFiller::write(Segment& segment, std::span<const std::span<const std::byte>> batches) {
+  std::size_t used = kWriteHeaderBytes;
+  for (const auto& batch : batches) used += batch.size();
+  const auto disk_bytes = static_cast<std::size_t>(align_up(used, io::kBlockBytes));
+  Buffer image = Buffer::allocate(disk_bytes);
+  std::fill_n(image.data(), disk_bytes, std::byte{0});
+  std::size_t at = kWriteHeaderBytes;
+  for (const auto& bytes : batches) {
+    std::memcpy(image.data() + at, bytes.data(), bytes.size());
+    const auto batch = wire::BatchView::parse(image.bytes().subspan(at, bytes.size()), kStoredBatchBytesMax);
+    TIDELOG_CHECK(batch.has_value(), "replay writes whole batches");
+    segment.index->add(*batch, segment.summary.bytes + at, index_interval_);
+    if (at == kWriteHeaderBytes) TIDELOG_CHECK(batch->base_offset() == segment.summary.end, "no gap");
+    segment.summary.add(*batch);
+    at += bytes.size();
+  }
+  encode_write_header({.kind = WriteKind::kSegment,
+                       .file_id = segment.summary.file_id,
+                       .sequence = segment.summary.last_sequence + 1,
+                       .bytes_used = static_cast<std::uint32_t>(used),
+                       .durable = static_cast<std::uint64_t>(segment.summary.end.value()),
+                       .first = static_cast<std::uint64_t>(base_of(batches.front()).value()),
+                       .position = segment.summary.bytes},
+                      image.bytes());
+  TIDELOG_TRY(segment.file->write_at(FilePosition(segment.summary.bytes), image.bytes().first(disk_bytes)));
+  segment.summary.bytes += disk_bytes;
+  segment.summary.last_sequence += 1;
+  segment.file_bytes = std::max(segment.file_bytes, segment.summary.bytes);
+  return {};
+}
+
+}  // namespace tidelog::log

@@ -1,0 +1,52 @@
+// Writes batches that a recovery took from the journal into the segments of their log, as the destager would
+// have done. Blocking.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/buffer_pool.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "log/segment.h"
+
+namespace tidelog::log {
+
+class SegmentFiller {
+ public:
+  SegmentFiller(io::FileSystem& files, std::string directory, const TopicPartition& id,
+                std::uint64_t segment_bytes, std::size_t index_interval, std::int64_t now_us)
+      : files_(files),
+        directory_(std::move(directory)),
+        id_(id),
+        segment_bytes_(segment_bytes),
+        index_interval_(index_interval),
+        now_us_(now_us) {}
+
+  enum class Begin : std::uint8_t {
+    kLastSegment,  // goes on in the last segment where there is one
+    kNewSegment,   // leaves every segment that is there as it is
+  };
+  // Writes `batches`, rising and sound, behind `segments`, and adds the segments it makes; all of it is stable on return.
+  // REQUIRES: for kLastSegment, the first batch continues the last segment, whose file ends there or holds zeros.
+  // Fails with kStorageFull, kStorageFailed.
+  Result<> fill(std::vector<std::shared_ptr<Segment>>& segments,
+                const std::vector<std::span<const std::byte>>& batches, Begin begin);
+
+ private:
+  Result<> begin_segment(std::vector<std::shared_ptr<Segment>>& segments, Offset base);
+  Result<> write(Segment& segment, std::span<const std::span<const std::byte>> batches);
+
+  io::FileSystem& files_;
+  std::string directory_;
+  TopicPartition id_;
+  std::uint64_t segment_bytes_;
+  std::size_t index_interval_;
+  std::int64_t now_us_;
+};
+
+}  // namespace tidelog::log

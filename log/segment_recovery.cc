@@ -1,0 +1,242 @@
+#include "log/segment_recovery.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "base/buffer_pool.h"
+#include "log/segment_scan.h"
+#include "log/slot_file.h"
+
+namespace tidelog::log {
+namespace {
+
+constexpr std::uint64_t kIndexBytesMax = std::uint64_t{256} << 20;
+
+struct OpenSegment {
+  std::shared_ptr<Segment> segment;
+  std::unique_ptr<io::File> file;
+  bool header_sound = false;
+};
+
+Result<OpenSegment> open_found(const SegmentSearch& search, Offset base) {
+  OpenSegment open;
+  open.segment = std::make_shared<Segment>();
+  Segment& segment = *open.segment;
+  segment.path = search.directory + "/" + segment_file_name(base);
+  TIDELOG_ASSIGN(open.file,
+                 search.files->open(segment.path, {.mode = io::OpenMode::kRead, .direct = true}));
+  TIDELOG_ASSIGN(segment.file_bytes, open.file->size());
+  Buffer block = Buffer::allocate(io::kBlockBytes);
+  TIDELOG_ASSIGN(const std::size_t read,
+                 open.file->read_at(FilePosition(0), block.bytes().first(io::kBlockBytes)));
+  const auto header = decode_segment_header(block.bytes().first(read));
+  open.header_sound = header && header->id == search.id && header->base == base;
+  segment.summary.file_id = open.header_sound ? header->file_id : 0;
+  segment.summary.base = segment.summary.end = base;
+  segment.summary.bytes = io::kBlockBytes;
+  return open;
+}
+
+// Takes over what a sound .idx says. False: there is none.
+Result<bool> load_index(const SegmentSearch& search, Segment& segment) {
+  const auto bytes = read_whole_file(*search.files, segment.index_path(), kIndexBytesMax);
+  if (!bytes) {
+    if (bytes.error().code() == ErrorCode::kStorageFailed) return fail(bytes.error());
+    return false;
+  }
+  auto decoded = decode_index(*bytes);
+  if (!decoded || decoded->summary.file_id != segment.summary.file_id ||
+      decoded->summary.base != segment.summary.base ||
+      decoded->summary.bytes > segment.file_bytes ||
+      (search.limit && decoded->summary.end > *search.limit)) {
+    return false;
+  }
+  segment.summary = std::move(decoded->summary);
+  segment.index = std::make_shared<SegmentIndex>(std::move(decoded->index));
+  segment.index_saved_at = segment.summary.bytes;
+  return true;
+}
+
+class Scan {
+ public:
+  Scan(const SegmentSearch& search, OpenSegment& open)
+      : search_(search),
+        segment_(*open.segment),
+        scanner_(*open.file, open.segment->file_bytes, open.segment->summary.file_id, search.id,
+                 search.recovery_point) {
+    if (!segment_.index) segment_.index = std::make_shared<SegmentIndex>();
+    cursor_.position = segment_.summary.bytes;
+    cursor_.sequence = segment_.summary.last_sequence;
+    cursor_.place = {segment_.summary.end, segment_.summary.last_epoch};
+  }
+
+  const SegmentCursor& cursor() const { return cursor_; }
+
+  // Reads whole writes until one is not. Returns why it stopped; empty where nothing more was written.
+  Result<std::string> run() {
+    const BatchVisitor visit = [&](std::uint64_t position, const wire::BatchView& batch) {
+      segment_.index->add(batch, position, search_.index_interval);
+      segment_.summary.add(batch);
+    };
+    while (true) {
+      if (search_.limit && cursor_.place.next >= *search_.limit) return std::string();
+      TIDELOG_ASSIGN(const auto step, scanner_.step(cursor_, visit));
+      if (!step.whole) return step.problem;
+      segment_.summary.bytes = cursor_.position;
+      segment_.summary.last_sequence = cursor_.sequence;
+    }
+  }
+
+  // Jumps to the next sound write behind the cursor that does not go back. False: there is none.
+  Result<bool> skip_ahead() {
+    std::uint64_t position = cursor_.position;
+    while (true) {
+      TIDELOG_ASSIGN(const auto next, scanner_.find_header(position));
+      if (!next) return false;
+      position = next->position + io::kBlockBytes;
+      if (next->first < static_cast<std::uint64_t>(cursor_.place.next.value())) continue;
+      SegmentCursor there{next->position, cursor_.sequence,
+                          {Offset(static_cast<std::int64_t>(next->first)), cursor_.place.epoch}};
+      SegmentCursor probe = there;
+      TIDELOG_ASSIGN(const auto step, scanner_.step(probe, nullptr));
+      if (!step.whole) continue;
+      cursor_ = there;
+      segment_.summary.end = there.place.next;
+      return true;
+    }
+  }
+
+  // The highest durable end that sound headers from the cursor on name; and whether anything was written there.
+  Result<> look_ahead(FoundSegments& found) {
+    for (std::uint64_t position = cursor_.position;;) {
+      TIDELOG_ASSIGN(const auto next, scanner_.find_header(position));
+      if (!next) break;
+      found.rest_written = true;
+      promise(found, Offset(static_cast<std::int64_t>(next->durable)));
+      position = next->position + io::kBlockBytes;
+    }
+    if (found.rest_written) return {};
+    TIDELOG_ASSIGN(found.rest_written, scanner_.written_from(cursor_.position));
+    return {};
+  }
+
+  static void promise(FoundSegments& found, Offset end) {
+    if (!found.promised || end > *found.promised) found.promised = end;
+  }
+
+ private:
+  const SegmentSearch& search_;
+  Segment& segment_;
+  SegmentScanner scanner_;
+  SegmentCursor cursor_;
+};
+
+// A segment that is followed by another one: all of it was synced before the next one was made.
+Result<> add_sealed(const SegmentSearch& search, OpenSegment& open, FoundSegments& found) {
+  Segment& segment = *open.segment;
+  TIDELOG_ASSIGN(bool indexed, load_index(search, segment));
+  Scan scan(search, open);
+  if (!indexed || segment.summary.bytes != segment.file_bytes) {
+    while (true) {
+      TIDELOG_ASSIGN(const auto problem, scan.run());
+      if (problem.empty()) break;
+      found.problems.push_back(fmt::format("{}: {}", segment.path, problem));
+      // Whoever reads there is refused that range only; the log itself is sound.
+      TIDELOG_ASSIGN(const bool more, scan.skip_ahead());
+      if (!more) break;
+    }
+    segment.summary.bytes = segment.file_bytes;
+  }
+  Scan::promise(found, segment.summary.end);
+  segment.index.reset();  // loaded again by whoever reads here
+  found.segments.push_back(open.segment);
+  return {};
+}
+
+}  // namespace
+
+Result<FoundSegments> find_segments(const SegmentSearch& search) {
+  FoundSegments found;
+  TIDELOG_ASSIGN(found.directory_exists, search.files->exists(search.directory));
+  if (!found.directory_exists) return found;
+  TIDELOG_ASSIGN(const auto entries, search.files->list(search.directory));
+  std::vector<Offset> bases;
+  for (const io::DirectoryEntry& entry : entries) {
+    if (const auto base = parse_segment_file_name(entry.name)) bases.push_back(*base);
+  }
+  std::vector<OpenSegment> open;
+  for (const Offset base : bases) {
+    TIDELOG_ASSIGN(auto one, open_found(search, base));
+    open.push_back(std::move(one));
+  }
+  // A file whose making a crash cut short, or one that a truncation is about to remove, counts for nothing.
+  while (!open.empty()) {
+    OpenSegment& last = open.back();
+    const bool beyond_limit = search.limit && last.segment->summary.base >= *search.limit;
+    if (last.header_sound && !beyond_limit) break;
+    if (!last.header_sound) {
+      FileWindow window(*last.file, last.segment->file_bytes);
+      bool holds_writes = false;
+      for (std::uint64_t at = io::kBlockBytes; at < last.segment->file_bytes; at += io::kBlockBytes) {
+        TIDELOG_ASSIGN(const auto block, window.at(at, kWriteHeaderBytes));
+        holds_writes |= decode_write_header(block).has_value();
+      }
+      if (holds_writes && !beyond_limit) {
+        found.problems.push_back(fmt::format("{}: the first block is damaged", last.segment->path));
+        found.holes.push_back({last.segment->summary.base, last.segment->summary.base + 1});
+        Scan::promise(found, last.segment->summary.base + 1);
+      } else {
+        found.unfinished.push_back(last.segment->path);
+      }
+    } else {
+      found.unfinished.push_back(last.segment->path);
+    }
+    open.pop_back();
+  }
+  for (std::size_t i = 0; i < open.size(); ++i) {
+    OpenSegment& one = open[i];
+    if (!one.header_sound) {
+      found.problems.push_back(fmt::format("{}: the first block is damaged", one.segment->path));
+      continue;  // its range becomes a hole below
+    }
+    if (!found.segments.empty()) {
+      const Offset end = found.segments.back()->summary.end;
+      if (end < one.segment->summary.base) found.holes.push_back({end, one.segment->summary.base});
+    }
+    if (i + 1 < open.size()) {
+      TIDELOG_TRY(add_sealed(search, one, found));
+      continue;
+    }
+    TIDELOG_ASSIGN(const bool indexed, load_index(search, *one.segment));
+    if (indexed && search.clean_end == one.segment->summary.end) {
+      found.segments.push_back(one.segment);
+      continue;
+    }
+    Scan scan(search, one);
+    TIDELOG_ASSIGN(const auto problem, scan.run());
+    Scan::promise(found, one.segment->summary.end);
+    if (!search.limit) TIDELOG_TRY(scan.look_ahead(found));
+    if (search.limit && one.segment->file_bytes > one.segment->summary.bytes) found.rest_written = true;
+    found.segments.push_back(one.segment);
+  }
+  return found;
+}
+
+Result<> find_beyond(const SegmentSearch& search, FoundSegments& found) {
+  if (found.segments.empty()) return {};
+  OpenSegment last{found.segments.back(), nullptr, true};
+  TIDELOG_ASSIGN(last.file, search.files->open(last.segment->path,
+                                               {.mode = io::OpenMode::kRead, .direct = true}));
+  Scan scan(search, last);
+  while (true) {
+    const Offset before = last.segment->summary.end;
+    TIDELOG_ASSIGN(const bool more, scan.skip_ahead());
+    if (!more) return {};
+    if (last.segment->summary.end > before) found.holes.push_back({before, last.segment->summary.end});
+    TIDELOG_TRY(scan.run());
+  }
+}
+
+}  // namespace tidelog::log

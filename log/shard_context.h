@@ -1,0 +1,63 @@
+// What the logs of one shard share.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "log/data_directory.h"
+#include "log/log_options.h"
+#include "log/log_store.h"
+
+namespace tidelog::log {
+
+class ColdReader;
+class Destager;
+class Journal;
+class TailCache;
+
+struct ShardContext {
+  ShardEnvironment environment;
+  io::FileSystem* files = nullptr;
+  DataPaths paths;
+  ShardLogOptions options;
+
+  Journal* journal = nullptr;
+  Destager* destager = nullptr;
+  TailCache* tail_cache = nullptr;
+  ColdReader* cold_reader = nullptr;
+
+  ShardLogs::Counters counters;
+  std::uint64_t undurable_bytes = 0;  // appended, not yet durable, of all logs
+  std::uint64_t free_bytes = 0;       // of the file system, when last asked
+  bool space_low = false;             // appends are refused
+  bool closing = false;
+  std::optional<Error> failure;       // the directory failed for good
+
+  // Ends acknowledgements of the whole directory.
+  std::function<void(const Error&)> fail;
+  // Asks for the free space now: something found none.
+  std::function<void()> check_space;
+  // Writes a checkpoint that holds what is true now; runs the callback when it is stable.
+  std::function<void(std::move_only_function<void()>)> checkpoint;
+
+  // Runs `job` on a file thread and `then` with what it made, on the shard, unless the shard is gone.
+  template <typename T>
+  void run_blocking(std::move_only_function<Result<T>()> job,
+                    std::move_only_function<void(Result<T>)> then) {
+    struct Call {
+      std::move_only_function<Result<T>()> job;
+      std::move_only_function<void(Result<T>)> then;
+      std::optional<Result<T>> result;
+    };
+    auto call = std::make_shared<Call>(std::move(job), std::move(then), std::nullopt);
+    environment.blocking->run([call] { call->result = call->job(); }, *environment.executor,
+                              [call, alive = std::weak_ptr<bool>(alive)] {
+                                if (!alive.expired()) call->then(std::move(*call->result));
+                              });
+  }
+  std::shared_ptr<bool> alive = std::make_shared<bool>(true);
+};
+
+}  // namespace tidelog::log

@@ -1,0 +1,325 @@
+#include "log/shard_logs.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/logging.h"
+#include "log/recovery.h"
+
+namespace tidelog::log {
+
+ShardLogsImpl::ShardLogsImpl(
+    Parts parts, const std::function<PartitionLogSettings(const TopicPartition&)>& settings_of)
+    : shard_(parts.shard),
+      catalog_(*parts.catalog),
+      checkpoint_file_(*parts.checkpoint),
+      tail_cache_(parts.options.tail_cache_bytes),
+      cold_reader_(context_),
+      destager_(context_),
+      journal_(parts.environment, *parts.files, parts.paths, parts.options, std::move(parts.journal),
+               *this) {
+  context_.environment = parts.environment;
+  context_.files = parts.files;
+  context_.paths = std::move(parts.paths);
+  context_.options = parts.options;
+  context_.journal = &journal_;
+  context_.destager = &destager_;
+  context_.tail_cache = &tail_cache_;
+  context_.cold_reader = &cold_reader_;
+  context_.fail = [this](const Error& error) { fail_directory(error); };
+  context_.check_space = [this] { check_space(); };
+  context_.checkpoint = [this](std::move_only_function<void()> done) { checkpoint(std::move(done)); };
+  set_space(parts.space);
+  for (RecoveredLog& log : parts.logs) {
+    const TopicPartition id = log.id;
+    logs_.emplace(id, std::make_shared<PartitionLogImpl>(context_, std::move(log), settings_of(id)));
+  }
+}
+
+ShardLogsImpl::~ShardLogsImpl() {
+  if (checkpoint_timer_ != 0) context_.environment.executor->cancel(checkpoint_timer_);
+  context_.alive.reset();
+}
+
+PartitionLog* ShardLogsImpl::find(const TopicPartition& id) {
+  const auto it = logs_.find(id);
+  return it == logs_.end() ? nullptr : it->second.get();
+}
+
+std::vector<PartitionLog*> ShardLogsImpl::all() {
+  std::vector<PartitionLog*> all;
+  all.reserve(logs_.size());
+  for (const auto& [id, log] : logs_) all.push_back(log.get());
+  std::ranges::sort(all, {}, [](const PartitionLog* log) { return log->id(); });
+  return all;
+}
+
+// The first turn starts it: timers belong to the shard's thread, the constructor does not run there.
+void ShardLogsImpl::start_timers() {
+  checkpoint_timer_ =
+      context_.environment.executor->run_after(context_.options.checkpoint_interval, [this] {
+        checkpoint_timer_ = 0;
+        if (context_.closing || context_.failure) return;
+        check_space();
+        checkpoint([] {});
+        start_timers();
+      });
+}
+
+void ShardLogsImpl::end_of_turn() {
+  if (checkpoint_timer_ == 0 && !context_.closing && !context_.failure) start_timers();
+  journal_.end_of_turn();
+  if (close_done_) drive_close();
+  context_.environment.queue->submit();
+}
+
+void ShardLogsImpl::create(const TopicPartition& id, const PartitionLogSettings& settings,
+                           CreateCallback done) {
+  if (PartitionLog* log = find(id)) {
+    context_.environment.executor->post([log, done = std::move(done)]() mutable { done(log); });
+    return;
+  }
+  creations_.push_back({id, settings, std::move(done)});
+  if (creations_.size() == 1 && !changing_catalog_) {
+    context_.environment.executor->post([this, alive = std::weak_ptr<bool>(context_.alive)] {
+      if (!alive.expired()) change_catalog();
+    });
+  }
+}
+
+void ShardLogsImpl::remove(const TopicPartition& id, DoneCallback done) {
+  const auto it = logs_.find(id);
+  if (it == logs_.end()) {
+    context_.environment.executor->post([id, done = std::move(done)]() mutable {
+      done(fail(ErrorCode::kUnknownPartition, fmt::format("{} is not here", id.to_string())));
+    });
+    return;
+  }
+  const auto log = it->second;
+  logs_.erase(it);
+  ++leaving_[id];
+  // Posted, so that the caller's callbacks never run inside this call; holds the log until it is at rest.
+  context_.environment.executor->post(
+      [this, log, id, done = std::move(done), alive = std::weak_ptr<bool>(context_.alive)]() mutable {
+        if (alive.expired()) return;
+        log->retire([this, log, id, done = std::move(done)]() mutable {
+          removals_.push_back({id, std::move(done)});
+          change_catalog();
+        });
+      });
+}
+
+void ShardLogsImpl::change_catalog() {
+  if (changing_catalog_) return;
+  if (!removals_.empty()) return remove_all();
+  if (!creations_.empty()) create_all();
+}
+
+void ShardLogsImpl::create_all() {
+  // A partition whose former life is still leaving waits for the next round.
+  auto creations = std::make_shared<std::vector<Creation>>();
+  std::vector<Creation> later;
+  for (Creation& creation : creations_) {
+    const bool waits = leaving_.contains(creation.id);
+    (waits ? later : *creations).push_back(std::move(creation));
+  }
+  creations_ = std::move(later);
+  if (creations->empty()) return;
+  changing_catalog_ = true;
+  std::vector<Catalog::Change> changes;
+  for (const Creation& creation : *creations) changes.push_back({creation.id, ReplicaState::kLives});
+  context_.run_blocking<std::vector<std::uint32_t>>(
+      [this, changes]() -> Result<std::vector<std::uint32_t>> {
+        std::vector<TopicId> topics;
+        for (const Catalog::Change& change : changes) {
+          TIDELOG_TRY(context_.files->make_directories(context_.paths.partition(change.id)));
+          if (std::ranges::find(topics, change.id.topic) == topics.end()) topics.push_back(change.id.topic);
+        }
+        for (const TopicId& topic : topics) {
+          TIDELOG_TRY(context_.files->sync_directory(context_.paths.topic(topic)));
+        }
+        TIDELOG_TRY(context_.files->sync_directory(context_.paths.root));
+        return catalog_.apply(changes);
+      },
+      [this, creations](Result<std::vector<std::uint32_t>> made) {
+        changing_catalog_ = false;
+        if (!made && made.error().code() != ErrorCode::kStorageFull) fail_directory(made.error());
+        for (std::size_t i = 0; i < creations->size(); ++i) {
+          finish_creation(std::move((*creations)[i]),
+                          made ? Result<std::uint32_t>((*made)[i]) : fail(made.error()));
+        }
+        change_catalog();
+      });
+}
+
+void ShardLogsImpl::finish_creation(Creation creation, const Result<std::uint32_t>& incarnation) {
+  if (!incarnation) return creation.done(fail(incarnation.error()));
+  auto& log = logs_[creation.id];
+  if (!log) {
+    RecoveredLog empty;
+    empty.id = creation.id;
+    empty.incarnation = *incarnation;
+    log = std::make_shared<PartitionLogImpl>(context_, std::move(empty), creation.settings);
+  }
+  creation.done(log.get());
+}
+
+void ShardLogsImpl::remove_all() {
+  changing_catalog_ = true;
+  auto removals = std::make_shared<std::vector<Removal>>(std::move(removals_));
+  removals_.clear();
+  std::vector<Catalog::Change> marked;
+  for (const Removal& removal : *removals) marked.push_back({removal.id, ReplicaState::kRemoving});
+  context_.run_blocking<void>(
+      [this, marked]() -> Result<> {
+        if (const auto applied = catalog_.apply(marked); !applied) return fail(applied.error());
+        std::vector<Catalog::Change> struck;
+        for (const Catalog::Change& change : marked) {
+          TIDELOG_TRY(remove_partition_files(*context_.files, context_.paths, change.id));
+          struck.push_back({change.id, std::nullopt});
+        }
+        if (const auto applied = catalog_.apply(struck); !applied) return fail(applied.error());
+        return {};
+      },
+      [this, removals](Result<> removed) {
+        changing_catalog_ = false;
+        if (!removed && removed.error().code() != ErrorCode::kStorageFull) fail_directory(removed.error());
+        for (Removal& removal : *removals) {
+          if (--leaving_[removal.id] == 0) leaving_.erase(removal.id);
+          removal.done(removed);
+        }
+        change_catalog();
+      });
+}
+
+void ShardLogsImpl::fail_directory(const Error& error) {
+  if (context_.failure) return;
+  context_.failure = error;
+  log_error(fmt::format("{} failed and takes no more records: {}", context_.paths.root, error.to_string()));
+  for (const auto& [id, log] : logs_) log->failed(error);
+  if (close_done_) std::exchange(close_done_, nullptr)(fail(error));
+}
+
+void ShardLogsImpl::journal_wants_space(std::uint64_t sequence) {
+  for (const auto& [id, log] : logs_) {
+    const auto oldest = Journal::oldest_unstable(*log);
+    if (oldest && *oldest <= sequence) log->destage();
+  }
+}
+
+void ShardLogsImpl::set_space(const io::FileSystem::Space& space) {
+  const double share = context_.options.free_space_ratio_min * static_cast<double>(space.total_bytes);
+  const auto least = std::max(static_cast<std::uint64_t>(share), context_.options.free_space_bytes_min);
+  const bool low = space.free_bytes < least;
+  if (low != context_.space_low) {
+    log_warning(fmt::format("{}: {} bytes free, {} wanted: appends are {}", context_.paths.root,
+                            space.free_bytes, least, low ? "refused" : "taken again"));
+  }
+  context_.space_low = low;
+  context_.free_bytes = space.free_bytes;
+}
+
+void ShardLogsImpl::check_space() {
+  if (checking_space_) return;
+  checking_space_ = true;
+  context_.run_blocking<io::FileSystem::Space>(
+      [files = context_.files, root = context_.paths.root] { return files->space(root); },
+      [this](Result<io::FileSystem::Space> space) {
+        checking_space_ = false;
+        if (space) set_space(*space);
+      });
+}
+
+CheckpointContent ShardLogsImpl::checkpoint_content() const {
+  CheckpointContent content;
+  content.journals.push_back(journal_.checkpoint());
+  for (const auto& [id, log] : logs_) content.logs.push_back(log->checkpoint());
+  std::ranges::sort(content.logs, {}, &LogCheckpoint::id);
+  return content;
+}
+
+void ShardLogsImpl::checkpoint(std::move_only_function<void()> done) {
+  checkpoint_waiters_.push_back(std::move(done));
+  if (!checkpointing_) start_checkpoint();
+}
+
+void ShardLogsImpl::start_checkpoint() {
+  checkpointing_ = true;
+  auto waiters = std::make_shared<std::vector<std::move_only_function<void()>>>(
+      std::move(checkpoint_waiters_));
+  checkpoint_waiters_.clear();
+  context_.run_blocking<void>(
+      [this, content = checkpoint_content()]() mutable {
+        return checkpoint_file_.store(shard_, std::move(content));
+      },
+      [this, waiters](Result<> stored) {
+        checkpointing_ = false;
+        if (!stored) {
+          if (stored.error().code() != ErrorCode::kStorageFull) return fail_directory(stored.error());
+          // Whoever waits needs it stable: they wait for the next one.
+          for (auto& waiter : *waiters) checkpoint_waiters_.push_back(std::move(waiter));
+          context_.space_low = true;
+          if (close_done_) std::exchange(close_done_, nullptr)(fail(stored.error()));
+          return;
+        }
+        for (auto& waiter : *waiters) waiter();
+        if (!checkpoint_waiters_.empty() && !checkpointing_) start_checkpoint();
+      });
+}
+
+void ShardLogsImpl::close(DoneCallback done) {
+  context_.closing = true;
+  close_done_ = std::move(done);
+  if (context_.failure) {
+    context_.environment.executor->post(
+        [done = std::exchange(close_done_, nullptr), error = *context_.failure]() mutable {
+          done(fail(error));
+        });
+  }
+}
+
+void ShardLogsImpl::drive_close() {
+  if (finishing_close_ || !journal_.idle() || changing_catalog_ || !leaving_.empty()) return;
+  bool rest = destager_.idle();
+  for (const auto& [id, log] : logs_) {
+    if (log->at_rest()) continue;
+    rest = false;
+    if (!log->destaging()) log->destage();
+  }
+  if (!rest) return;
+  finishing_close_ = true;
+  finish_close();
+}
+
+void ShardLogsImpl::finish_close() {
+  std::vector<std::shared_ptr<Segment>> unsaved;
+  for (const auto& [id, log] : logs_) {
+    const auto active = log->target_segments().active();
+    if (active && active->index && active->index_saved_at != active->summary.bytes) unsaved.push_back(active);
+  }
+  context_.run_blocking<void>(
+      [files = context_.files, unsaved]() -> Result<> {
+        for (const auto& segment : unsaved) TIDELOG_TRY(save_index(*files, *segment));
+        return {};
+      },
+      [this](Result<> saved) {
+        if (!saved && saved.error().code() != ErrorCode::kStorageFull) {
+          return fail_directory(saved.error());
+        }
+        checkpoint([this] {
+          if (close_done_) std::exchange(close_done_, nullptr)({});
+        });
+      });
+}
+
+ShardLogs::Counters ShardLogsImpl::counters() const {
+  Counters counters = context_.counters;
+  counters.journal_writes = journal_.writes();
+  counters.journal_bytes = journal_.write_bytes();
+  counters.tail_cache_bytes = tail_cache_.bytes();
+  return counters;
+}
+
+}  // namespace tidelog::log

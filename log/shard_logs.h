@@ -1,0 +1,100 @@
+// The logs of one shard and what they share: journal, destager, caches, checkpoints, free space.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "log/catalog.h"
+#include "log/checkpoint.h"
+#include "log/cold_reader.h"
+#include "log/destager.h"
+#include "log/journal.h"
+#include "log/log_store.h"
+#include "log/partition_log_impl.h"
+#include "log/shard_context.h"
+#include "log/tail_cache.h"
+
+namespace tidelog::log {
+
+class ShardLogsImpl final : public ShardLogs, public JournalEvents {
+ public:
+  struct Parts {
+    ShardEnvironment environment;
+    io::FileSystem* files = nullptr;
+    DataPaths paths;
+    ShardLogOptions options;
+    std::size_t shard = 0;
+    Catalog* catalog = nullptr;
+    CheckpointFile* checkpoint = nullptr;
+    std::vector<JournalFile> journal;
+    std::vector<RecoveredLog> logs;
+    io::FileSystem::Space space;
+  };
+  ShardLogsImpl(Parts parts, const std::function<PartitionLogSettings(const TopicPartition&)>& settings_of);
+  ~ShardLogsImpl() override;
+
+  PartitionLog* find(const TopicPartition& id) override;
+  std::vector<PartitionLog*> all() override;
+  void create(const TopicPartition& id, const PartitionLogSettings& settings,
+              CreateCallback done) override;
+  void remove(const TopicPartition& id, DoneCallback done) override;
+  void end_of_turn() override;
+  void close(DoneCallback done) override;
+  Counters counters() const override;
+
+  // JournalEvents
+  void journal_wants_space(std::uint64_t sequence) override;
+  void journal_failed(const Error& error) override { fail_directory(error); }
+
+ private:
+  struct Creation {
+    TopicPartition id;
+    PartitionLogSettings settings;
+    CreateCallback done;
+  };
+  struct Removal {
+    TopicPartition id;
+    DoneCallback done;
+  };
+
+  void start_timers();
+  void change_catalog();
+  void create_all();
+  void remove_all();
+  void finish_creation(Creation creation, const Result<std::uint32_t>& incarnation);
+  void fail_directory(const Error& error);
+  void check_space();
+  void set_space(const io::FileSystem::Space& space);
+  // Writes a checkpoint of now; checkpoints of one shard never overtake each other.
+  void checkpoint(std::move_only_function<void()> done);
+  void start_checkpoint();
+  CheckpointContent checkpoint_content() const;
+  void drive_close();
+  void finish_close();
+
+  ShardContext context_;
+  std::size_t shard_;
+  Catalog& catalog_;
+  CheckpointFile& checkpoint_file_;
+  TailCache tail_cache_;
+  ColdReader cold_reader_;
+  Destager destager_;
+  Journal journal_;
+  std::unordered_map<TopicPartition, std::shared_ptr<PartitionLogImpl>> logs_;
+
+  std::vector<Creation> creations_;          // wait for the next change of the catalog
+  std::vector<Removal> removals_;            // ended, wait for it too
+  std::map<TopicPartition, int> leaving_;    // removed, files not gone yet
+  bool changing_catalog_ = false;
+  std::vector<std::move_only_function<void()>> checkpoint_waiters_;
+  bool checkpointing_ = false;
+  bool checking_space_ = false;
+  TimerId checkpoint_timer_ = 0;
+  DoneCallback close_done_;
+  bool finishing_close_ = false;
+};
+
+}  // namespace tidelog::log
