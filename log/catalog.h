@@ -1,8 +1,9 @@
-// The replicas that exist in a data directory. A log is in the catalog, durably, before its first append and
-// out of it before its files go; both copies of the file are written for each change.
+// The replicas that exist in a data directory. A log is in the catalog, durably, before its first
+// append and out of it before its files go; both copies of the file are written for each change.
 //
 // Body: u32 next incarnation; u32 count; then for each replica
-//   0 16 bytes topic id; 16 i32 partition; 20 u32 incarnation; 24 u8 state (1 lives, 2 files being removed); 3 zero
+//   0 16 bytes topic id; 16 i32 partition; 20 u32 incarnation; 24 u8 state (1 lives, 2 files being
+//   removed); 3 zero
 #pragma once
 
 #include <cstddef>
@@ -59,9 +60,9 @@ class Catalog {
     TopicPartition id;
     std::optional<ReplicaState> state;  // nullopt: strike it out
   };
-  // Applies all changes with one write; stable on return. A new replica gets a new incarnation; the answer holds
-  // the incarnation of each change's replica. On failure nothing changed.
-  // Fails with kStorageFull, kStorageFailed.
+  // Applies all changes with one write; stable on return. A new replica gets a new incarnation; the
+  // answer holds the incarnation of each change's replica. On failure nothing changed. Fails with
+  // kStorageFull, kStorageFailed.
   Result<std::vector<std::uint32_t>> apply(std::span<const Change> changes);
 
  private:

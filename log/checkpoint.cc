@@ -42,8 +42,8 @@ std::optional<CheckpointContent> decode_checkpoint(std::span<const std::byte> bo
   if (body.size() < kHeaderBytes) return std::nullopt;
   const auto journals = load_le<std::uint32_t>(body.data());
   const auto logs = load_le<std::uint32_t>(body.data() + 4);
-  if (body.size() != kHeaderBytes + std::uint64_t{journals} * kJournalBytes +
-                         std::uint64_t{logs} * kLogBytes) {
+  if (body.size() !=
+      kHeaderBytes + std::uint64_t{journals} * kJournalBytes + std::uint64_t{logs} * kLogBytes) {
     return std::nullopt;
   }
   CheckpointContent content;

@@ -1,5 +1,5 @@
-// What was known to be stable of every log at one moment: evidence for recovery, never ahead of the data. The
-// clean-stop marker has the same body and stands for the ends of all logs.
+// What was known to be stable of every log at one moment: evidence for recovery, never ahead of the
+// data. The clean-stop marker has the same body and stands for the ends of all logs.
 //
 // Body: u32 journals; u32 logs; then
 //   journal: u64 journal id; u64 its durable sequence

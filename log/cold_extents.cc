@@ -1,4 +1,5 @@
-// The half of the cold reader that looks at bytes: proving a window, keeping extents, making answers.
+// The half of the cold reader that looks at bytes: proving a window, keeping extents, making
+// answers.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -41,7 +42,8 @@ ColdReader::Parsed ColdReader::parse(const Request& request, const SharedBytes& 
     if (!batch && batch.error().code() == ErrorCode::kEndOfFile && end < segment.summary.bytes) {
       if (extent.batches.empty()) {
         std::uint64_t needed = position - start + wire::kBatchHeaderBytes;
-        if (rest.size() >= wire::kBatchHeaderBytes) needed += load_le<std::uint32_t>(rest.data() + 16);
+        if (rest.size() >= wire::kBatchHeaderBytes)
+          needed += load_le<std::uint32_t>(rest.data() + 16);
         parsed.window_needed = static_cast<std::size_t>(
             align_up(std::min(needed, segment.summary.bytes - start), io::kBlockBytes));
       }
@@ -78,9 +80,10 @@ ColdReader::Parsed ColdReader::parse(const Request& request, const SharedBytes& 
 
 Result<ReadResult> ColdReader::refuse(const Request& request) const {
   const auto refused = [&](ErrorCode code, const Hole& range, const char* what) {
-    return fail(code, fmt::format("offsets {} to {} of {} are {}; the next sound offset is {}",
-                                  range.begin.value(), range.end.value() - 1,
-                                  request.source->source_id().to_string(), what, range.end.value()));
+    return fail(code,
+                fmt::format("offsets {} to {} of {} are {}; the next sound offset is {}",
+                            range.begin.value(), range.end.value() - 1,
+                            request.source->source_id().to_string(), what, range.end.value()));
   };
   for (const Hole& range : request.source->corrupt_) {
     if (request.from >= range.begin && request.from < range.end) {
@@ -92,9 +95,9 @@ Result<ReadResult> ColdReader::refuse(const Request& request) const {
       return refused(ErrorCode::kLostData, range, "lost");
     }
   }
-  return fail(ErrorCode::kCorruptData, fmt::format("offset {} of {} cannot be found on the disk",
-                                                   request.from.value(),
-                                                   request.source->source_id().to_string()));
+  return fail(ErrorCode::kCorruptData,
+              fmt::format("offset {} of {} cannot be found on the disk", request.from.value(),
+                          request.source->source_id().to_string()));
 }
 
 ReadResult ColdReader::collect(const Request& request, const Extent& extent) const {
@@ -129,7 +132,8 @@ ReadResult ColdReader::collect(const Request& request, const Extent& extent) con
   return result;
 }
 
-void ColdReader::read_ahead(const Request& request, const Extent& extent, const ReadResult& result) {
+void ColdReader::read_ahead(const Request& request, const Extent& extent,
+                            const ReadResult& result) {
   const std::int64_t half = (extent.next - extent.base) / 2;
   ColdSource& source = *request.source;
   if (result.next_offset < extent.base + half || source.reading_ahead_) return;

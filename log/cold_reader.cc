@@ -48,10 +48,9 @@ void ColdReader::finish(const RequestPtr& request, Result<ReadResult> result) {
   --running_;
   if (!request->done) request->source->reading_ahead_.reset();
   // Posted, so that nothing runs inside read() and every slot is free before callers go on.
-  context_.environment.executor->post(
-      [request, result = std::move(result)]() mutable {
-        if (request->done) request->done(std::move(result));
-      });
+  context_.environment.executor->post([request, result = std::move(result)]() mutable {
+    if (request->done) request->done(std::move(result));
+  });
   start_next();
 }
 
@@ -67,7 +66,8 @@ void ColdReader::run(const RequestPtr& request) {
     return finish(request, std::move(result));
   }
   for (const Hole& range : source.corrupt_) {
-    if (request->from >= range.begin && request->from < range.end) return finish(request, refuse(*request));
+    if (request->from >= range.begin && request->from < range.end)
+      return finish(request, refuse(*request));
   }
   request->segment = source.source_segments().find(request->from);
   if (!request->segment) return finish(request, refuse(*request));
@@ -122,8 +122,8 @@ void ColdReader::load(const RequestPtr& request) {
   }
   const std::uint64_t start = align_down(position, io::kBlockBytes);
   const std::uint64_t left = align_up(segment.summary.bytes, io::kBlockBytes) - start;
-  const std::size_t window =
-      static_cast<std::size_t>(std::min<std::uint64_t>(align_up(request->window, io::kBlockBytes), left));
+  const std::size_t window = static_cast<std::size_t>(
+      std::min<std::uint64_t>(align_up(request->window, io::kBlockBytes), left));
   auto buffer = std::make_shared<Buffer>(context_.environment.buffers->take(window));
   ++context_.counters.cold_reads;
   context_.environment.queue->read(

@@ -1,9 +1,9 @@
-// Reads batches that memory no longer holds: aligned reads of segments, each batch verified once when it comes
-// from the disk, one read ahead for whoever reads on, in a bounded cache of its own.
+// Reads batches that memory no longer holds: aligned reads of segments, each batch verified once
+// when it comes from the disk, one read ahead for whoever reads on, in a bounded cache of its own.
 //
-// What lies in the cache are extents: contiguous runs of sound batches of one segment. A bad batch ends an extent; the
-// range of offsets that it makes unreadable is remembered and refused, everything around it is served.
-// Thread: the shard's.
+// What lies in the cache are extents: contiguous runs of sound batches of one segment. A bad batch
+// ends an extent; the range of offsets that it makes unreadable is remembered and refused,
+// everything around it is served. Thread: the shard's.
 #pragma once
 
 #include <cstdint>
@@ -47,8 +47,8 @@ class ColdReader {
   explicit ColdReader(ShardContext& context) : context_(context) {}
 
   // Answers by `done`, never inside the call. REQUIRES: `from` is below what the tail holds.
-  // Fails with kCorruptData, kLostData (the message names the range and the next sound offset), kUnknownPartition,
-  // kStorageFailed.
+  // Fails with kCorruptData, kLostData (the message names the range and the next sound offset),
+  // kUnknownPartition, kStorageFailed.
   void read(std::shared_ptr<ColdSource> source, Offset from, const ReadLimits& limits,
             PartitionLog::ReadCallback done);
   // Drops what the cache holds of `source` from `offset` on.
@@ -99,7 +99,8 @@ class ColdReader {
   void load(const RequestPtr& request);
   void loaded(const RequestPtr& request, SharedBytes memory, std::uint64_t start,
               std::uint64_t position, Offset expected);
-  // `start`: where the window begins in the segment; `position`: of the batch with offset `expected`.
+  // `start`: where the window begins in the segment; `position`: of the batch with offset
+  // `expected`.
   Parsed parse(const Request& request, const SharedBytes& memory, std::uint64_t start,
                std::uint64_t position, Offset expected) const;
   void finish(const RequestPtr& request, Result<ReadResult> result);

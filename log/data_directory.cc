@@ -34,7 +34,8 @@ std::vector<std::byte> encode_meta(const DirectoryIdentity& identity) {
 }
 
 std::optional<DirectoryIdentity> decode_meta(std::span<const std::byte> body) {
-  if (body.size() != kMetaBytes || load_le<std::uint32_t>(body.data()) != kFormat) return std::nullopt;
+  if (body.size() != kMetaBytes || load_le<std::uint32_t>(body.data()) != kFormat)
+    return std::nullopt;
   DirectoryIdentity identity;
   identity.broker_id = load_le<std::int32_t>(body.data() + 4);
   identity.cluster_id = as_text(body.subspan(8, kIdCharacters));
@@ -66,15 +67,17 @@ Result<> DataDirectory::load_meta(const LogStoreOptions& options) {
   std::optional<DirectoryIdentity> found;
   if (loaded.content) found = decode_meta(loaded.content->body);
   if (!found) {
-    // Only a directory that never held anything may be made new: the journal and the catalog come later than meta.
+    // Only a directory that never held anything may be made new: the journal and the catalog come
+    // later than meta.
     TIDELOG_ASSIGN(const bool has_journal, files_.exists(paths_.journals()));
     TIDELOG_ASSIGN(const bool first_catalog, files_.exists(paths_.catalog() + ".0"));
     TIDELOG_ASSIGN(const bool second_catalog, files_.exists(paths_.catalog() + ".1"));
     if (has_journal || first_catalog || second_catalog || loaded.content) {
-      return fail(ErrorCode::kCorruptData,
-                  fmt::format("{} is {} beside data; look at it with `tidelog log verify {}` and "
-                              "restore meta.0 from a backup",
-                              paths_.meta(), loaded.any_exists ? "damaged" : "missing", paths_.root));
+      return fail(
+          ErrorCode::kCorruptData,
+          fmt::format("{} is {} beside data; look at it with `tidelog log verify {}` and "
+                      "restore meta.0 from a backup",
+                      paths_.meta(), loaded.any_exists ? "damaged" : "missing", paths_.root));
     }
     identity_.broker_id = options.broker_id;
     identity_.cluster_id =
@@ -90,8 +93,8 @@ Result<> DataDirectory::load_meta(const LogStoreOptions& options) {
   }
   if (found->broker_id != options.broker_id) {
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("{} belongs to broker {}, this is broker {}", paths_.root, found->broker_id,
-                            options.broker_id));
+                fmt::format("{} belongs to broker {}, this is broker {}", paths_.root,
+                            found->broker_id, options.broker_id));
   }
   if (!options.cluster_id.empty() && found->cluster_id != options.cluster_id) {
     return fail(ErrorCode::kInvalidArgument,
@@ -109,8 +112,8 @@ Result<std::optional<CheckpointContent>> DataDirectory::read_marker() {
   TIDELOG_ASSIGN(const auto file, read_whole_file(files_, paths_.clean_stop(), kMarkerBytesMax));
   const auto slot = decode_slot(kCleanStopMagic, file);
   if (!slot) {
-    problems_.push_back(fmt::format("{} is unsound and does not count; logs are scanned",
-                                    paths_.clean_stop()));
+    problems_.push_back(
+        fmt::format("{} is unsound and does not count; logs are scanned", paths_.clean_stop()));
     return std::nullopt;
   }
   return decode_checkpoint(slot->body);

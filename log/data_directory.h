@@ -1,5 +1,5 @@
-// The data directory itself: whose it is (meta), that one broker runs on it (lock), and whether it was left
-// in order (the clean-stop marker).
+// The data directory itself: whose it is (meta), that one broker runs on it (lock), and whether it
+// was left in order (the clean-stop marker).
 //
 // meta, body: u32 format 1; i32 broker id; 32 characters cluster id; 32 characters directory id.
 #pragma once
@@ -39,9 +39,9 @@ struct DataPaths {
 // Blocking. Thread: one.
 class DataDirectory {
  public:
-  // Takes the directory for this process, making it where it is missing or empty, and checks whose it is.
-  // Fails with kDirectoryInUse, kCorruptData (meta), kInvalidArgument (another broker's or cluster's), kStorageFailed,
-  // kStorageFull.
+  // Takes the directory for this process, making it where it is missing or empty, and checks whose
+  // it is. Fails with kDirectoryInUse, kCorruptData (meta), kInvalidArgument (another broker's or
+  // cluster's), kStorageFailed, kStorageFull.
   static Result<std::unique_ptr<DataDirectory>> take(io::FileSystem& files,
                                                      const LogStoreOptions& options);
 

@@ -15,7 +15,8 @@ constexpr int kJobsMax = 16;
 constexpr std::size_t kJobBytes = std::size_t{4} << 20;
 constexpr std::uint64_t kSpaceStepMin = std::uint64_t{1} << 20;
 constexpr std::uint64_t kSpaceStepMax = std::uint64_t{64} << 20;
-constexpr std::uint64_t kSpaceShare = 100;  // at most one hundredth of the free space is taken ahead
+constexpr std::uint64_t kSpaceShare =
+    100;  // at most one hundredth of the free space is taken ahead
 constexpr std::chrono::milliseconds kRetryAfter{100};
 
 }  // namespace
@@ -100,7 +101,8 @@ void Destager::make_segment(const JobPtr& job, bool roll) {
   context_.run_blocking<std::shared_ptr<Segment>>(
       [files = context_.files, old, base, space, id = target.target_id(),
        directory = target.target_segments().directory(),
-       now = context_.environment.executor->clock().wall_us()]() -> Result<std::shared_ptr<Segment>> {
+       now =
+           context_.environment.executor->clock().wall_us()]() -> Result<std::shared_ptr<Segment>> {
         if (old && old->file) {
           TIDELOG_TRY(seal_segment(*old));
           TIDELOG_TRY(save_index(*files, *old));
@@ -199,9 +201,8 @@ void Destager::synced(const JobPtr& job) {
   for (const TailChunk* chunk : job->chunks) {
     for (std::size_t i = 0; i < chunk->batches.size(); ++i) {
       const std::size_t at = chunk->batches[i];
-      const auto batch =
-          wire::BatchView::parse(chunk->buffer.bytes().subspan(at, chunk->end_at(i) - at),
-                                 chunk->buffer.capacity());
+      const auto batch = wire::BatchView::parse(
+          chunk->buffer.bytes().subspan(at, chunk->end_at(i) - at), chunk->buffer.capacity());
       TIDELOG_CHECK(batch.has_value(), "a chunk holds whole batches");
       segment.index->add(*batch, segment.summary.bytes + at, context_.options.index_interval_bytes);
       segment.summary.add(*batch);

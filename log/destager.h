@@ -1,9 +1,10 @@
-// Brings journalled bytes into segments: the sealed chunks of a log, straight from memory, in plain writes, then
-// one sync; after that the journal's space and the chunks' memory are free to go. Also makes the segments: creates
-// the first, takes space ahead in doubling steps, rolls to the next one when one is full.
+// Brings journalled bytes into segments: the sealed chunks of a log, straight from memory, in plain
+// writes, then one sync; after that the journal's space and the chunks' memory are free to go. Also
+// makes the segments: creates the first, takes space ahead in doubling steps, rolls to the next one
+// when one is full.
 //
-// Order that crashes rely on: a segment is complete, synced and cut to size before the next one is made; a new
-// one is synced with its name before it holds anything; no block is written twice.
+// Order that crashes rely on: a segment is complete, synced and cut to size before the next one is
+// made; a new one is synced with its name before it holds anything; no block is written twice.
 // Thread: the shard's.
 #pragma once
 
@@ -48,7 +49,8 @@ class Destager {
  public:
   explicit Destager(ShardContext& context) : context_(context) {}
 
-  // Brings the sealed, durable chunks of `target` to its segments, soon. Asking again meanwhile is remembered.
+  // Brings the sealed, durable chunks of `target` to its segments, soon. Asking again meanwhile is
+  // remembered.
   void request(const std::shared_ptr<DestageTarget>& target);
   // True when nothing waits and nothing is under way.
   bool idle() const { return queue_.empty() && running_ == 0; }

@@ -1,5 +1,5 @@
-// A queue in one block of memory that grows by doubling and is free of allocation while it is empty: ten
-// thousand idle logs have several each.
+// A queue in one block of memory that grows by doubling and is free of allocation while it is
+// empty: ten thousand idle logs have several each.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,5 @@
-// Reads a file through one aligned window, so that unbuffered files can be walked at any byte position.
+// Reads a file through one aligned window, so that unbuffered files can be walked at any byte
+// position.
 #pragma once
 
 #include <cstddef>

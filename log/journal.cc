@@ -78,13 +78,14 @@ std::uint64_t Journal::wanted_bytes() const {
   for (std::size_t i = 0; i < queue_.size() && bytes < options_.journal_write_bytes_max; ++i) {
     bytes += kJournalEntryBytes + queue_[i]->tail_->untaken_bytes();
   }
-  return align_up(std::min<std::uint64_t>(bytes, options_.journal_write_bytes_max), io::kBlockBytes);
+  return align_up(std::min<std::uint64_t>(bytes, options_.journal_write_bytes_max),
+                  io::kBlockBytes);
 }
 
 bool Journal::start_write() {
-  const std::uint64_t least =
-      align_up(kWriteHeaderBytes + kJournalEntryBytes + queue_.front()->tail_->first_untaken_bytes(),
-               io::kBlockBytes);
+  const std::uint64_t least = align_up(
+      kWriteHeaderBytes + kJournalEntryBytes + queue_.front()->tail_->first_untaken_bytes(),
+      io::kBlockBytes);
   const std::uint64_t wanted = std::max(wanted_bytes(), least);
   const auto place = ring_.find(least, wanted);
   if (!place) {
@@ -103,8 +104,8 @@ void Journal::take_entries(JournalWrite& write, std::uint64_t budget) {
     JournalLane& lane = *queue_.front();
     const std::uint64_t room = budget - std::min(budget, used + kJournalEntryBytes);
     if (lane.tail_->first_untaken_bytes() > room) break;
-    const LogTail::Taken taken =
-        lane.tail_->take(static_cast<std::size_t>(std::min<std::uint64_t>(room, kTurnBytes)), pieces_);
+    const LogTail::Taken taken = lane.tail_->take(
+        static_cast<std::size_t>(std::min<std::uint64_t>(room, kTurnBytes)), pieces_);
     entries_.push_back({.id = lane.id_,
                         .kind = EntryKind::kAppend,
                         .durable_end = lane.durable_end_,
@@ -227,10 +228,10 @@ void Journal::completed(JournalWrite& write, const Result<>& result) {
   if (!result) {
     if (result.error().code() == ErrorCode::kStorageFull) {
       // The bytes have offsets: the same write again, until there is space.
-      environment_.executor->run_after(
-          kFullRetryAfter, [this, &write, alive = std::weak_ptr<bool>(alive_)] {
-            if (!alive.expired() && !failed_) submit(write);
-          });
+      environment_.executor->run_after(kFullRetryAfter,
+                                       [this, &write, alive = std::weak_ptr<bool>(alive_)] {
+                                         if (!alive.expired() && !failed_) submit(write);
+                                       });
       return;
     }
     failed_ = true;
@@ -375,15 +376,16 @@ void Journal::grow(std::uint64_t bytes_least) {
   growing_ = true;
   JournalFileHeader header = files_.front().header;
   header.file_number = static_cast<std::uint32_t>(files_.size());
-  header.file_bytes =
-      std::max(bytes, align_up(bytes_least + kJournalDataStart + 2 * io::kBlockBytes, io::kBlockBytes));
+  header.file_bytes = std::max(
+      bytes, align_up(bytes_least + kJournalDataStart + 2 * io::kBlockBytes, io::kBlockBytes));
   auto made = std::make_shared<Result<JournalFile>>(fail(ErrorCode::kCancelled, "not run"));
   auto path = paths_.journal_file(header.shard, header.file_number);
   environment_.blocking->run(
       [&file_system = file_system_, made, header, path] {
         *made = create_journal_file(file_system, path, header);
       },
-      *environment_.executor, [this, made, alive = std::weak_ptr<bool>(alive_)] {
+      *environment_.executor,
+      [this, made, alive = std::weak_ptr<bool>(alive_)] {
         if (alive.expired()) return;
         growing_ = false;
         if (!*made) {

@@ -1,6 +1,7 @@
-// One per shard: commits the appends of all its logs together. What was staged in a loop turn goes into one
-// write with a table of entries; at most two are in flight. A log's durable end moves over the contiguous prefix of
-// its own entries that are complete. Space is used again when every entry of a write is stable in segments.
+// One per shard: commits the appends of all its logs together. What was staged in a loop turn goes
+// into one write with a table of entries; at most two are in flight. A log's durable end moves over
+// the contiguous prefix of its own entries that are complete. Space is used again when every entry
+// of a write is stable in segments.
 //
 // Format: journal_format.h; recovery: journal_replay.h.
 // Thread: the shard's.
@@ -65,11 +66,11 @@ class JournalLane {
   std::uint32_t incarnation_;
   LogTail* tail_;
   Offset durable_end_;
-  Offset proven_end_;        // the highest durable end that a submitted write names
-  bool queued_ = false;      // has bytes that no write took
-  bool unproven_ = false;    // in the list for the quiet write
-  Fifo<Part> in_flight_;     // in the order of the log
-  Fifo<Part> unstable_;      // entries whose bytes only the journal holds
+  Offset proven_end_;      // the highest durable end that a submitted write names
+  bool queued_ = false;    // has bytes that no write took
+  bool unproven_ = false;  // in the list for the quiet write
+  Fifo<Part> in_flight_;   // in the order of the log
+  Fifo<Part> unstable_;    // entries whose bytes only the journal holds
 };
 
 // What a journal tells its shard.
@@ -100,14 +101,15 @@ class Journal {
   void stable(JournalLane& lane, Offset end);
 
   using TruncateCallback = std::function<void(std::uint64_t sequence)>;
-  // Commits that the lane is cut back to `end`, of which it keeps `head` (whole batches from `base` to `end`) only here.
-  // The write's space is kept until release(sequence), beyond what stable() says.
-  // REQUIRES: the lane is not journalling and has nothing untaken.
+  // Commits that the lane is cut back to `end`, of which it keeps `head` (whole batches from `base`
+  // to `end`) only here. The write's space is kept until release(sequence), beyond what stable()
+  // says. REQUIRES: the lane is not journalling and has nothing untaken.
   void truncate(JournalLane& lane, Offset base, Offset end, std::vector<std::byte> head,
                 TruncateCallback done);
   void release(std::uint64_t sequence);
 
-  // The log goes: its entries count as stable. REQUIRES: the lane is not journalling, or the journal failed.
+  // The log goes: its entries count as stable. REQUIRES: the lane is not journalling, or the
+  // journal failed.
   void forget(JournalLane& lane);
 
   // The sequence of the lane's oldest unstable entry; nullopt: all of it is in segments.

@@ -17,7 +17,8 @@ Result<> write_journal_header(io::File& file, const JournalFileHeader& header) {
   encode_journal_header(header, block.bytes());
   const auto bytes = block.bytes().first(io::kBlockBytes);
   for (int slot = 0; slot < kSlots; ++slot) {
-    TIDELOG_TRY(file.write_at(FilePosition(static_cast<std::uint64_t>(slot) * io::kBlockBytes), bytes));
+    TIDELOG_TRY(
+        file.write_at(FilePosition(static_cast<std::uint64_t>(slot) * io::kBlockBytes), bytes));
     TIDELOG_TRY(file.sync_data());
   }
   return {};

@@ -1,4 +1,5 @@
-// The files of one shard's journal, blocking half: creating prewritten ones, giving the journal a new id.
+// The files of one shard's journal, blocking half: creating prewritten ones, giving the journal a
+// new id.
 #pragma once
 
 #include <cstdint>
@@ -17,13 +18,13 @@ struct JournalFile {
   JournalFileHeader header;
 };
 
-// Creates a file of header.file_bytes zeros behind its header; file and name are stable on return. An unfinished file
-// of that name is replaced. Fails with kStorageFull, kStorageFailed.
+// Creates a file of header.file_bytes zeros behind its header; file and name are stable on return.
+// An unfinished file of that name is replaced. Fails with kStorageFull, kStorageFailed.
 Result<JournalFile> create_journal_file(io::FileSystem& files, const std::string& path,
                                         const JournalFileHeader& header);
 
-// Writes `header` over both slots, one after the other, each synced: whatever a crash leaves, one of them is sound.
-// Fails with kStorageFull, kStorageFailed.
+// Writes `header` over both slots, one after the other, each synced: whatever a crash leaves, one
+// of them is sound. Fails with kStorageFull, kStorageFailed.
 Result<> write_journal_header(io::File& file, const JournalFileHeader& header);
 
 // The sound header slot with the highest generation. `damaged` counts the unsound slots.

@@ -1,7 +1,8 @@
-// What a journal file holds: two header slots, then writes. A journal write is a write header, a table of
-// entries and the batches of the entries, in the table's order and without gaps.
+// What a journal file holds: two header slots, then writes. A journal write is a write header, a
+// table of entries and the batches of the entries, in the table's order and without gaps.
 //
-// File header, in block 0 and again in block 1 (both say the same except while the journal gets a new id):
+// File header, in block 0 and again in block 1 (both say the same except while the journal gets a
+// new id):
 //   0   u32 magic "TIDJ"; u8 version 1; 3 zero
 //   8   u64 generation, rises with each new id
 //   16  u64 journal id
@@ -15,7 +16,8 @@
 //   0   16 bytes topic id; 16 i32 partition; 20 u8 kind; 3 zero
 //   24  i64 durable end of the log when the write was submitted
 //   32  i64 base offset; 40 i64 next offset of the batches
-//       truncate: the batches are the head to keep, next is the new end; durable end only: both are it
+//       truncate: the batches are the head to keep, next is the new end; durable end only: both are
+//       it
 //   48  u32 length of the batches; u32 incarnation of the log (catalog)
 //   56  u64 chained XXH3-64 of the batches' header checksums
 #pragma once
@@ -68,8 +70,8 @@ void encode_journal_entry(const JournalEntry& entry, std::byte* to);
 // Nullopt for an unknown kind or lengths and offsets that cannot be.
 std::optional<JournalEntry> decode_journal_entry(const std::byte* from);
 
-// One step of an entry's checksum: binds the entry to exactly these batches, so that an older write's bytes
-// in the same place are never taken for them.
+// One step of an entry's checksum: binds the entry to exactly these batches, so that an older
+// write's bytes in the same place are never taken for them.
 std::uint64_t chain_checksum(std::uint64_t chain, std::uint64_t batch_header_checksum);
 
 inline std::uint64_t journal_position(std::uint32_t file_number, std::uint64_t position) {

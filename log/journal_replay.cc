@@ -66,17 +66,17 @@ std::optional<std::uint64_t> guess_id(const LoadedFile& file) {
 bool entry_sound(const JournalEntry& entry, std::span<const std::byte> batches) {
   BatchPlace place{.next = entry.base};
   std::uint64_t chain = 0;
-  const auto problem =
-      walk_batches(batches, 0, wire::batch_seed(entry.id), Offset(0), place,
-                   [&](std::uint64_t, const wire::BatchView& batch) {
-                     chain = chain_checksum(chain, load_le<std::uint64_t>(batch.bytes().data() + 88));
-                   });
+  const auto problem = walk_batches(batches, 0, wire::batch_seed(entry.id), Offset(0), place,
+                                    [&](std::uint64_t, const wire::BatchView& batch) {
+                                      chain = chain_checksum(
+                                          chain, load_le<std::uint64_t>(batch.bytes().data() + 88));
+                                    });
   return !problem && place.next == entry.next && chain == entry.checksum;
 }
 
 // The write at `at`, if its header and table are sound. `whole`: its batches are too.
-std::optional<ReplayWrite> read_write(const LoadedFile& file, std::uint64_t journal_id, std::size_t at,
-                                      bool& whole) {
+std::optional<ReplayWrite> read_write(const LoadedFile& file, std::uint64_t journal_id,
+                                      std::size_t at, bool& whole) {
   const auto bytes = file.content().subspan(at);
   const auto header = decode_write_header(bytes);
   if (!header || header->kind != WriteKind::kJournal || header->file_id != journal_id ||
@@ -175,7 +175,8 @@ Result<ReplayedJournal> read_journal(io::FileSystem& files, const DataPaths& pat
     replayed.tail = std::max(replayed.tail, write.header.first);
     replayed.durable = std::max(replayed.durable, write.header.durable);
   }
-  // With no write left the checkpoint alone cannot say which were overwritten; none is needed below the newest tail.
+  // With no write left the checkpoint alone cannot say which were overwritten; none is needed below
+  // the newest tail.
   const std::uint64_t from = found.empty() ? replayed.durable + 1 : replayed.tail;
   for (std::uint64_t sequence = from; sequence <= replayed.durable; ++sequence) {
     if (!found.contains(sequence)) replayed.lost.push_back(sequence);

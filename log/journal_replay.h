@@ -1,5 +1,5 @@
-// Reads what a journal holds after a stop: its sound writes, in sequence, and which writes are missing though later
-// evidence says that they were complete.
+// Reads what a journal holds after a stop: its sound writes, in sequence, and which writes are
+// missing though later evidence says that they were complete.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,7 @@ struct ReplayWrite {
 
 struct ReplayedJournal {
   std::uint32_t shard = 0;
-  std::uint64_t journal_id = 0;   // 0: unknown
+  std::uint64_t journal_id = 0;  // 0: unknown
   std::uint64_t generation = 0;
   std::uint32_t shard_count = 0;
   std::vector<std::string> paths;  // of all its files, by number

@@ -29,7 +29,8 @@ std::uint64_t JournalRing::largest_write() const {
   return largest - kJournalDataStart - kReserve;
 }
 
-std::uint64_t JournalRing::room_at(std::uint32_t file, std::uint64_t position, bool& at_tail) const {
+std::uint64_t JournalRing::room_at(std::uint32_t file, std::uint64_t position,
+                                   bool& at_tail) const {
   at_tail = !taken_.empty() && taken_.front().file == file && taken_.front().position >= position;
   return (at_tail ? taken_.front().position : file_bytes_[file]) - position;
 }
@@ -61,7 +62,8 @@ std::optional<JournalRing::Place> JournalRing::search(std::uint64_t least, std::
   return best;
 }
 
-std::optional<JournalRing::Place> JournalRing::find(std::uint64_t least, std::uint64_t wanted) const {
+std::optional<JournalRing::Place> JournalRing::find(std::uint64_t least,
+                                                    std::uint64_t wanted) const {
   return search(least, wanted, kReserve);
 }
 

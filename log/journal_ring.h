@@ -1,8 +1,9 @@
 // Where the next journal write goes: the space of the ring's files, in their order, as one circle.
 //
-// A write lies in one file. The space of a write may be used again only when a later write that says so in its header
-// (tail sequence) is on the disk: only then can recovery tell "overwritten, was stable" from "lost". So that
-// such a write always finds room, ordinary writes leave two blocks free.
+// A write lies in one file. The space of a write may be used again only when a later write that
+// says so in its header (tail sequence) is on the disk: only then can recovery tell "overwritten,
+// was stable" from "lost". So that such a write always finds room, ordinary writes leave two blocks
+// free.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +33,8 @@ class JournalRing {
     std::uint64_t position = 0;
     std::uint64_t room = 0;  // from position on
   };
-  // Where a write of `wanted` bytes fits, or else where the most room is, if that is `least` or more; nullopt: the ring
-  // is full. Bytes are multiples of a block.
+  // Where a write of `wanted` bytes fits, or else where the most room is, if that is `least` or
+  // more; nullopt: the ring is full. Bytes are multiples of a block.
   std::optional<Place> find(std::uint64_t least, std::uint64_t wanted) const;
   // Where a block fits, reserve included; for the write that frees space.
   std::optional<Place> find_reserve() const;
@@ -50,7 +51,8 @@ class JournalRing {
     std::uint64_t bytes = 0;
     std::uint64_t sequence = 0;
   };
-  std::optional<Place> search(std::uint64_t least, std::uint64_t wanted, std::uint64_t reserve) const;
+  std::optional<Place> search(std::uint64_t least, std::uint64_t wanted,
+                              std::uint64_t reserve) const;
   // Contiguous room from (file, position) on; `at_tail` when the oldest write ends it.
   std::uint64_t room_at(std::uint32_t file, std::uint64_t position, bool& at_tail) const;
 

@@ -22,7 +22,8 @@ class LeaderEpochs {
     LeaderEpoch epoch;
     Offset end;
   };
-  // The highest epoch <= `epoch` and where it ends; {-1, start of the first epoch or log_end} where there is none.
+  // The highest epoch <= `epoch` and where it ends; {-1, start of the first epoch or log_end} where
+  // there is none.
   End end_of(LeaderEpoch epoch, Offset log_end) const;
   // The epoch of the record at `offset`, -1 below the first.
   LeaderEpoch at(Offset offset) const;

@@ -20,11 +20,12 @@ struct ShardLogOptions {
   std::uint64_t journal_bytes_max = 128ULL << 20;  // it doubles up to this
   std::size_t journal_write_bytes_max = 1ULL << 20;
   int journal_writes_in_flight_max = 2;
-  std::size_t destage_bytes = 256ULL << 10;        // a log's journalled bytes go to its segment from here
+  std::size_t destage_bytes = 256ULL << 10;  // a log's journalled bytes go to its segment from here
   std::size_t index_interval_bytes = 32ULL << 10;
-  std::size_t tail_cache_bytes = 256ULL << 20;     // of the shard, beyond what waits for destaging
-  std::size_t unstable_bytes_max = 64ULL << 20;    // staged and not yet durable; above it append refuses
-  std::size_t read_cache_bytes = 64ULL << 20;      // what came from the disk
+  std::size_t tail_cache_bytes = 256ULL << 20;  // of the shard, beyond what waits for destaging
+  std::size_t unstable_bytes_max = 64ULL
+                                   << 20;  // staged and not yet durable; above it append refuses
+  std::size_t read_cache_bytes = 64ULL << 20;  // what came from the disk
   std::size_t cold_read_bytes = 512ULL << 10;
   int cold_reads_in_flight_max = 4;
   std::chrono::milliseconds quiet_write_after{50};

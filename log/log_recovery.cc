@@ -16,7 +16,8 @@ namespace {
 
 constexpr Offset kNoLimit(std::numeric_limits<std::int64_t>::max());
 
-// A truncation in the journal without a later append may not have reached the files: it is done again.
+// A truncation in the journal without a later append may not have reached the files: it is done
+// again.
 std::optional<Offset> pending_truncation(const LogEvidence& evidence) {
   std::optional<Offset> pending;
   for (const LogEvidence::Entry& entry : evidence.entries) {
@@ -139,7 +140,8 @@ Result<bool> cut_torn_tail(const LogRecoveryContext& context, const SegmentSearc
     TIDELOG_TRY(context.files->remove_file(last.index_path()));
     TIDELOG_TRY(context.files->sync_directory(search.directory));
   }
-  TIDELOG_ASSIGN(auto file, context.files->open(last.path, {.mode = io::OpenMode::kWrite, .direct = true}));
+  TIDELOG_ASSIGN(auto file,
+                 context.files->open(last.path, {.mode = io::OpenMode::kWrite, .direct = true}));
   TIDELOG_TRY(file->truncate(last.summary.bytes));
   TIDELOG_TRY(file->sync_data());
   last.file_bytes = last.summary.bytes;
@@ -160,12 +162,13 @@ void collect_epochs(RecoveredLog& log) {
 
 std::string lost_sentence(const TopicPartition& id, Offset end, Offset promised, bool known) {
   if (!known) {
-    return fmt::format("{} is LOSSY: a journal write that was complete is damaged, and nothing later says "
-                       "that the log ended at offset {}",
-                       id.to_string(), end.value());
+    return fmt::format(
+        "{} is LOSSY: a journal write that was complete is damaged, and nothing later says "
+        "that the log ended at offset {}",
+        id.to_string(), end.value());
   }
-  return fmt::format("{} is LOSSY: offsets {} to {} were acknowledged and are not there", id.to_string(),
-                     end.value(), promised.value() - 1);
+  return fmt::format("{} is LOSSY: offsets {} to {} were acknowledged and are not there",
+                     id.to_string(), end.value(), promised.value() - 1);
 }
 
 }  // namespace
@@ -177,13 +180,14 @@ Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPa
   RecoveredLog& log = recovery.log;
   log.id = id;
   log.incarnation = incarnation;
-  SegmentSearch search{.files = context.files,
-                       .directory = context.paths->partition(id),
-                       .id = id,
-                       .index_interval = context.index_interval,
-                       .recovery_point = evidence.checkpoint ? evidence.checkpoint->recovery_point : Offset(0),
-                       .limit = pending_truncation(evidence),
-                       .clean_end = std::nullopt};
+  SegmentSearch search{
+      .files = context.files,
+      .directory = context.paths->partition(id),
+      .id = id,
+      .index_interval = context.index_interval,
+      .recovery_point = evidence.checkpoint ? evidence.checkpoint->recovery_point : Offset(0),
+      .limit = pending_truncation(evidence),
+      .clean_end = std::nullopt};
   if (evidence.clean && evidence.checkpoint) search.clean_end = evidence.checkpoint->durable_end;
   TIDELOG_ASSIGN(FoundSegments found, find_segments(search));
   recovery.problems = found.problems;
@@ -193,9 +197,11 @@ Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPa
   } else if (!found.segments.empty()) {
     log.log_start = found.segments.front()->summary.base;
   }
-  const Offset first = found.segments.empty() ? log.log_start : found.segments.front()->summary.base;
+  const Offset first =
+      found.segments.empty() ? log.log_start : found.segments.front()->summary.base;
   if (first > log.log_start) found.holes.insert(found.holes.begin(), Hole{log.log_start, first});
-  const Offset segments_end = found.segments.empty() ? log.log_start : found.segments.back()->summary.end;
+  const Offset segments_end =
+      found.segments.empty() ? log.log_start : found.segments.back()->summary.end;
   Replay replay(evidence, segments_end, last_epoch(found));
   replay.run(false);
 
@@ -209,7 +215,8 @@ Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPa
                        context.index_interval, context.now_us);
   if (lossy) {
     log.health = LogHealth::kLossy;
-    recovery.problems.push_back(lost_sentence(id, replay.end(), promised, replay.end() < promised || known));
+    recovery.problems.push_back(
+        lost_sentence(id, replay.end(), promised, replay.end() < promised || known));
     if (!found.directory_exists) {
       TIDELOG_TRY(context.files->make_directories(search.directory));
       TIDELOG_TRY(context.files->sync_directory(context.paths->topic(id.topic)));

@@ -1,5 +1,5 @@
-// Recovers one log after a stop: what its segments hold, what the journal adds, what was promised, and what to
-// do about the difference (storage.md, recovery). Blocking.
+// Recovers one log after a stop: what its segments hold, what the journal adds, what was promised,
+// and what to do about the difference (storage.md, recovery). Blocking.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,8 @@ namespace tidelog::log {
 // What is known of a log beside its segments.
 struct LogEvidence {
   std::optional<LogCheckpoint> checkpoint;
-  // Checkpoint's journal sequence in the journal below: entries up to it are older than the checkpoint.
+  // Checkpoint's journal sequence in the journal below: entries up to it are older than the
+  // checkpoint.
   std::uint64_t checkpoint_sequence = 0;
   // The last stop was clean: `checkpoint` holds the end, and nothing is scanned.
   bool clean = false;

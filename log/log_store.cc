@@ -43,7 +43,8 @@ class LogStoreImpl final : public LogStore {
 
 Result<> check_options(const LogStoreOptions& options) {
   const ShardLogOptions& shard = options.shard;
-  if (shard.journal_bytes_min < kJournalBytesLeast || shard.journal_bytes_min % io::kBlockBytes != 0 ||
+  if (shard.journal_bytes_min < kJournalBytesLeast ||
+      shard.journal_bytes_min % io::kBlockBytes != 0 ||
       shard.journal_bytes_max < shard.journal_bytes_min) {
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("the journal cannot have {} to {} bytes: at least {}, whole blocks",

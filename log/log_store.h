@@ -1,7 +1,9 @@
-// All logs of one data directory, across its shards: opening, recovery, creation, deletion, clean stop.
+// All logs of one data directory, across its shards: opening, recovery, creation, deletion, clean
+// stop.
 //
-// open() takes the directory (creating it where allowed), locks it, recovers every log as STORAGE.md says, empties
-// the journals and hands each log to the shard it belongs to. Nothing on disk depends on the shard count.
+// open() takes the directory (creating it where allowed), locks it, recovers every log as
+// STORAGE.md says, empties the journals and hands each log to the shard it belongs to. Nothing on
+// disk depends on the shard count.
 #pragma once
 
 #include <functional>
@@ -30,7 +32,7 @@ struct ShardEnvironment {
 
 // The identities in `meta`.
 struct DirectoryIdentity {
-  std::string cluster_id;    // 32 hex digits
+  std::string cluster_id;  // 32 hex digits
   std::int32_t broker_id = 0;
   std::string directory_id;  // 32 hex digits, random
 };
@@ -45,8 +47,8 @@ struct LogStoreOptions {
 
 // What recovery found, for the log and for tests.
 struct RecoverySummary {
-  bool clean = false;             // the last stop was clean: nothing was scanned
-  bool created = false;           // the directory is new
+  bool clean = false;    // the last stop was clean: nothing was scanned
+  bool created = false;  // the directory is new
   std::uint64_t logs = 0;
   std::uint64_t journal_entries_replayed = 0;
   std::uint64_t torn_logs_truncated = 0;
@@ -63,17 +65,18 @@ class ShardLogs {
   virtual std::vector<PartitionLog*> all() = 0;
 
   using CreateCallback = std::move_only_function<void(Result<PartitionLog*>)>;
-  // Makes an empty log, entered in the catalog and stable when `done` runs. An existing one is returned as it is.
-  // Many creations started in one turn share the catalog's sync.
+  // Makes an empty log, entered in the catalog and stable when `done` runs. An existing one is
+  // returned as it is. Many creations started in one turn share the catalog's sync.
   virtual void create(const TopicPartition& id, const PartitionLogSettings& settings,
                       CreateCallback done) = 0;
 
   using DoneCallback = std::move_only_function<void(Result<>)>;
-  // Takes the log out of the catalog, durably, then removes its files on a file thread. The PartitionLog is gone when
-  // `done` runs; reads in flight ended with kUnknownPartition.
+  // Takes the log out of the catalog, durably, then removes its files on a file thread. The
+  // PartitionLog is gone when `done` runs; reads in flight ended with kUnknownPartition.
   virtual void remove(const TopicPartition& id, DoneCallback done) = 0;
 
-  // Called by the shard at the end of each loop turn: starts journal writes for what was staged, then submits.
+  // Called by the shard at the end of each loop turn: starts journal writes for what was staged,
+  // then submits.
   virtual void end_of_turn() = 0;
 
   // Ends appends, destages and syncs everything, so that the clean-stop marker may be written.
@@ -97,13 +100,13 @@ class LogStore {
  public:
   virtual ~LogStore() = default;
 
-  // Opens and recovers; blocks. `shard_of` says which shard (0 to shards.size() - 1) a log belongs to;
-  // `settings_of` gives a recovered log its topic's settings. Shards may use their ShardLogs when this returned.
-  // Fails with kDirectoryInUse, kCorruptData (meta or catalog damaged in both slots, or missing beside data; the
-  // message names the command that helps), kStorageFailed, kStorageFull, kInvalidArgument.
+  // Opens and recovers; blocks. `shard_of` says which shard (0 to shards.size() - 1) a log belongs
+  // to; `settings_of` gives a recovered log its topic's settings. Shards may use their ShardLogs
+  // when this returned. Fails with kDirectoryInUse, kCorruptData (meta or catalog damaged in both
+  // slots, or missing beside data; the message names the command that helps), kStorageFailed,
+  // kStorageFull, kInvalidArgument.
   static Result<std::unique_ptr<LogStore>> open(
-      io::FileSystem& files, const LogStoreOptions& options,
-      std::vector<ShardEnvironment> shards,
+      io::FileSystem& files, const LogStoreOptions& options, std::vector<ShardEnvironment> shards,
       std::function<std::size_t(const TopicPartition&)> shard_of,
       std::function<PartitionLogSettings(const TopicPartition&)> settings_of);
 
@@ -111,11 +114,13 @@ class LogStore {
   virtual const RecoverySummary& recovery() const = 0;
   virtual ShardLogs& shard(std::size_t index) = 0;
 
-  // True when the last stop was not clean: replicas must take a new leader epoch (storage.md, recovery 5).
+  // True when the last stop was not clean: replicas must take a new leader epoch (storage.md,
+  // recovery 5).
   bool needs_new_epochs() const { return !recovery().clean && !recovery().created; }
 
-  // Writes checkpoint and clean-stop marker, syncs, unlocks. REQUIRES: every shard's close() succeeded and its
-  // thread ended or idles. Blocks. Without this call the directory is left as after a crash.
+  // Writes checkpoint and clean-stop marker, syncs, unlocks. REQUIRES: every shard's close()
+  // succeeded and its thread ended or idles. Blocks. Without this call the directory is left as
+  // after a crash.
   virtual Result<> finish_clean_stop() = 0;
 };
 

@@ -146,7 +146,8 @@ ReadResult LogTail::read(Offset from, const ReadLimits& limits) const {
     const std::size_t start = chunk.batches[first];
     // The last batch that may be sent ends at or below both limits.
     std::size_t last = chunk.batches.size();
-    if (chunk.end > limits.up_to) last = chunk.find(limits.up_to);  // that batch reaches over the limit
+    if (chunk.end > limits.up_to)
+      last = chunk.find(limits.up_to);  // that batch reaches over the limit
     const std::size_t budget = limits.bytes_max - std::min(result.bytes, limits.bytes_max);
     if (last > first && chunk.end_at(last - 1) - start > budget) {
       const auto over = std::upper_bound(chunk.batches.begin() + static_cast<std::ptrdiff_t>(first),
@@ -233,7 +234,8 @@ void LogTail::cut(Offset end) {
     TailChunk& chunk = *chunks_.back();
     const bool stable = chunk.state == TailChunk::State::kStable;
     if (chunk.base < end) {
-      // Readers may hold views of what goes, so nothing may be written there: the chunk takes no more.
+      // Readers may hold views of what goes, so nothing may be written there: the chunk takes no
+      // more.
       const std::size_t kept = chunk.find(end);
       const std::size_t used = chunk.batches[kept];
       if (!stable) unstable_bytes_ -= chunk.used - used;
@@ -266,7 +268,8 @@ std::optional<PartitionLog::TimestampMatch> LogTail::find_timestamp(Offset from,
       const Offset base(load_le<std::int64_t>(at + kBaseOffsetAt));
       if (base + load_le<std::int32_t>(at + kLastDeltaAt) >= up_to) return std::nullopt;
       if (load_le<std::int64_t>(at + kMaxTimestampAt) >= timestamp_ms) {
-        return PartitionLog::TimestampMatch{base, LeaderEpoch(load_le<std::int32_t>(at + kEpochAt))};
+        return PartitionLog::TimestampMatch{base,
+                                            LeaderEpoch(load_le<std::int32_t>(at + kEpochAt))};
       }
     }
   }

@@ -1,9 +1,10 @@
-// The newest batches of one log, in memory: where appends land, what the journal takes its bytes from, what tail
-// reads are served from, and the very images that later go to the segment.
+// The newest batches of one log, in memory: where appends land, what the journal takes its bytes
+// from, what tail reads are served from, and the very images that later go to the segment.
 //
-// A chunk is an aligned buffer: room for the segment's write header, then batches back to back. It is open
-// while it takes appends, sealed when it is full or wanted for destaging, stable when a segment holds it. Stable
-// chunks stay readable until the shard's tail cache gives them up, oldest first.
+// A chunk is an aligned buffer: room for the segment's write header, then batches back to back. It
+// is open while it takes appends, sealed when it is full or wanted for destaging, stable when a
+// segment holds it. Stable chunks stay readable until the shard's tail cache gives them up, oldest
+// first.
 #pragma once
 
 #include <cstddef>
@@ -62,7 +63,8 @@ class LogTail {
 
   // Copies `batch` behind the end and stamps the copy. REQUIRES: stamp.base_offset == end().
   void append(const wire::BatchView& batch, const wire::BatchStamp& stamp, std::uint64_t seed);
-  // Copies a batch that has its stamp already: the head that a truncation keeps. REQUIRES: base_offset() == end().
+  // Copies a batch that has its stamp already: the head that a truncation keeps. REQUIRES:
+  // base_offset() == end().
   void append_stamped(const wire::BatchView& batch);
 
   struct Taken {
@@ -71,8 +73,9 @@ class LogTail {
     std::size_t bytes = 0;
     std::uint64_t checksum = 0;  // chained header checksums of the batches
   };
-  // Takes the oldest untaken whole batches, about `bytes_max` bytes and at least one, for a journal write: adds the
-  // places of their bytes, which stay until the chunk is evicted, to `pieces`. REQUIRES: untaken_bytes() > 0.
+  // Takes the oldest untaken whole batches, about `bytes_max` bytes and at least one, for a journal
+  // write: adds the places of their bytes, which stay until the chunk is evicted, to `pieces`.
+  // REQUIRES: untaken_bytes() > 0.
   Taken take(std::size_t bytes_max, std::vector<std::span<const std::byte>>& pieces);
   // Bytes that take() must be able to take at the least: the oldest untaken batch.
   std::size_t first_untaken_bytes() const;
@@ -86,14 +89,15 @@ class LogTail {
   void seal();
   // Bytes of sealed chunks that end at or below `durable` and are not stable.
   std::size_t destageable_bytes(Offset durable) const;
-  // The oldest chunks to destage, at most about `bytes_max` bytes: sealed, ending at or below `durable`, not stable. They
-  // stay where they are until stable_until() or cut().
+  // The oldest chunks to destage, at most about `bytes_max` bytes: sealed, ending at or below
+  // `durable`, not stable. They stay where they are until stable_until() or cut().
   std::vector<TailChunk*> destageable(Offset durable, std::size_t bytes_max);
   struct Freed {
     std::size_t chunks = 0;
     std::size_t bytes = 0;  // of memory
   };
-  // Says that segments hold everything below `end`; chunks up to it count as stable. What became so.
+  // Says that segments hold everything below `end`; chunks up to it count as stable. What became
+  // so.
   Freed stable_until(Offset end);
   // Memory of the stable chunks.
   std::size_t stable_memory_bytes() const { return stable_memory_bytes_; }
@@ -108,8 +112,8 @@ class LogTail {
   // journalled; `end` is a batch boundary or below start().
   void cut(Offset end);
 
-  // Base offset and epoch of the first batch from the one that holds `from` on that reaches `timestamp_ms` and
-  // ends at or below `up_to`. REQUIRES: start() <= from <= end().
+  // Base offset and epoch of the first batch from the one that holds `from` on that reaches
+  // `timestamp_ms` and ends at or below `up_to`. REQUIRES: start() <= from <= end().
   std::optional<PartitionLog::TimestampMatch> find_timestamp(Offset from, std::int64_t timestamp_ms,
                                                              Offset up_to) const;
 

@@ -1,13 +1,14 @@
 // One replica's log of one partition: an ordered sequence of record batches on this disk.
 //
-// Life of a batch: append() stamps it, copies it once into the tail (readable at once, not yet stable) and
-// stages it; the shard's journal commits all staged bytes of all its logs together; when the journal
-// write and all earlier ones of this log are stable, durable_end() advances and the listener hears of it;
-// later the destager copies the bytes into the segment and the journal's space is free again.
+// Life of a batch: append() stamps it, copies it once into the tail (readable at once, not yet
+// stable) and stages it; the shard's journal commits all staged bytes of all its logs together;
+// when the journal write and all earlier ones of this log are stable, durable_end() advances and
+// the listener hears of it; later the destager copies the bytes into the segment and the journal's
+// space is free again.
 //
-// Invariants: log_start <= recovered and durable <= log_end. durable_end never goes back except by truncate().
-// A record below durable_end() survives kill -9 and power loss.
-// Thread: the shard that owns it. Callbacks run on the shard's executor, never inside the call.
+// Invariants: log_start <= recovered and durable <= log_end. durable_end never goes back except by
+// truncate(). A record below durable_end() survives kill -9 and power loss. Thread: the shard that
+// owns it. Callbacks run on the shard's executor, never inside the call.
 #pragma once
 
 #include <cstddef>
@@ -57,8 +58,8 @@ struct Hole {
 
 enum class LogHealth : std::uint8_t {
   kSound,
-  kLossy,    // acknowledged records are missing: no appends, reads of what is sound
-  kFailed,   // a write or sync failed: no appends until the broker starts again
+  kLossy,   // acknowledged records are missing: no appends, reads of what is sound
+  kFailed,  // a write or sync failed: no appends until the broker starts again
 };
 
 class PartitionLog {
@@ -79,12 +80,13 @@ class PartitionLog {
   virtual std::vector<Hole> holes() const = 0;
   virtual std::uint64_t size_bytes() const = 0;  // of the batches kept
 
-  // Appends the batches in `batches` (one or more, whole, back to back): gives them offsets from log_end() and
-  // `epoch`, and stages them for the next journal write. The bytes are copied; `batches` may go when the call
-  // returns. Returns before they are stable: see on_durable().
+  // Appends the batches in `batches` (one or more, whole, back to back): gives them offsets from
+  // log_end() and `epoch`, and stages them for the next journal write. The bytes are copied;
+  // `batches` may go when the call returns. Returns before they are stable: see on_durable().
   // REQUIRES: each batch passed BatchView::parse and verify; epoch >= last_epoch().
-  // Fails with kStorageFull (no space: retriable), kOverloaded (too much not yet stable, or a truncation under way:
-  // retriable), kStorageFailed, kLostData, kBatchTooLarge, kUnknownPartition; then nothing was appended.
+  // Fails with kStorageFull (no space: retriable), kOverloaded (too much not yet stable, or a
+  // truncation under way: retriable), kStorageFailed, kLostData, kBatchTooLarge, kUnknownPartition;
+  // then nothing was appended.
   virtual Result<AppendResult> append(std::span<const std::byte> batches, LeaderEpoch epoch) = 0;
 
   // The listener hears each new durable_end(). One listener; replaces the former.
@@ -93,15 +95,17 @@ class PartitionLog {
   virtual void on_failure(std::function<void(const Error&)> listener) = 0;
 
   // Reads what the tail holds, without the disk; nullopt when the disk is needed (use read()).
-  // Fails with kOffsetOutOfRange (below log_start() or above limits.up_to), kCorruptData, kLostData (the message names the
-  // range and the next sound offset).
+  // Fails with kOffsetOutOfRange (below log_start() or above limits.up_to), kCorruptData, kLostData
+  // (the message names the range and the next sound offset).
   virtual std::optional<Result<ReadResult>> read_tail(Offset from, const ReadLimits& limits) = 0;
 
   using ReadCallback = std::move_only_function<void(Result<ReadResult>)>;
-  // Reads from tail or disk. Every batch that came from the disk was verified. Fails as read_tail(), kStorageFailed.
+  // Reads from tail or disk. Every batch that came from the disk was verified. Fails as
+  // read_tail(), kStorageFailed.
   virtual void read(Offset from, const ReadLimits& limits, ReadCallback done) = 0;
 
-  // The next offset >= `from` that can be read, for kCorruptData and kLostData answers; nullopt: none.
+  // The next offset >= `from` that can be read, for kCorruptData and kLostData answers; nullopt:
+  // none.
   virtual std::optional<Offset> next_sound_offset(Offset from) const = 0;
 
   struct TimestampMatch {
@@ -123,8 +127,8 @@ class PartitionLog {
   virtual Offset recovered_high_watermark() const = 0;
 
   using DoneCallback = std::move_only_function<void(Result<>)>;
-  // Drops everything from `offset` on, durably: writes in flight end first, then later segments go newest
-  // first, the cut is synced, epochs are rolled back. No append until `done`.
+  // Drops everything from `offset` on, durably: writes in flight end first, then later segments go
+  // newest first, the cut is synced, epochs are rolled back. No append until `done`.
   virtual void truncate(Offset offset, DoneCallback done) = 0;
 };
 

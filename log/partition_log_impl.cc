@@ -60,7 +60,8 @@ Result<> PartitionLogImpl::may_append(std::span<const std::byte> batches, Leader
   };
   if (retired_) return refuse(ErrorCode::kUnknownPartition, "it is being removed");
   if (context_.failure) return refuse(ErrorCode::kStorageFailed, context_.failure->message());
-  if (health_ == LogHealth::kLossy) return refuse(ErrorCode::kLostData, "acknowledged records are missing");
+  if (health_ == LogHealth::kLossy)
+    return refuse(ErrorCode::kLostData, "acknowledged records are missing");
   if (context_.closing) return refuse(ErrorCode::kDraining, "the broker is stopping");
   if (context_.space_low) return refuse(ErrorCode::kStorageFull, "the disk is nearly full");
   if (truncation_) return refuse(ErrorCode::kOverloaded, "a truncation is under way");
@@ -72,19 +73,23 @@ Result<> PartitionLogImpl::may_append(std::span<const std::byte> batches, Leader
   return {};
 }
 
-Result<AppendResult> PartitionLogImpl::append(std::span<const std::byte> batches, LeaderEpoch epoch) {
+Result<AppendResult> PartitionLogImpl::append(std::span<const std::byte> batches,
+                                              LeaderEpoch epoch) {
   TIDELOG_TRY(may_append(batches, epoch));
-  const std::size_t bytes_max = std::min(settings_.batch_bytes_max, context_.journal->batch_bytes_max());
+  const std::size_t bytes_max =
+      std::min(settings_.batch_bytes_max, context_.journal->batch_bytes_max());
   // All of it, or nothing.
   for (auto rest = batches; !rest.empty();) {
     TIDELOG_ASSIGN(const auto batch, wire::BatchView::parse(rest, bytes_max));
     rest = rest.subspan(batch.size());
   }
   const Clock& clock = context_.environment.executor->clock();
-  AppendResult result{.base_offset = tail_->end(), .next_offset = tail_->end(),
-                      .append_time_us = clock.wall_us()};
-  wire::BatchStamp stamp{.base_offset = tail_->end(), .leader_epoch = epoch,
-                         .append_time_us = result.append_time_us, .log_append_time_ms = std::nullopt};
+  AppendResult result{
+      .base_offset = tail_->end(), .next_offset = tail_->end(), .append_time_us = clock.wall_us()};
+  wire::BatchStamp stamp{.base_offset = tail_->end(),
+                         .leader_epoch = epoch,
+                         .append_time_us = result.append_time_us,
+                         .log_append_time_ms = std::nullopt};
   if (settings_.log_append_time) stamp.log_append_time_ms = result.append_time_us / 1000;
   epochs_.begin(epoch, tail_->end());
   for (auto rest = batches; !rest.empty();) {
@@ -140,7 +145,8 @@ void PartitionLogImpl::failed(const Error& error) {
 }
 
 Result<> PartitionLogImpl::may_read(Offset from, const ReadLimits& limits) const {
-  if (retired_) return fail(ErrorCode::kUnknownPartition, fmt::format("{} was removed", id_.to_string()));
+  if (retired_)
+    return fail(ErrorCode::kUnknownPartition, fmt::format("{} was removed", id_.to_string()));
   if (from < log_start_ || from > limits.up_to || from > tail_->end()) {
     return fail(ErrorCode::kOffsetOutOfRange,
                 fmt::format("offset {} of {} is outside {} to {}", from.value(), id_.to_string(),
@@ -149,7 +155,8 @@ Result<> PartitionLogImpl::may_read(Offset from, const ReadLimits& limits) const
   return {};
 }
 
-std::optional<Result<ReadResult>> PartitionLogImpl::read_tail(Offset from, const ReadLimits& limits) {
+std::optional<Result<ReadResult>> PartitionLogImpl::read_tail(Offset from,
+                                                              const ReadLimits& limits) {
   if (const auto allowed = may_read(from, limits); !allowed) return fail(allowed.error());
   if (from == tail_->end() || from == limits.up_to) {
     ReadResult nothing;
@@ -164,7 +171,9 @@ std::optional<Result<ReadResult>> PartitionLogImpl::read_tail(Offset from, const
 void PartitionLogImpl::read(Offset from, const ReadLimits& limits, ReadCallback done) {
   if (auto result = read_tail(from, limits)) {
     context_.environment.executor->post(
-        [result = std::move(*result), done = std::move(done)]() mutable { done(std::move(result)); });
+        [result = std::move(*result), done = std::move(done)]() mutable {
+          done(std::move(result));
+        });
     return;
   }
   context_.cold_reader->read(shared_from_this(), from, limits, std::move(done));
@@ -203,7 +212,8 @@ void PartitionLogImpl::find_timestamp(std::int64_t timestamp_ms, Offset up_to, F
           if (!opened) return done(fail(opened.error()));
           const IndexEntry* entry = segment->index->reaching(timestamp_ms);
           const Offset from = entry != nullptr ? entry->base : segment->summary.base;
-          self->search_timestamp(timestamp_ms, std::max(from, self->log_start_), up_to, std::move(done));
+          self->search_timestamp(timestamp_ms, std::max(from, self->log_start_), up_to,
+                                 std::move(done));
         });
     return;
   }

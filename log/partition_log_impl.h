@@ -1,5 +1,5 @@
-// PartitionLog over the pieces: the tail takes appends, the journal makes them durable, the destager brings them to
-// segments, the cold reader fetches them back.
+// PartitionLog over the pieces: the tail takes appends, the journal makes them durable, the
+// destager brings them to segments, the cold reader fetches them back.
 #pragma once
 
 #include <functional>
@@ -52,7 +52,9 @@ class PartitionLogImpl final : public PartitionLog,
   std::uint64_t size_bytes() const override;
 
   Result<AppendResult> append(std::span<const std::byte> batches, LeaderEpoch epoch) override;
-  void on_durable(std::function<void(Offset)> listener) override { durable_listener_ = std::move(listener); }
+  void on_durable(std::function<void(Offset)> listener) override {
+    durable_listener_ = std::move(listener);
+  }
   void on_failure(std::function<void(const Error&)> listener) override {
     failure_listener_ = std::move(listener);
   }
@@ -74,7 +76,8 @@ class PartitionLogImpl final : public PartitionLog,
   // True when segments hold everything and nothing is under way.
   bool at_rest() const;
   void failed(const Error& error);
-  // Ends appends and reads (those in flight with kUnknownPartition); runs `done` when nothing is under way.
+  // Ends appends and reads (those in flight with kUnknownPartition); runs `done` when nothing is
+  // under way.
   void retire(std::move_only_function<void()> done);
   void wait_until_retired();
 

@@ -34,8 +34,8 @@ class Recovery {
     TIDELOG_TRY(note_strangers());
     if (!outcome_.summary.clean) TIDELOG_TRY(recover_from_journals());
     TIDELOG_TRY(recover_the_rest());
-    // In this order: what only journals knew is in the checkpoint before they are emptied, and the marker goes last, so
-    // that a crash in between finds either start or end.
+    // In this order: what only journals knew is in the checkpoint before they are emptied, and the
+    // marker goes last, so that a crash in between finds either start or end.
     TIDELOG_TRY(store_checkpoint());
     TIDELOG_TRY(renew_journals());
     TIDELOG_TRY(request_.directory->remove_marker());
@@ -54,10 +54,11 @@ class Recovery {
       // The catalog is made before anything else: without a journal there never was one.
       TIDELOG_ASSIGN(const bool has_journal, files_.exists(paths_.journals()));
       if (has_journal) {
-        return fail(ErrorCode::kCorruptData,
-                    fmt::format("{} is {}; look at it with `tidelog log verify {}` and restore catalog.0 "
-                                "from a backup",
-                                paths_.catalog(), loaded.any_exists ? "damaged" : "missing", paths_.root));
+        return fail(
+            ErrorCode::kCorruptData,
+            fmt::format("{} is {}; look at it with `tidelog log verify {}` and restore catalog.0 "
+                        "from a backup",
+                        paths_.catalog(), loaded.any_exists ? "damaged" : "missing", paths_.root));
       }
       outcome_.summary.created = true;
       outcome_.summary.problems.clear();
@@ -97,7 +98,8 @@ class Recovery {
     return {};
   }
 
-  // Directories that no catalog knows: an unfinished creation leaves an empty one, which goes; others stay and are told.
+  // Directories that no catalog knows: an unfinished creation leaves an empty one, which goes;
+  // others stay and are told.
   Result<> note_strangers() {
     TIDELOG_ASSIGN(const auto topics, files_.list(paths_.root));
     for (const io::DirectoryEntry& topic : topics) {
@@ -133,8 +135,8 @@ class Recovery {
 
   Result<> recover_one(const TopicPartition& id, const CatalogEntry& entry,
                        const LogEvidence& evidence) {
-    TIDELOG_ASSIGN(LogRecovery recovered,
-                   recover_log(context_, id, entry.incarnation, request_.settings_of(id), evidence));
+    TIDELOG_ASSIGN(LogRecovery recovered, recover_log(context_, id, entry.incarnation,
+                                                      request_.settings_of(id), evidence));
     for (std::string& problem : recovered.problems) say(std::move(problem));
     ++outcome_.summary.logs;
     outcome_.summary.journal_entries_replayed += recovered.entries_replayed;
@@ -172,7 +174,8 @@ class Recovery {
         evidence.journal_durable = replayed.durable;
         evidence.journal_lost = replayed.lost;
         for (const JournalCheckpoint& known : journal_checkpoints_) {
-          if (known.journal_id == replayed.journal_id) evidence.checkpoint_sequence = known.durable_sequence;
+          if (known.journal_id == replayed.journal_id)
+            evidence.checkpoint_sequence = known.durable_sequence;
         }
         TIDELOG_TRY(recover_one(id, replica, evidence));
       }
@@ -199,18 +202,19 @@ class Recovery {
     for (std::size_t shard = 0; shard < request_.shards; ++shard) {
       for (const RecoveredLog& log : outcome_.logs[shard]) {
         parts[shard].logs.push_back({.id = log.id,
-                                .incarnation = log.incarnation,
-                                .log_start = log.log_start,
-                                .recovery_point = log.end,
-                                .durable_end = log.end,
-                                .high_watermark = log.high_watermark,
-                                .lossy = log.health == LogHealth::kLossy});
+                                     .incarnation = log.incarnation,
+                                     .log_start = log.log_start,
+                                     .recovery_point = log.end,
+                                     .durable_end = log.end,
+                                     .high_watermark = log.high_watermark,
+                                     .lossy = log.health == LogHealth::kLossy});
       }
     }
     return request_.checkpoint->store_all(std::move(parts));
   }
 
-  // Everything in them is stable elsewhere: each journal of a shard of today begins anew, the others go.
+  // Everything in them is stable elsewhere: each journal of a shard of today begins anew, the
+  // others go.
   Result<> renew_journals() {
     for (std::size_t shard = 0; shard < request_.shards; ++shard) {
       const auto old = std::ranges::find(journals_, shard, &JournalFiles::shard);
@@ -255,7 +259,8 @@ class Recovery {
       TIDELOG_TRY(write_journal_header(*open[i], header));
       renewed.push_back({std::move(open[i]), header});
     }
-    for (auto number = unfit.rbegin(); number != unfit.rend() && shard < request_.shards; ++number) {
+    for (auto number = unfit.rbegin(); number != unfit.rend() && shard < request_.shards;
+         ++number) {
       TIDELOG_TRY(files_.remove_file(paths_.journal_file(shard, *number)));
     }
     if (shard >= request_.shards) return {};

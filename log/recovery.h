@@ -1,5 +1,5 @@
-// Brings a data directory into a state in which appends may go on: every log recovered, the journals emptied into
-// segments and given new ids. STORAGE.md tells the algorithm. Blocking.
+// Brings a data directory into a state in which appends may go on: every log recovered, the
+// journals emptied into segments and given new ids. STORAGE.md tells the algorithm. Blocking.
 #pragma once
 
 #include <cstddef>
@@ -37,7 +37,9 @@ struct RecoveryOutcome {
 // Fails with kCorruptData, kStorageFailed, kStorageFull.
 Result<RecoveryOutcome> recover(const RecoveryRequest& request);
 
-// Removes a log's directory with all that is in it; stable on return. Nothing happens when it is not there.
-Result<> remove_partition_files(io::FileSystem& files, const DataPaths& paths, const TopicPartition& id);
+// Removes a log's directory with all that is in it; stable on return. Nothing happens when it is
+// not there.
+Result<> remove_partition_files(io::FileSystem& files, const DataPaths& paths,
+                                const TopicPartition& id);
 
 }  // namespace tidelog::log

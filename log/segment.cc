@@ -51,8 +51,9 @@ Result<std::shared_ptr<Segment>> create_segment(io::FileSystem& files, const std
   TIDELOG_TRY(segment->file->allocate(FilePosition(0), space));
   Buffer block = Buffer::allocate(io::kBlockBytes);
   std::fill_n(block.data(), io::kBlockBytes, std::byte{0});
-  encode_segment_header({.file_id = segment->summary.file_id, .id = id, .base = base, .created_us = now_us},
-                        block.bytes());
+  encode_segment_header(
+      {.file_id = segment->summary.file_id, .id = id, .base = base, .created_us = now_us},
+      block.bytes());
   TIDELOG_TRY(segment->file->write_at(FilePosition(0), block.bytes().first(io::kBlockBytes)));
   TIDELOG_TRY(segment->file->sync_data());
   TIDELOG_TRY(files.sync_directory(directory));
@@ -113,8 +114,9 @@ Result<> save_index(io::FileSystem& files, const Segment& segment) {
   const auto content = encode_index(segment.summary, *segment.index);
   const std::string path = segment.index_path();
   TIDELOG_ASSIGN(const bool exists, files.exists(path));
-  TIDELOG_ASSIGN(auto file, files.open(path, {.mode = exists ? io::OpenMode::kWrite : io::OpenMode::kCreate,
-                                              .direct = false}));
+  TIDELOG_ASSIGN(auto file,
+                 files.open(path, {.mode = exists ? io::OpenMode::kWrite : io::OpenMode::kCreate,
+                                   .direct = false}));
   TIDELOG_TRY(file->truncate(content.size()));
   return file->write_at(FilePosition(0), content);
 }

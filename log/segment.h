@@ -16,17 +16,18 @@
 namespace tidelog::log {
 
 struct Segment {
-  SegmentSummary summary;                // of what is stable in it
-  std::shared_ptr<SegmentIndex> index;   // null until it is needed; always there for the active one
-  std::shared_ptr<io::File> file;        // null until it is needed
-  std::uint64_t file_bytes = 0;          // size of the file, space taken ahead included
-  std::uint64_t index_saved_at = 0;      // bytes covered by the .idx on disk
+  SegmentSummary summary;               // of what is stable in it
+  std::shared_ptr<SegmentIndex> index;  // null until it is needed; always there for the active one
+  std::shared_ptr<io::File> file;       // null until it is needed
+  std::uint64_t file_bytes = 0;         // size of the file, space taken ahead included
+  std::uint64_t index_saved_at = 0;     // bytes covered by the .idx on disk
   std::string path;
 
   std::string index_path() const { return path.substr(0, path.size() - 4) + ".idx"; }
 };
 
-// Thread: the shard's. Segments are shared with file jobs, which touch only what the shard leaves alone meanwhile.
+// Thread: the shard's. Segments are shared with file jobs, which touch only what the shard leaves
+// alone meanwhile.
 class SegmentList {
  public:
   explicit SegmentList(std::string directory) : directory_(std::move(directory)) {}
@@ -52,20 +53,23 @@ class SegmentList {
 
 // --- Blocking jobs.
 
-// Makes a new segment file that begins at `base`, with `space` bytes taken, stable together with its name. Replaces a file
-// of that name that an earlier attempt left. Fails with kStorageFull, kStorageFailed.
+// Makes a new segment file that begins at `base`, with `space` bytes taken, stable together with
+// its name. Replaces a file of that name that an earlier attempt left. Fails with kStorageFull,
+// kStorageFailed.
 Result<std::shared_ptr<Segment>> create_segment(io::FileSystem& files, const std::string& directory,
                                                 const TopicPartition& id, Offset base,
                                                 std::int64_t now_us, std::uint64_t space);
-// Opens the file if it is not open and loads the index if it is not loaded (a bad .idx is rebuilt from the segment).
-// Returns what was missing. Fails with kNotFound, kCorruptData, kStorageFailed.
+// Opens the file if it is not open and loads the index if it is not loaded (a bad .idx is rebuilt
+// from the segment). Returns what was missing. Fails with kNotFound, kCorruptData, kStorageFailed.
 struct OpenedSegment {
   std::shared_ptr<io::File> file;
   std::shared_ptr<SegmentIndex> index;
 };
 Result<OpenedSegment> open_segment(io::FileSystem& files, const TopicPartition& id,
-                                   const Segment& segment, std::size_t index_interval, bool writable);
-// Cuts the file to what it holds and syncs it: no space is left ahead. REQUIRES: it is open for writing, nothing in flight.
+                                   const Segment& segment, std::size_t index_interval,
+                                   bool writable);
+// Cuts the file to what it holds and syncs it: no space is left ahead. REQUIRES: it is open for
+// writing, nothing in flight.
 Result<> seal_segment(Segment& segment);
 // Writes the .idx, unsynced: it is built anew when a crash spoils it.
 Result<> save_index(io::FileSystem& files, const Segment& segment);

@@ -18,7 +18,8 @@ Offset base_of(std::span<const std::byte> batch) {
 
 }  // namespace
 
-Result<> SegmentFiller::begin_segment(std::vector<std::shared_ptr<Segment>>& segments, Offset base) {
+Result<> SegmentFiller::begin_segment(std::vector<std::shared_ptr<Segment>>& segments,
+                                      Offset base) {
   if (!segments.empty() && segments.back()->file) {
     TIDELOG_TRY(seal_segment(*segments.back()));
     segments.back()->file.reset();
@@ -47,9 +48,11 @@ Result<> SegmentFiller::fill(std::vector<std::shared_ptr<Segment>>& segments,
     if (!fresh) {
       Segment& last = *segments.back();
       const bool continues = last.summary.end == base_of(batches[first]);
-      const bool full = last.summary.bytes > io::kBlockBytes && last.summary.bytes + bytes > segment_bytes_;
+      const bool full =
+          last.summary.bytes > io::kBlockBytes && last.summary.bytes + bytes > segment_bytes_;
       if (!last.file && continues) {
-        TIDELOG_ASSIGN(last.file, files_.open(last.path, {.mode = io::OpenMode::kWrite, .direct = true}));
+        TIDELOG_ASSIGN(last.file,
+                       files_.open(last.path, {.mode = io::OpenMode::kWrite, .direct = true}));
       }
       fresh = !continues || full;
     }
@@ -65,7 +68,8 @@ Result<> SegmentFiller::fill(std::vector<std::shared_ptr<Segment>>& segments,
   return {};
 }
 
-Result<> SegmentFiller::write(Segment& segment, std::span<const std::span<const std::byte>> batches) {
+Result<> SegmentFiller::write(Segment& segment,
+                              std::span<const std::span<const std::byte>> batches) {
   std::size_t used = kWriteHeaderBytes;
   for (const auto& batch : batches) used += batch.size();
   const auto disk_bytes = static_cast<std::size_t>(align_up(used, io::kBlockBytes));
@@ -74,10 +78,12 @@ Result<> SegmentFiller::write(Segment& segment, std::span<const std::span<const 
   std::size_t at = kWriteHeaderBytes;
   for (const auto& bytes : batches) {
     std::memcpy(image.data() + at, bytes.data(), bytes.size());
-    const auto batch = wire::BatchView::parse(image.bytes().subspan(at, bytes.size()), kStoredBatchBytesMax);
+    const auto batch =
+        wire::BatchView::parse(image.bytes().subspan(at, bytes.size()), kStoredBatchBytesMax);
     TIDELOG_CHECK(batch.has_value(), "replay writes whole batches");
     segment.index->add(*batch, segment.summary.bytes + at, index_interval_);
-    if (at == kWriteHeaderBytes) TIDELOG_CHECK(batch->base_offset() == segment.summary.end, "no gap");
+    if (at == kWriteHeaderBytes)
+      TIDELOG_CHECK(batch->base_offset() == segment.summary.end, "no gap");
     segment.summary.add(*batch);
     at += bytes.size();
   }
@@ -89,7 +95,8 @@ Result<> SegmentFiller::write(Segment& segment, std::span<const std::span<const 
                        .first = static_cast<std::uint64_t>(base_of(batches.front()).value()),
                        .position = segment.summary.bytes},
                       image.bytes());
-  TIDELOG_TRY(segment.file->write_at(FilePosition(segment.summary.bytes), image.bytes().first(disk_bytes)));
+  TIDELOG_TRY(
+      segment.file->write_at(FilePosition(segment.summary.bytes), image.bytes().first(disk_bytes)));
   segment.summary.bytes += disk_bytes;
   segment.summary.last_sequence += 1;
   segment.file_bytes = std::max(segment.file_bytes, segment.summary.bytes);

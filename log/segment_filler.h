@@ -1,5 +1,5 @@
-// Writes batches that a recovery took from the journal into the segments of their log, as the destager would
-// have done. Blocking.
+// Writes batches that a recovery took from the journal into the segments of their log, as the
+// destager would have done. Blocking.
 #pragma once
 
 #include <cstddef>
@@ -31,9 +31,9 @@ class SegmentFiller {
     kLastSegment,  // goes on in the last segment where there is one
     kNewSegment,   // leaves every segment that is there as it is
   };
-  // Writes `batches`, rising and sound, behind `segments`, and adds the segments it makes; all of it is stable on return.
-  // REQUIRES: for kLastSegment, the first batch continues the last segment, whose file ends there or holds zeros.
-  // Fails with kStorageFull, kStorageFailed.
+  // Writes `batches`, rising and sound, behind `segments`, and adds the segments it makes; all of
+  // it is stable on return. REQUIRES: for kLastSegment, the first batch continues the last segment,
+  // whose file ends there or holds zeros. Fails with kStorageFull, kStorageFailed.
   Result<> fill(std::vector<std::shared_ptr<Segment>>& segments,
                 const std::vector<std::span<const std::byte>>& batches, Begin begin);
 

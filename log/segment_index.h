@@ -1,5 +1,6 @@
-// Finds batches in a segment: about every 32 KiB the base offset, position and max timestamp; and the .idx
-// file that spares a scan. An .idx is never evidence: on any doubt it is built anew from the segment.
+// Finds batches in a segment: about every 32 KiB the base offset, position and max timestamp; and
+// the .idx file that spares a scan. An .idx is never evidence: on any doubt it is built anew from
+// the segment.
 //
 //   0   u32 magic "TIDI"; u8 version 1; 3 zero
 //   8   u64 file id of the segment

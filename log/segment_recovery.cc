@@ -74,7 +74,8 @@ class Scan {
 
   const SegmentCursor& cursor() const { return cursor_; }
 
-  // Reads whole writes until one is not. Returns why it stopped; empty where nothing more was written.
+  // Reads whole writes until one is not. Returns why it stopped; empty where nothing more was
+  // written.
   Result<std::string> run() {
     const BatchVisitor visit = [&](std::uint64_t position, const wire::BatchView& batch) {
       segment_.index->add(batch, position, search_.index_interval);
@@ -97,7 +98,8 @@ class Scan {
       if (!next) return false;
       position = next->position + io::kBlockBytes;
       if (next->first < static_cast<std::uint64_t>(cursor_.place.next.value())) continue;
-      SegmentCursor there{next->position, cursor_.sequence,
+      SegmentCursor there{next->position,
+                          cursor_.sequence,
                           {Offset(static_cast<std::int64_t>(next->first)), cursor_.place.epoch}};
       SegmentCursor probe = there;
       TIDELOG_ASSIGN(const auto step, scanner_.step(probe, nullptr));
@@ -108,7 +110,8 @@ class Scan {
     }
   }
 
-  // The highest durable end that sound headers from the cursor on name; and whether anything was written there.
+  // The highest durable end that sound headers from the cursor on name; and whether anything was
+  // written there.
   Result<> look_ahead(FoundSegments& found) {
     for (std::uint64_t position = cursor_.position;;) {
       TIDELOG_ASSIGN(const auto next, scanner_.find_header(position));
@@ -171,7 +174,8 @@ Result<FoundSegments> find_segments(const SegmentSearch& search) {
     TIDELOG_ASSIGN(auto one, open_found(search, base));
     open.push_back(std::move(one));
   }
-  // A file whose making a crash cut short, or one that a truncation is about to remove, counts for nothing.
+  // A file whose making a crash cut short, or one that a truncation is about to remove, counts for
+  // nothing.
   while (!open.empty()) {
     OpenSegment& last = open.back();
     const bool beyond_limit = search.limit && last.segment->summary.base >= *search.limit;
@@ -179,7 +183,8 @@ Result<FoundSegments> find_segments(const SegmentSearch& search) {
     if (!last.header_sound) {
       FileWindow window(*last.file, last.segment->file_bytes);
       bool holds_writes = false;
-      for (std::uint64_t at = io::kBlockBytes; at < last.segment->file_bytes; at += io::kBlockBytes) {
+      for (std::uint64_t at = io::kBlockBytes; at < last.segment->file_bytes;
+           at += io::kBlockBytes) {
         TIDELOG_ASSIGN(const auto block, window.at(at, kWriteHeaderBytes));
         holds_writes |= decode_write_header(block).has_value();
       }
@@ -218,7 +223,8 @@ Result<FoundSegments> find_segments(const SegmentSearch& search) {
     TIDELOG_ASSIGN(const auto problem, scan.run());
     Scan::promise(found, one.segment->summary.end);
     if (!search.limit) TIDELOG_TRY(scan.look_ahead(found));
-    if (search.limit && one.segment->file_bytes > one.segment->summary.bytes) found.rest_written = true;
+    if (search.limit && one.segment->file_bytes > one.segment->summary.bytes)
+      found.rest_written = true;
     found.segments.push_back(one.segment);
   }
   return found;
@@ -234,7 +240,8 @@ Result<> find_beyond(const SegmentSearch& search, FoundSegments& found) {
     const Offset before = last.segment->summary.end;
     TIDELOG_ASSIGN(const bool more, scan.skip_ahead());
     if (!more) return {};
-    if (last.segment->summary.end > before) found.holes.push_back({before, last.segment->summary.end});
+    if (last.segment->summary.end > before)
+      found.holes.push_back({before, last.segment->summary.end});
     TIDELOG_TRY(scan.run());
   }
 }

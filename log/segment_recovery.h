@@ -1,4 +1,5 @@
-// What the segment files of one log hold, found by indexes where they are sound and by scanning where not.
+// What the segment files of one log hold, found by indexes where they are sound and by scanning
+// where not.
 #pragma once
 
 #include <cstdint>
@@ -32,18 +33,19 @@ struct FoundSegments {
   bool directory_exists = true;
   std::vector<std::shared_ptr<Segment>> segments;  // rising; all but the last are sealed
   // What lies behind the last one's end, in its file and in later ones.
-  bool rest_written = false;                // something was written there
-  std::optional<Offset> promised;           // the highest end a sound write header names, as durable
-  std::vector<std::string> unfinished;      // paths of later files, newest first, that hold nothing that counts
-  std::vector<Hole> holes;                  // between segments
+  bool rest_written = false;       // something was written there
+  std::optional<Offset> promised;  // the highest end a sound write header names, as durable
+  std::vector<std::string>
+      unfinished;           // paths of later files, newest first, that hold nothing that counts
+  std::vector<Hole> holes;  // between segments
   std::vector<std::string> problems;
 };
 
 // Blocking; changes nothing. Fails with kStorageFailed.
 Result<FoundSegments> find_segments(const SegmentSearch& search);
 
-// Continues behind the end of the last segment with what is sound there, when the end was not the end: for a replica
-// that lost acknowledged records and serves what is left. Adds holes.
+// Continues behind the end of the last segment with what is sound there, when the end was not the
+// end: for a replica that lost acknowledged records and serves what is left. Adds holes.
 Result<> find_beyond(const SegmentSearch& search, FoundSegments& found);
 
 }  // namespace tidelog::log

@@ -26,7 +26,8 @@ std::optional<WriteHeader> SegmentScanner::header_at(std::span<const std::byte> 
   return header;
 }
 
-Result<SegmentScanner::Step> SegmentScanner::step(SegmentCursor& cursor, const BatchVisitor& visit) {
+Result<SegmentScanner::Step> SegmentScanner::step(SegmentCursor& cursor,
+                                                  const BatchVisitor& visit) {
   Step step;
   TIDELOG_ASSIGN(const auto front, window_.at(cursor.position, io::kBlockBytes));
   step.header = header_at(front, cursor.position);
@@ -38,8 +39,9 @@ Result<SegmentScanner::Step> SegmentScanner::step(SegmentCursor& cursor, const B
   const WriteHeader& header = *step.header;
   if (header.sequence <= cursor.sequence ||
       header.first != static_cast<std::uint64_t>(cursor.place.next.value())) {
-    step.problem = fmt::format("byte {}: write {} begins at offset {} where {} is due", cursor.position,
-                               header.sequence, header.first, cursor.place.next.value());
+    step.problem =
+        fmt::format("byte {}: write {} begins at offset {} where {} is due", cursor.position,
+                    header.sequence, header.first, cursor.place.next.value());
     return step;
   }
   TIDELOG_ASSIGN(const auto write, window_.at(cursor.position, header.bytes_used));

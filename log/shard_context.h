@@ -33,7 +33,7 @@ struct ShardContext {
   std::uint64_t free_bytes = 0;       // of the file system, when last asked
   bool space_low = false;             // appends are refused
   bool closing = false;
-  std::optional<Error> failure;       // the directory failed for good
+  std::optional<Error> failure;  // the directory failed for good
 
   // Ends acknowledgements of the whole directory.
   std::function<void(const Error&)> fail;
@@ -42,7 +42,8 @@ struct ShardContext {
   // Writes a checkpoint that holds what is true now; runs the callback when it is stable.
   std::function<void(std::move_only_function<void()>)> checkpoint;
 
-  // Runs `job` on a file thread and `then` with what it made, on the shard, unless the shard is gone.
+  // Runs `job` on a file thread and `then` with what it made, on the shard, unless the shard is
+  // gone.
   template <typename T>
   void run_blocking(std::move_only_function<Result<T>()> job,
                     std::move_only_function<void(Result<T>)> then) {

@@ -18,8 +18,8 @@ ShardLogsImpl::ShardLogsImpl(
       tail_cache_(parts.options.tail_cache_bytes),
       cold_reader_(context_),
       destager_(context_),
-      journal_(parts.environment, *parts.files, parts.paths, parts.options, std::move(parts.journal),
-               *this) {
+      journal_(parts.environment, *parts.files, parts.paths, parts.options,
+               std::move(parts.journal), *this) {
   context_.environment = parts.environment;
   context_.files = parts.files;
   context_.paths = std::move(parts.paths);
@@ -30,11 +30,14 @@ ShardLogsImpl::ShardLogsImpl(
   context_.cold_reader = &cold_reader_;
   context_.fail = [this](const Error& error) { fail_directory(error); };
   context_.check_space = [this] { check_space(); };
-  context_.checkpoint = [this](std::move_only_function<void()> done) { checkpoint(std::move(done)); };
+  context_.checkpoint = [this](std::move_only_function<void()> done) {
+    checkpoint(std::move(done));
+  };
   set_space(parts.space);
   for (RecoveredLog& log : parts.logs) {
     const TopicPartition id = log.id;
-    logs_.emplace(id, std::make_shared<PartitionLogImpl>(context_, std::move(log), settings_of(id)));
+    logs_.emplace(id,
+                  std::make_shared<PartitionLogImpl>(context_, std::move(log), settings_of(id)));
   }
 }
 
@@ -56,7 +59,8 @@ std::vector<PartitionLog*> ShardLogsImpl::all() {
   return all;
 }
 
-// The first turn starts it: timers belong to the shard's thread, the constructor does not run there.
+// The first turn starts it: timers belong to the shard's thread, the constructor does not run
+// there.
 void ShardLogsImpl::start_timers() {
   checkpoint_timer_ =
       context_.environment.executor->run_after(context_.options.checkpoint_interval, [this] {
@@ -100,15 +104,16 @@ void ShardLogsImpl::remove(const TopicPartition& id, DoneCallback done) {
   const auto log = it->second;
   logs_.erase(it);
   ++leaving_[id];
-  // Posted, so that the caller's callbacks never run inside this call; holds the log until it is at rest.
-  context_.environment.executor->post(
-      [this, log, id, done = std::move(done), alive = std::weak_ptr<bool>(context_.alive)]() mutable {
-        if (alive.expired()) return;
-        log->retire([this, log, id, done = std::move(done)]() mutable {
-          removals_.push_back({id, std::move(done)});
-          change_catalog();
-        });
-      });
+  // Posted, so that the caller's callbacks never run inside this call; holds the log until it is at
+  // rest.
+  context_.environment.executor->post([this, log, id, done = std::move(done),
+                                       alive = std::weak_ptr<bool>(context_.alive)]() mutable {
+    if (alive.expired()) return;
+    log->retire([this, log, id, done = std::move(done)]() mutable {
+      removals_.push_back({id, std::move(done)});
+      change_catalog();
+    });
+  });
 }
 
 void ShardLogsImpl::change_catalog() {
@@ -129,13 +134,15 @@ void ShardLogsImpl::create_all() {
   if (creations->empty()) return;
   changing_catalog_ = true;
   std::vector<Catalog::Change> changes;
-  for (const Creation& creation : *creations) changes.push_back({creation.id, ReplicaState::kLives});
+  for (const Creation& creation : *creations)
+    changes.push_back({creation.id, ReplicaState::kLives});
   context_.run_blocking<std::vector<std::uint32_t>>(
       [this, changes]() -> Result<std::vector<std::uint32_t>> {
         std::vector<TopicId> topics;
         for (const Catalog::Change& change : changes) {
           TIDELOG_TRY(context_.files->make_directories(context_.paths.partition(change.id)));
-          if (std::ranges::find(topics, change.id.topic) == topics.end()) topics.push_back(change.id.topic);
+          if (std::ranges::find(topics, change.id.topic) == topics.end())
+            topics.push_back(change.id.topic);
         }
         for (const TopicId& topic : topics) {
           TIDELOG_TRY(context_.files->sync_directory(context_.paths.topic(topic)));
@@ -185,7 +192,8 @@ void ShardLogsImpl::remove_all() {
       },
       [this, removals](Result<> removed) {
         changing_catalog_ = false;
-        if (!removed && removed.error().code() != ErrorCode::kStorageFull) fail_directory(removed.error());
+        if (!removed && removed.error().code() != ErrorCode::kStorageFull)
+          fail_directory(removed.error());
         for (Removal& removal : *removals) {
           if (--leaving_[removal.id] == 0) leaving_.erase(removal.id);
           removal.done(removed);
@@ -197,7 +205,8 @@ void ShardLogsImpl::remove_all() {
 void ShardLogsImpl::fail_directory(const Error& error) {
   if (context_.failure) return;
   context_.failure = error;
-  log_error(fmt::format("{} failed and takes no more records: {}", context_.paths.root, error.to_string()));
+  log_error(fmt::format("{} failed and takes no more records: {}", context_.paths.root,
+                        error.to_string()));
   for (const auto& [id, log] : logs_) log->failed(error);
   if (close_done_) std::exchange(close_done_, nullptr)(fail(error));
 }
@@ -210,8 +219,10 @@ void ShardLogsImpl::journal_wants_space(std::uint64_t sequence) {
 }
 
 void ShardLogsImpl::set_space(const io::FileSystem::Space& space) {
-  const double share = context_.options.free_space_ratio_min * static_cast<double>(space.total_bytes);
-  const auto least = std::max(static_cast<std::uint64_t>(share), context_.options.free_space_bytes_min);
+  const double share =
+      context_.options.free_space_ratio_min * static_cast<double>(space.total_bytes);
+  const auto least =
+      std::max(static_cast<std::uint64_t>(share), context_.options.free_space_bytes_min);
   const bool low = space.free_bytes < least;
   if (low != context_.space_low) {
     log_warning(fmt::format("{}: {} bytes free, {} wanted: appends are {}", context_.paths.root,
@@ -257,7 +268,8 @@ void ShardLogsImpl::start_checkpoint() {
       [this, waiters](Result<> stored) {
         checkpointing_ = false;
         if (!stored) {
-          if (stored.error().code() != ErrorCode::kStorageFull) return fail_directory(stored.error());
+          if (stored.error().code() != ErrorCode::kStorageFull)
+            return fail_directory(stored.error());
           // Whoever waits needs it stable: they wait for the next one.
           for (auto& waiter : *waiters) checkpoint_waiters_.push_back(std::move(waiter));
           context_.space_low = true;
@@ -297,7 +309,8 @@ void ShardLogsImpl::finish_close() {
   std::vector<std::shared_ptr<Segment>> unsaved;
   for (const auto& [id, log] : logs_) {
     const auto active = log->target_segments().active();
-    if (active && active->index && active->index_saved_at != active->summary.bytes) unsaved.push_back(active);
+    if (active && active->index && active->index_saved_at != active->summary.bytes)
+      unsaved.push_back(active);
   }
   context_.run_blocking<void>(
       [files = context_.files, unsaved]() -> Result<> {

@@ -33,7 +33,8 @@ class ShardLogsImpl final : public ShardLogs, public JournalEvents {
     std::vector<RecoveredLog> logs;
     io::FileSystem::Space space;
   };
-  ShardLogsImpl(Parts parts, const std::function<PartitionLogSettings(const TopicPartition&)>& settings_of);
+  ShardLogsImpl(Parts parts,
+                const std::function<PartitionLogSettings(const TopicPartition&)>& settings_of);
   ~ShardLogsImpl() override;
 
   PartitionLog* find(const TopicPartition& id) override;
@@ -85,9 +86,9 @@ class ShardLogsImpl final : public ShardLogs, public JournalEvents {
   Journal journal_;
   std::unordered_map<TopicPartition, std::shared_ptr<PartitionLogImpl>> logs_;
 
-  std::vector<Creation> creations_;          // wait for the next change of the catalog
-  std::vector<Removal> removals_;            // ended, wait for it too
-  std::map<TopicPartition, int> leaving_;    // removed, files not gone yet
+  std::vector<Creation> creations_;        // wait for the next change of the catalog
+  std::vector<Removal> removals_;          // ended, wait for it too
+  std::map<TopicPartition, int> leaving_;  // removed, files not gone yet
   bool changing_catalog_ = false;
   std::vector<std::move_only_function<void()>> checkpoint_waiters_;
   bool checkpointing_ = false;

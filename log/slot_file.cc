@@ -47,7 +47,8 @@ Result<std::vector<std::byte>> read_whole_file(io::FileSystem& files, const std:
   TIDELOG_ASSIGN(auto file, files.open(path, {.mode = io::OpenMode::kRead, .direct = false}));
   TIDELOG_ASSIGN(const std::uint64_t size, file->size());
   if (size > bytes_max) {
-    return fail(ErrorCode::kTooLarge, fmt::format("{} has {} bytes, more than {}", path, size, bytes_max));
+    return fail(ErrorCode::kTooLarge,
+                fmt::format("{} has {} bytes, more than {}", path, size, bytes_max));
   }
   std::vector<std::byte> content(static_cast<std::size_t>(size));
   TIDELOG_ASSIGN(const std::size_t read, file->read_at(FilePosition(0), content));
@@ -58,8 +59,9 @@ Result<std::vector<std::byte>> read_whole_file(io::FileSystem& files, const std:
 Result<> write_whole_file(io::FileSystem& files, const std::string& path,
                           std::span<const std::byte> content) {
   TIDELOG_ASSIGN(const bool exists, files.exists(path));
-  TIDELOG_ASSIGN(auto file, files.open(path, {.mode = exists ? io::OpenMode::kWrite : io::OpenMode::kCreate,
-                                              .direct = false}));
+  TIDELOG_ASSIGN(auto file,
+                 files.open(path, {.mode = exists ? io::OpenMode::kWrite : io::OpenMode::kCreate,
+                                   .direct = false}));
   TIDELOG_TRY(file->write_at(FilePosition(0), content));
   TIDELOG_ASSIGN(const std::uint64_t size, file->size());
   if (size != content.size()) TIDELOG_TRY(file->truncate(content.size()));

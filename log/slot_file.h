@@ -33,7 +33,8 @@ std::optional<SlotContent> decode_slot(std::uint32_t magic, std::span<const std:
 // How both copies are kept.
 enum class SlotPolicy : std::uint8_t {
   kBoth,       // each content goes to one copy, then to the other: rot in one costs nothing
-  kAlternate,  // each content replaces the older copy: half the writes, for what may be a step behind
+  kAlternate,  // each content replaces the older copy: half the writes, for what may be a step
+               // behind
 };
 
 // Blocking. Thread: one at a time.
@@ -68,7 +69,8 @@ class SlotFile {
   int next_slot_ = 0;
 };
 
-// The whole content of a file, at most `bytes_max`. Fails with kNotFound, kTooLarge, kStorageFailed.
+// The whole content of a file, at most `bytes_max`. Fails with kNotFound, kTooLarge,
+// kStorageFailed.
 Result<std::vector<std::byte>> read_whole_file(io::FileSystem& files, const std::string& path,
                                                std::uint64_t bytes_max);
 // Creates or replaces a file in place and syncs it and, for a new name, its directory.

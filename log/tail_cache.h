@@ -1,5 +1,5 @@
-// Bounds the memory of stable chunks of a shard: the chunk that was destaged first goes first. What is not
-// stable is not here and never goes.
+// Bounds the memory of stable chunks of a shard: the chunk that was destaged first goes first. What
+// is not stable is not here and never goes.
 #pragma once
 
 #include <cstddef>

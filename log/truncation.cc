@@ -1,7 +1,8 @@
-// The half of PartitionLogImpl that cuts a log back. Order that crashes rely on: nothing of the log is under way; the cut
-// is in the journal, with the head to keep of the segment write it falls into; later segments go, newest first; the
-// write's segment is cut at that write's first block and synced; a checkpoint that knows the new end is stable; only
-// then the journal forgets the cut and appends go on.
+// The half of PartitionLogImpl that cuts a log back. Order that crashes rely on: nothing of the log
+// is under way; the cut is in the journal, with the head to keep of the segment write it falls
+// into; later segments go, newest first; the write's segment is cut at that write's first block and
+// synced; a checkpoint that knows the new end is stable; only then the journal forgets the cut and
+// appends go on.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -17,11 +18,11 @@ namespace {
 
 // Where a cut falls in the segments.
 struct CutPlace {
-  std::uint64_t position = 0;       // of the write that holds it
-  std::uint64_t sequence = 0;       // of the write before
-  Offset base;                      // of that write
-  Offset end;                       // the batch boundary at or below the offset asked for
-  std::vector<std::byte> head;      // the batches [base, end)
+  std::uint64_t position = 0;   // of the write that holds it
+  std::uint64_t sequence = 0;   // of the write before
+  Offset base;                  // of that write
+  Offset end;                   // the batch boundary at or below the offset asked for
+  std::vector<std::byte> head;  // the batches [base, end)
 };
 
 // Blocking. Fails with kCorruptData, kStorageFailed.
@@ -29,13 +30,15 @@ Result<CutPlace> find_cut(io::FileSystem& files, const std::string& path, const 
                           const SegmentSummary& summary, Offset offset) {
   TIDELOG_ASSIGN(auto file, files.open(path, {.mode = io::OpenMode::kRead, .direct = true}));
   FileWindow window(*file, summary.bytes, kChunkBytesMax);
-  CutPlace place{.position = io::kBlockBytes, .base = summary.base, .end = summary.base, .head = {}};
+  CutPlace place{
+      .position = io::kBlockBytes, .base = summary.base, .end = summary.base, .head = {}};
   std::uint32_t bytes_used = 0;
   for (std::uint64_t at = io::kBlockBytes; at < summary.bytes;) {
     TIDELOG_ASSIGN(const auto front, window.at(at, kWriteHeaderBytes));
     const auto header = decode_write_header(front);
     if (!header || header->file_id != summary.file_id) {
-      return fail(ErrorCode::kCorruptData, fmt::format("{} has no write header at byte {}", path, at));
+      return fail(ErrorCode::kCorruptData,
+                  fmt::format("{} has no write header at byte {}", path, at));
     }
     if (header->first > static_cast<std::uint64_t>(offset.value())) break;
     place.position = at;
@@ -49,14 +52,13 @@ Result<CutPlace> find_cut(io::FileSystem& files, const std::string& path, const 
     return fail(ErrorCode::kCorruptData, fmt::format("{} ends inside a write", path));
   }
   BatchPlace walk{.next = place.base};
-  const auto problem = walk_batches(write.subspan(kWriteHeaderBytes), place.position + kWriteHeaderBytes,
-                                    wire::batch_seed(id), Offset(0), walk,
-                                    [&](std::uint64_t, const wire::BatchView& batch) {
-                                      if (batch.next_offset() > offset) return;
-                                      place.head.insert(place.head.end(), batch.bytes().begin(),
-                                                        batch.bytes().end());
-                                      place.end = batch.next_offset();
-                                    });
+  const auto problem = walk_batches(
+      write.subspan(kWriteHeaderBytes), place.position + kWriteHeaderBytes, wire::batch_seed(id),
+      Offset(0), walk, [&](std::uint64_t, const wire::BatchView& batch) {
+        if (batch.next_offset() > offset) return;
+        place.head.insert(place.head.end(), batch.bytes().begin(), batch.bytes().end());
+        place.end = batch.next_offset();
+      });
   if (problem) return fail(ErrorCode::kCorruptData, fmt::format("{}: {}", path, *problem));
   return place;
 }
@@ -97,7 +99,9 @@ struct PartitionLogImpl::Truncation {
 void PartitionLogImpl::truncate(Offset offset, DoneCallback done) {
   const auto answer = [&](Result<> result) {
     context_.environment.executor->post(
-        [done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
+        [done = std::move(done), result = std::move(result)]() mutable {
+          done(std::move(result));
+        });
   };
   if (context_.failure) return answer(fail(ErrorCode::kStorageFailed, context_.failure->message()));
   if (retired_ || truncation_ || context_.closing) {
@@ -105,13 +109,14 @@ void PartitionLogImpl::truncate(Offset offset, DoneCallback done) {
                        fmt::format("{} is being truncated, removed or closed", id_.to_string())));
   }
   if (health_ == LogHealth::kLossy) {
-    return answer(fail(ErrorCode::kLostData,
-                       fmt::format("{} misses acknowledged records and is never cut", id_.to_string())));
+    return answer(
+        fail(ErrorCode::kLostData,
+             fmt::format("{} misses acknowledged records and is never cut", id_.to_string())));
   }
   if (offset < log_start_) {
     return answer(fail(ErrorCode::kOffsetOutOfRange,
-                       fmt::format("{} begins at offset {}, it cannot be cut at {}", id_.to_string(),
-                                   log_start_.value(), offset.value())));
+                       fmt::format("{} begins at offset {}, it cannot be cut at {}",
+                                   id_.to_string(), log_start_.value(), offset.value())));
   }
   if (offset >= tail_->end()) return answer({});
   truncation_ = std::make_shared<Truncation>();
@@ -123,8 +128,8 @@ void PartitionLogImpl::truncate(Offset offset, DoneCallback done) {
 void PartitionLogImpl::truncate_when_quiet() {
   if (truncation_->begun || journalling() || tail_->untaken_bytes() > 0 || destaging()) return;
   truncation_->begun = true;
-  const auto journal = [self = shared_from_this(), truncation = truncation_](Offset base, Offset end,
-                                                                            std::vector<std::byte> head) {
+  const auto journal = [self = shared_from_this(), truncation = truncation_](
+                           Offset base, Offset end, std::vector<std::byte> head) {
     truncation->offset = end;
     self->context_.journal->truncate(*self, base, end, std::move(head),
                                      [self, truncation](std::uint64_t sequence) {
@@ -174,7 +179,8 @@ void PartitionLogImpl::truncate_in_memory(const TruncationPtr& truncation) {
   kept.summary.end = cut.base;
   kept.summary.bytes = kept.file_bytes = cut.position;
   kept.summary.last_sequence = cut.sequence;
-  std::erase_if(kept.summary.epochs, [&](const EpochStart& epoch) { return epoch.start >= cut.base; });
+  std::erase_if(kept.summary.epochs,
+                [&](const EpochStart& epoch) { return epoch.start >= cut.base; });
   kept.summary.last_epoch =
       kept.summary.epochs.empty() ? LeaderEpoch(-1) : kept.summary.epochs.back().epoch;
   if (kept.index) kept.index->cut(cut.base);

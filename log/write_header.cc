@@ -63,7 +63,8 @@ std::optional<WriteHeader> decode_write_header(std::span<const std::byte> bytes)
   header.durable = load_le<std::uint64_t>(from + 32);
   header.first = load_le<std::uint64_t>(from + 40);
   header.position = load_le<std::uint64_t>(from + 48);
-  const std::uint64_t front = kWriteHeaderBytes + std::uint64_t{header.entries} * kJournalEntryBytes;
+  const std::uint64_t front =
+      kWriteHeaderBytes + std::uint64_t{header.entries} * kJournalEntryBytes;
   if (front > bytes.size() || header.bytes_used < front) return std::nullopt;
   if (load_le<std::uint64_t>(from + kChecksumAt) != header_checksum(bytes, header.entries)) {
     return std::nullopt;

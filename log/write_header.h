@@ -1,5 +1,6 @@
-// The 64 bytes that begin every write to a segment or a journal: which file and life of it, which write, how
-// long, and what was durable when it was submitted. It is this replica's own evidence and never travels.
+// The 64 bytes that begin every write to a segment or a journal: which file and life of it, which
+// write, how long, and what was durable when it was submitted. It is this replica's own evidence
+// and never travels.
 //
 //   0   u32 magic "TIDW"; u8 version 1; u8 kind; u16 zero
 //   8   u64 file id (of the segment) or journal id
@@ -47,8 +48,8 @@ struct WriteHeader {
 // Bytes of one journal entry in the table (journal_format.h).
 inline constexpr std::size_t kJournalEntryBytes = 64;
 
-// Writes the header with its checksum. REQUIRES: `write` begins with room for the header, followed by the
-// entry table, already encoded.
+// Writes the header with its checksum. REQUIRES: `write` begins with room for the header, followed
+// by the entry table, already encoded.
 void encode_write_header(const WriteHeader& header, std::span<std::byte> write);
 
 // True where four bytes could begin a write header.

@@ -1,0 +1,72 @@
+#include <gtest/gtest.h>
+
+#include "tests/log/log_harness.h"
+#include "wire/record_batch.h"
+
+namespace tidelog::log {
+namespace {
+
+class PartitionLogTest : public testing::Test {
+ protected:
+  void start(HarnessOptions options = {}) {
+    harness_ = std::make_unique<LogHarness>(disk_, ledger_, std::move(options));
+    const auto opened = harness_->open();
+    ASSERT_TRUE(opened) << opened.error().to_string();
+  }
+  void restart(HarnessOptions options = {}) {
+    harness_.reset();
+    start(std::move(options));
+  }
+
+  sim::SimDisk disk_;
+  Ledger ledger_;
+  std::unique_ptr<LogHarness> harness_;
+  TopicPartition id_ = partition_of(2, 0);
+};
+
+TEST_F(PartitionLogTest, AppendsAreReadableAtOnceAndDurableLater) {
+  start();
+  ASSERT_TRUE(harness_->create(id_));
+  const auto result = harness_->append(id_, 100);
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->base_offset, Offset(0));
+  EXPECT_EQ(result->next_offset, Offset(1));
+  EXPECT_EQ(harness_->find(id_)->durable_end(), Offset(0));
+  EXPECT_EQ(ledger_.logs[id_].acknowledged, Offset(0));
+  ASSERT_TRUE(harness_->wait_durable(id_));
+  EXPECT_EQ(ledger_.logs[id_].acknowledged, Offset(1));
+  EXPECT_EQ(compare(*harness_, ledger_), "");
+}
+
+TEST_F(PartitionLogTest, EverythingIsThereAfterAKill) {
+  start();
+  ASSERT_TRUE(harness_->create(id_));
+  for (int i = 0; i < 200; ++i) {
+    ASSERT_TRUE(harness_->append(id_, 700));
+    harness_->pass(std::chrono::milliseconds(1));
+  }
+  ASSERT_TRUE(harness_->wait_durable(id_));
+  restart();
+  EXPECT_FALSE(harness_->store().recovery().clean);
+  EXPECT_EQ(harness_->find(id_)->log_end(), Offset(200));
+  EXPECT_EQ(compare(*harness_, ledger_), "");
+}
+
+TEST_F(PartitionLogTest, GoesOnAfterACleanStopWithoutAScan) {
+  start();
+  ASSERT_TRUE(harness_->create(id_));
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(harness_->append(id_, 700));
+  ASSERT_TRUE(harness_->stop_cleanly());
+  restart();
+  EXPECT_TRUE(harness_->store().recovery().clean);
+  EXPECT_FALSE(harness_->store().needs_new_epochs());
+  EXPECT_EQ(compare(*harness_, ledger_), "");
+  harness_->listen(id_);
+  ASSERT_TRUE(harness_->append(id_, 50));
+  ASSERT_TRUE(harness_->wait_durable(id_));
+  EXPECT_EQ(ledger_.logs[id_].acknowledged, Offset(21));
+  EXPECT_EQ(compare(*harness_, ledger_), "");
+}
+
+}  // namespace
+}  // namespace tidelog::log
