@@ -30,6 +30,7 @@ inline std::unexpected<Error> fail(Error error) { return std::unexpected<Error>(
       return ::tidelog::fail(std::move(tidelog_result).error()); \
   } while (false)
 
+// NOLINTBEGIN(bugprone-macro-parentheses): a declaration cannot stand in parentheses.
 // `TIDELOG_ASSIGN(auto file, open(path));` declares `file`, or returns the error.
 #define TIDELOG_ASSIGN(declaration, expression) \
   TIDELOG_ASSIGN_INNER(TIDELOG_CONCAT(tidelog_result_, __LINE__), declaration, expression)
@@ -38,3 +39,4 @@ inline std::unexpected<Error> fail(Error error) { return std::unexpected<Error>(
   if (!result) [[unlikely]]                                   \
     return ::tidelog::fail(std::move(result).error());        \
   declaration = std::move(result).value()
+// NOLINTEND(bugprone-macro-parentheses)

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 
+#include "base/check.h"
 #include "tests/wire/transport_fixture.h"
 
 namespace tidelog::wire {
@@ -27,7 +28,9 @@ sockaddr_in loopback(std::uint16_t port) {
 class RawSocket {
  public:
   explicit RawSocket(int extra_flags = 0)
-      : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | extra_flags, 0)) {}
+      : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | extra_flags, 0)) {
+    TIDELOG_CHECK(fd_ >= 0, "a socket for the test");
+  }
   ~RawSocket() {
     if (fd_ >= 0) ::close(fd_);
   }

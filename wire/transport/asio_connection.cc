@@ -235,6 +235,7 @@ void AsioStream::abandon() {
   const auto receive = std::exchange(receive_, std::nullopt);
   const auto refused = std::exchange(refused_sends_, {});
   std::vector<Connection::SendCallback> callbacks;
+  callbacks.reserve(sends_.size());
   for (PendingSend& send : sends_) callbacks.push_back(std::exchange(send.done, nullptr));
   if (state_ == State::kOpen) {
     const auto sends = std::exchange(sends_, {});
