@@ -1,0 +1,105 @@
+// A broker in this process on a temporary directory, with one shard or two.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "broker/broker.h"
+#include "broker/connection.h"
+#include "broker/settings.h"
+#include "tests/broker/raw_client.h"
+
+namespace tidelog::broker {
+
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory() {
+    const char* base = std::getenv("TMPDIR");
+    std::string pattern = std::string(base != nullptr ? base : "/tmp") + "/tidelog-broker-XXXXXX";
+    if (::mkdtemp(pattern.data()) == nullptr) std::abort();
+    path_ = pattern;
+  }
+  ~TemporaryDirectory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// The parameter is the number of shards.
+class BrokerTest : public ::testing::TestWithParam<int> {
+ protected:
+  void SetUp() override { start(); }
+  void TearDown() override { stop(); }
+
+  void start() {
+    BrokerSettings settings;
+    settings.data_dir = directory_.path() + "/data";
+    settings.broker_id = BrokerId(7);
+    settings.listen = {"127.0.0.1", 0};
+    settings.admin_listen = HostPort{"127.0.0.1", 0};
+    settings.shards = GetParam();
+    settings.produce_memory_bytes = produce_memory_bytes_;
+    settings.fetch_memory_bytes = fetch_memory_bytes_;
+    settings.tail_cache_bytes = tail_cache_bytes_;
+    settings.journal_bytes_max = 8 << 20;
+    auto started = Broker::start(settings, limits_);
+    ASSERT_TRUE(started) << started.error().to_string();
+    broker_ = std::move(*started);
+  }
+  void stop() {
+    if (!broker_) return;
+    const Result<> stopped = broker_->stop();
+    EXPECT_TRUE(stopped) << stopped.error().to_string();
+    broker_.reset();
+  }
+  void restart() {
+    stop();
+    start();
+  }
+
+  // A client that has said hello.
+  RawClient connect() {
+    RawClient client(broker_->port());
+    const Answer answer = client.hello();
+    EXPECT_EQ(answer.code(), ErrorCode::kOk) << answer.message();
+    return client;
+  }
+
+  TopicId make_topic(const std::string& name, std::int32_t partitions = 1,
+                     const std::map<std::string, std::string>& settings = {}) {
+    RawClient client = connect();
+    const Answer answer = client.create_topic(name, partitions, settings);
+    EXPECT_EQ(answer.code(), ErrorCode::kOk) << answer.message();
+    return topic_id_of(*answer.table<fb::CreateTopicAnswer>().id());
+  }
+  TopicPartition make_partition(const std::string& name,
+                                const std::map<std::string, std::string>& settings = {}) {
+    return {make_topic(name, 1, settings), PartitionIndex(0)};
+  }
+
+  TemporaryDirectory directory_;
+  ConnectionLimits limits_;
+  std::size_t produce_memory_bytes_ = 64 << 20;
+  std::size_t fetch_memory_bytes_ = 64 << 20;
+  std::size_t tail_cache_bytes_ = 64 << 20;
+  std::unique_ptr<Broker> broker_;
+};
+
+inline std::string shard_count_name(const ::testing::TestParamInfo<int>& info) {
+  return info.param == 1 ? "OneShard" : "TwoShards";
+}
+
+#define TIDELOG_WITH_SHARDS(suite) \
+  INSTANTIATE_TEST_SUITE_P(Shards, suite, ::testing::Values(1, 2), shard_count_name)
+
+}  // namespace tidelog::broker

@@ -1,0 +1,196 @@
+#include <gmock/gmock.h>
+#include <sys/socket.h>
+
+#include <chrono>
+#include <thread>
+
+#include "tests/broker/broker_fixture.h"
+
+namespace tidelog::broker {
+namespace {
+
+using std::chrono::steady_clock;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class LifecycleTest : public BrokerTest {};
+
+TEST_P(LifecycleTest, ARestartKeepsTopicsAndRecords) {
+  const TopicId topic = make_topic("t", 4);
+  {
+    RawClient client = connect();
+    for (std::int32_t i = 0; i < 4; ++i) {
+      const TopicPartition id{topic, PartitionIndex(i)};
+      client.produce(id, make_batch(id, {"one", "two"}));
+    }
+  }
+  restart();
+  RawClient client = connect();
+  for (std::int32_t i = 0; i < 4; ++i) {
+    const TopicPartition id{topic, PartitionIndex(i)};
+    const Answer answer = client.fetch({.changed = {fetch_from(id, 0)}, .max_wait_ms = 15'000});
+    EXPECT_THAT(values_of(id, answer.raw()), ElementsAre("one", "two"));
+    EXPECT_EQ(client.produce(id, make_batch(id, {"three"})), 2);
+  }
+}
+
+TEST_P(LifecycleTest, ACleanRestartKeepsTheLeaderEpoch) {
+  make_topic("t");
+  const auto epoch = [this] {
+    RawClient client = connect();
+    const Answer answer = client.describe_topic("t");
+    return answer.table<fb::DescribeTopicAnswer>().partitions()->Get(0)->leader_epoch();
+  };
+  const std::int32_t before = epoch();
+  restart();
+  EXPECT_EQ(epoch(), before);
+}
+
+TEST_P(LifecycleTest, TheShardCountMayChangeBetweenStarts) {
+  const TopicId topic = make_topic("t", 5);
+  for (std::int32_t i = 0; i < 5; ++i) {
+    const TopicPartition id{topic, PartitionIndex(i)};
+    connect().produce(id, make_batch(id, {"v"}));
+  }
+  stop();
+  BrokerSettings settings;
+  settings.data_dir = directory_.path() + "/data";
+  settings.broker_id = BrokerId(7);
+  settings.listen = {"127.0.0.1", 0};
+  settings.admin_listen.reset();
+  settings.shards = 3 - GetParam();
+  auto other = Broker::start(settings);
+  ASSERT_TRUE(other) << other.error().to_string();
+  EXPECT_EQ((*other)->admin_port(), 0);
+  RawClient client((*other)->port());
+  client.hello();
+  for (std::int32_t i = 0; i < 5; ++i) {
+    EXPECT_EQ(client.list_offset({topic, PartitionIndex(i)}, -1).offset, 1);
+  }
+  EXPECT_TRUE((*other)->stop());
+}
+
+TEST_P(LifecycleTest, ASecondBrokerOnTheDirectoryIsRefused) {
+  BrokerSettings settings;
+  settings.data_dir = directory_.path() + "/data";
+  settings.listen = {"127.0.0.1", 0};
+  settings.admin_listen.reset();
+  const auto second = Broker::start(settings);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code(), ErrorCode::kDirectoryInUse);
+  EXPECT_THAT(second.error().message(), HasSubstr(std::to_string(::getpid())));
+  make_topic("still-served");
+}
+
+TEST_P(LifecycleTest, APortInUseIsNamedAndTheDirectoryStaysClean) {
+  TemporaryDirectory other;
+  BrokerSettings settings;
+  settings.data_dir = other.path() + "/data";
+  settings.shards = 1;  // shared ports are for the shards of one broker
+  settings.listen = {"127.0.0.1", broker_->admin_port()};
+  settings.admin_listen.reset();
+  const auto refused = Broker::start(settings);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::kConnectionFailed);
+  EXPECT_THAT(refused.error().message(), HasSubstr(std::to_string(broker_->admin_port())));
+  settings.listen.port = 0;
+  const auto started = Broker::start(settings);
+  ASSERT_TRUE(started) << started.error().to_string();
+}
+
+TEST_P(LifecycleTest, AnotherBrokerIdOnTheDirectoryIsRefused) {
+  stop();
+  BrokerSettings settings;
+  settings.data_dir = directory_.path() + "/data";
+  settings.broker_id = BrokerId(8);
+  settings.listen = {"127.0.0.1", 0};
+  settings.admin_listen.reset();
+  const auto refused = Broker::start(settings);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::kInvalidArgument);
+}
+
+TEST_P(LifecycleTest, StoppingWithOpenConnectionsIsQuickCleanAndSaidInANotice) {
+  const TopicPartition id = make_partition("t");
+  RawClient idle = connect();
+  RawClient stranger(broker_->port());
+  stranger.send_text("TI");  // half a magic
+  RawClient consumer = connect();
+  const std::uint64_t session =
+      consumer.fetch({.changed = {fetch_from(id, 0)}}).table<fb::FetchAnswer>().session();
+  const std::uint64_t parked = consumer.send_fetch({.session = session, .max_wait_ms = 60'000});
+  RawClient producer = connect();
+  producer.produce(id, make_batch(id, {"v"}));
+  const std::uint64_t again = producer.send_produce({{id, make_batch(id, {"w"})}});
+  producer.receive(again);
+  consumer.receive(parked);
+  const std::uint64_t waiting = consumer.send_fetch({.session = session, .max_wait_ms = 60'000});
+
+  const auto begin = steady_clock::now();
+  const Result<> stopped = broker_->stop();
+  EXPECT_TRUE(stopped) << stopped.error().to_string();
+  EXPECT_LT(steady_clock::now() - begin, kStopDeadline);
+  broker_.reset();
+
+  const std::optional<Answer> notice = idle.receive();
+  ASSERT_TRUE(notice);
+  EXPECT_EQ(notice->table<fb::Notice>().kind(), fb::NoticeKind::Draining);
+  EXPECT_EQ(code_of(notice->table<fb::Notice>().status()), ErrorCode::kDraining);
+  EXPECT_TRUE(idle.closes());
+  bool answered = false;
+  while (const std::optional<Answer> answer = consumer.receive()) {
+    answered = answered || answer->prefix.correlation == waiting;
+  }
+  EXPECT_TRUE(answered) << "a parked fetch is answered before the close";
+  start();
+  RawClient client = connect();
+  EXPECT_EQ(client.list_offset(id, -1).offset, 2);
+}
+
+TEST_P(LifecycleTest, AcknowledgedRecordsSurviveAStopUnderLoad) {
+  const TopicId topic = make_topic("t", 4);
+  std::vector<std::int64_t> acknowledged(4, 0);
+  std::vector<std::thread> producers;
+  for (std::int32_t p = 0; p < 4; ++p) {
+    producers.emplace_back([this, p, &acknowledged, id = TopicPartition{topic, PartitionIndex(p)}] {
+      RawClient client = connect();
+      const std::vector<std::byte> batch = make_batch(id, {"v"});
+      for (;;) {
+        client.send_produce({{id, batch}});
+        const std::optional<Answer> answer = client.receive();
+        if (!answer) return;
+        if (answer->prefix.correlation == 0) continue;  // draining
+        if (answer->code() != ErrorCode::kOk) return;
+        const auto* result = answer->table<fb::ProduceAnswer>().results()->Get(0);
+        if (code_of(result->status()) != ErrorCode::kOk) return;
+        acknowledged[static_cast<std::size_t>(p)] = result->base_offset() + 1;
+      }
+    });
+  }
+  RawClient watcher = connect();
+  while (watcher.list_offset({topic, PartitionIndex(0)}, -1).offset < 100) {
+  }
+  const Result<> stopped = broker_->stop();
+  EXPECT_TRUE(stopped) << stopped.error().to_string();
+  broker_.reset();
+  for (std::thread& producer : producers) producer.join();
+  start();
+  RawClient client = connect();
+  for (std::int32_t p = 0; p < 4; ++p) {
+    EXPECT_GE(client.list_offset({topic, PartitionIndex(p)}, -1).offset,
+              acknowledged[static_cast<std::size_t>(p)]);
+  }
+}
+
+TEST_P(LifecycleTest, RunUntilStoppedReturnsAfterARequest) {
+  std::thread asker([this] { broker_->request_stop(); });
+  const Result<> ended = broker_->run_until_stopped();
+  EXPECT_TRUE(ended) << ended.error().to_string();
+  asker.join();
+  EXPECT_TRUE(broker_->stop()) << "safe to call again";
+}
+
+TIDELOG_WITH_SHARDS(LifecycleTest);
+
+}  // namespace
+}  // namespace tidelog::broker
