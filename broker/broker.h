@@ -19,7 +19,8 @@
 
 namespace tidelog::broker {
 
-struct BrokerSettings;  // broker/settings.h
+struct BrokerSettings;    // broker/settings.h
+struct ConnectionLimits;  // broker/connection.h
 
 // What a clean stop may take.
 inline constexpr std::chrono::seconds kStopDeadline{5};
@@ -32,6 +33,9 @@ class Broker {
   // kCorruptData, kStorageFailed, kStorageFull, kInvalidArgument, kConnectionFailed (an address in
   // use, or not this machine's); then nothing is left running.
   static Result<std::unique_ptr<Broker>> start(const BrokerSettings& settings);
+  // The same with other limits than wire/limits.h says; tests make them small.
+  static Result<std::unique_ptr<Broker>> start(const BrokerSettings& settings,
+                                               const ConnectionLimits& limits);
 
   ~Broker();
   Broker(const Broker&) = delete;
@@ -47,8 +51,8 @@ class Broker {
   // that a handler of SIGTERM may call it.
   void request_stop() noexcept;
 
-  // Blocks until request_stop(), then stop(kStopDeadline). Returns what stop() returned; an error
-  // too when the broker had to give up by itself (its disk failed).
+  // Blocks until request_stop(), then stop(kStopDeadline). Returns what stop() returned. A failed
+  // disk does not end it: records are no longer taken, reads go on, /ready says why.
   Result<> run_until_stopped();
 
   // Clean stop: no new connections, a notice to those that are open, requests in flight settle,

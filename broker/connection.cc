@@ -1,0 +1,333 @@
+#include "broker/connection.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/logging.h"
+#include "broker/handlers/answers.h"
+#include "broker/handlers/handlers.h"
+#include "broker/metrics.h"
+#include "broker/shard.h"
+
+namespace tidelog::broker {
+namespace {
+
+// How long a notice may take to reach a peer that does not read.
+constexpr std::chrono::milliseconds kNoticeDeadline{1000};
+
+}  // namespace
+
+RequestTicket::RequestTicket(std::shared_ptr<ClientConnection> connection, RequestHead head,
+                             std::size_t bytes, BudgetHold hold)
+    : connection_(std::move(connection)),
+      head_(head),
+      bytes_(bytes),
+      received_at_(connection_->shard().executor().clock().now()),
+      hold_(std::move(hold)) {}
+
+RequestTicket& RequestTicket::operator=(RequestTicket&& other) noexcept {
+  settle();
+  connection_ = std::move(other.connection_);
+  head_ = other.head_;
+  bytes_ = other.bytes_;
+  received_at_ = other.received_at_;
+  hold_ = std::move(other.hold_);
+  return *this;
+}
+
+void RequestTicket::answer(const flatbuffers::FlatBufferBuilder& table, bool more) const {
+  const auto flags =
+      static_cast<std::uint16_t>(wire::kFrameAnswer | (more ? wire::kFrameMoreParts : 0));
+  connection_->send(head_, flags, table, {}, {});
+}
+
+void RequestTicket::answer(const flatbuffers::FlatBufferBuilder& table,
+                           std::vector<SharedBytes> pieces, std::vector<BudgetHold> holds) const {
+  connection_->send(head_, wire::kFrameAnswer, table, std::move(pieces), std::move(holds));
+}
+
+void RequestTicket::fail(const Error& error) const {
+  Shard& shard = connection_->shard();
+  if (RequestMetrics* api = shard.metrics().request(static_cast<std::uint16_t>(head_.api))) {
+    api->errors.add();
+  }
+  // Every answer's first field is its status, so that this table can be read as any of them.
+  flatbuffers::FlatBufferBuilder& table = shard.builder();
+  const auto status = error_status(table, error);
+  table.Finish(fb::CreatePingAnswer(table, status));
+  answer(table);
+}
+
+void RequestTicket::settle() {
+  if (connection_ == nullptr) return;
+  hold_.release();
+  Shard& shard = connection_->shard();
+  if (RequestMetrics* api = shard.metrics().request(static_cast<std::uint16_t>(head_.api))) {
+    api->latency.record(shard.executor().clock().now() - received_at_);
+  }
+  std::exchange(connection_, nullptr)->settled(bytes_);
+}
+
+ClientConnection::ClientConnection(Shard& shard, std::unique_ptr<wire::Connection> stream,
+                                   std::uint64_t id)
+    : shard_(shard),
+      id_(id),
+      stream_(std::move(stream)),
+      peer_(stream_->peer()),
+      local_(stream_->local()),
+      reader_(shard.buffers()),
+      sessions_(*this),
+      opened_at_(shard.executor().clock().now()),
+      last_activity_(opened_at_),
+      send_progress_at_(opened_at_) {}
+
+ClientConnection::~ClientConnection() = default;
+
+void ClientConnection::start() { receive(); }
+
+void ClientConnection::greet(std::string client_name, std::size_t peer_frame_bytes_max) {
+  greeted_ = true;
+  client_name_ = std::move(client_name);
+  peer_frame_bytes_max_ = peer_frame_bytes_max;
+}
+
+std::size_t ClientConnection::unsent_bytes() const { return stream_ ? stream_->unsent_bytes() : 0; }
+
+bool ClientConnection::can_send() const {
+  return unsent_bytes() < shard_.broker().limits.unsent_bytes_max;
+}
+
+void ClientConnection::receive() {
+  if (receiving_ || stream_ == nullptr) return;
+  receiving_ = true;
+  if (reader_.inside_frame() && !frame_since_) frame_since_ = shard_.executor().clock().now();
+  const FrameReader::Space space = reader_.space();
+  stream_->receive(space.into, space.bytes_min,
+                   [this](Result<std::size_t> bytes) { received(std::move(bytes)); });
+}
+
+void ClientConnection::received(Result<std::size_t> bytes) {
+  receiving_ = false;
+  if (!bytes) {
+    if (!closing_ && reader_.inside_frame()) {
+      log_debug(fmt::format("connection from {} ended inside a frame: {}", peer_,
+                            bytes.error().message()));
+    }
+    return forget();
+  }
+  reader_.received(*bytes);
+  advance();
+}
+
+void ClientConnection::advance() {
+  if (advancing_ || receiving_ || closing_ || stream_ == nullptr) return;
+  // A handler may settle its request at once, which comes back here.
+  advancing_ = true;
+  const std::shared_ptr<ClientConnection> self = shared_from_this();
+  bool need_bytes = false;
+  while (!closing_ && stream_ != nullptr && !over_limits()) {
+    const std::size_t frame_bytes_max =
+        greeted_ ? shard_.broker().limits.frame_bytes_max : wire::kHelloFrameBytesMax;
+    const Result<std::optional<wire::FramePrefix>> prefix = reader_.peek(frame_bytes_max);
+    if (!prefix) {
+      close_because(prefix.error());
+      break;
+    }
+    need_bytes = !*prefix;
+    if (need_bytes) break;
+    if (!reader_.admitted()) {
+      if (const Result<> sound = check_prefix(**prefix); !sound) {
+        close_because(sound.error());
+        break;
+      }
+      if (!admit(**prefix)) break;
+    }
+    Result<std::optional<Frame>> frame = reader_.take();
+    if (!frame) {
+      close_because(frame.error());
+      break;
+    }
+    need_bytes = !*frame;
+    if (need_bytes) break;
+    dispatch(std::move(**frame));
+  }
+  advancing_ = false;
+  if (need_bytes && !closing_) {
+    receive();
+  } else {
+    frame_since_.reset();  // the peer is not to blame while this side does not read
+  }
+}
+
+bool ClientConnection::over_limits() const {
+  const ConnectionLimits& limits = shard_.broker().limits;
+  return requests_in_flight_ >= limits.requests_in_flight_max ||
+         bytes_in_flight_ >= limits.bytes_in_flight_max || !can_send();
+}
+
+Result<> ClientConnection::check_prefix(const wire::FramePrefix& prefix) const {
+  if (prefix.flags != 0) {
+    return tidelog::fail(ErrorCode::kMalformedFrame,
+                         fmt::format("a request has no flags, but {:#x} came", prefix.flags));
+  }
+  if (prefix.correlation == 0) {
+    return tidelog::fail(ErrorCode::kMalformedFrame,
+                         "correlation id 0 is reserved for notices of the broker");
+  }
+  return {};
+}
+
+bool ClientConnection::admit(const wire::FramePrefix& prefix) {
+  // Only produce fills its budget; what else a client asks for is bounded by the limits of a
+  // connection.
+  if (prefix.api_key == static_cast<std::uint16_t>(wire::ApiKey::kProduce)) {
+    next_hold_ = shard_.broker().produce_budget.take(prefix.frame_bytes);
+    if (!next_hold_) {
+      shard_.wait_for_produce_budget(shared_from_this());
+      return false;
+    }
+  }
+  reader_.admit();
+  return true;
+}
+
+void ClientConnection::budget_freed() { advance(); }
+
+void ClientConnection::dispatch(Frame frame) {
+  const SteadyTime now = shard_.executor().clock().now();
+  last_activity_ = now;
+  frame_since_.reset();
+  const std::size_t bytes = frame.prefix.frame_bytes;
+  ++requests_in_flight_;
+  bytes_in_flight_ += bytes;
+  const RequestHead head{.api = static_cast<wire::ApiKey>(frame.prefix.api_key),
+                         .version = frame.prefix.api_version,
+                         .correlation = frame.prefix.correlation};
+  broker::dispatch(shard_, RequestTicket(shared_from_this(), head, bytes, std::move(next_hold_)),
+                   std::move(frame));
+}
+
+void ClientConnection::settled(std::size_t bytes) {
+  --requests_in_flight_;
+  bytes_in_flight_ -= bytes;
+  if (stream_ == nullptr) return;
+  last_activity_ = shard_.executor().clock().now();
+  advance();
+}
+
+void ClientConnection::send(const RequestHead& head, std::uint16_t flags,
+                            const flatbuffers::FlatBufferBuilder& table,
+                            std::vector<SharedBytes> pieces, std::vector<BudgetHold> holds) {
+  if (stream_ == nullptr) return;
+  std::size_t raw_bytes = 0;
+  for (const SharedBytes& piece : pieces) raw_bytes += piece.size();
+  pieces.insert(pieces.begin(), wire::encode_frame({.api = head.api,
+                                                    .version = head.version,
+                                                    .correlation = head.correlation,
+                                                    .flags = flags},
+                                                   table, raw_bytes, shard_.buffers()));
+  if (unsent_bytes() == 0) send_progress_at_ = shard_.executor().clock().now();
+  stream_->send(std::move(pieces), [this, holds = std::move(holds)](Result<> result) mutable {
+    holds.clear();
+    // A stream that broke is heard of by its receive.
+    if (result) sent();
+  });
+}
+
+void ClientConnection::sent() {
+  if (stream_ == nullptr || closing_) return;
+  sessions_.can_answer();
+  advance();
+}
+
+void ClientConnection::send_notice(std::uint8_t kind, const Error& reason) {
+  flatbuffers::FlatBufferBuilder& table = shard_.builder();
+  const auto status = error_status(table, reason);
+  table.Finish(fb::CreateNotice(table, static_cast<fb::NoticeKind>(kind), status));
+  send(RequestHead{}, 0, table, {}, {});
+}
+
+void ClientConnection::close_because(const Error& reason) {
+  if (!is_open()) return;
+  if (reason.code() == ErrorCode::kMalformedFrame || reason.code() == ErrorCode::kTooLarge ||
+      reason.code() == ErrorCode::kChecksumMismatch) {
+    shard_.metrics().malformed_frames.add();
+  }
+  log_info(fmt::format("connection from {}{} is closed: {}", peer_,
+                       client_name_.empty() ? "" : fmt::format(" ({})", client_name_),
+                       reason.to_string()));
+  send_notice(static_cast<std::uint8_t>(fb::NoticeKind::Closing), reason);
+  close(kNoticeDeadline);
+}
+
+void ClientConnection::drain() {
+  if (!is_open()) return;
+  draining_ = true;
+  send_notice(static_cast<std::uint8_t>(fb::NoticeKind::Draining),
+              Error(ErrorCode::kDraining,
+                    fmt::format("broker {} is stopping", shard_.broker().id.value())));
+  sessions_.answer_all();
+}
+
+void ClientConnection::close(std::chrono::milliseconds within) {
+  if (!is_open()) return;
+  closing_ = true;
+  stream_->close_when_sent(within);
+  // Its end is how the close is heard of.
+  receive();
+}
+
+void ClientConnection::forget() {
+  if (stream_ == nullptr) return;
+  const std::shared_ptr<ClientConnection> self = shared_from_this();
+  stream_.reset();
+  sessions_.close_all();
+  next_hold_.release();
+  shard_.connection_gone(id_);
+}
+
+bool ClientConnection::is_overdue(SteadyTime now) {
+  if (!is_open()) return false;
+  const std::size_t unsent = unsent_bytes();
+  if (unsent == 0 || unsent != unsent_at_progress_) {
+    unsent_at_progress_ = unsent;
+    send_progress_at_ = now;
+  }
+  return overdue(now).has_value();
+}
+
+void ClientConnection::close_overdue(SteadyTime now) {
+  if (const std::optional<Error> error = overdue(now)) close_because(*error);
+}
+
+std::optional<Error> ClientConnection::overdue(SteadyTime now) const {
+  const ConnectionLimits& limits = shard_.broker().limits;
+  if (!greeted_ && now - opened_at_ > limits.hello_timeout) {
+    return Error(ErrorCode::kTimedOut,
+                 fmt::format("no hello came within {} ms", limits.hello_timeout.count()));
+  }
+  if (frame_since_) {
+    const std::chrono::milliseconds allowed =
+        limits.frame_grace +
+        std::chrono::milliseconds(reader_.frame_bytes() * 1000 / wire::kFrameBytesPerSecondMin);
+    if (now - *frame_since_ > allowed) {
+      return Error(ErrorCode::kTimedOut,
+                   fmt::format("a frame of {} bytes did not arrive within {} ms",
+                               reader_.frame_bytes(), allowed.count()));
+    }
+  }
+  if (now - send_progress_at_ > limits.send_stall_timeout) {
+    return Error(ErrorCode::kTimedOut,
+                 fmt::format("{} bytes of answers were not taken for {} ms", unsent_at_progress_,
+                             limits.send_stall_timeout.count()));
+  }
+  if (requests_in_flight_ == 0 && now - last_activity_ > limits.idle_timeout) {
+    return Error(ErrorCode::kTimedOut,
+                 fmt::format("nothing came for {} ms", limits.idle_timeout.count()));
+  }
+  return std::nullopt;
+}
+
+}  // namespace tidelog::broker

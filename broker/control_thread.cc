@@ -1,0 +1,141 @@
+#include "broker/control_thread.h"
+
+#include <fmt/format.h>
+#include <pthread.h>
+
+#include <utility>
+
+#include "base/logging.h"
+#include "broker/awaited.h"
+#include "wire/transport/asio_transport.h"
+
+namespace tidelog::broker {
+
+ControlThread::ControlThread(BrokerId self, BlockingExecutor& blocking)
+    : self_(self), blocking_(blocking), executor_(std::make_unique<wire::AsioExecutor>()) {}
+
+ControlThread::~ControlThread() { let_go(); }
+
+void ControlThread::let_go() {
+  if (thread_.joinable()) {
+    executor_->stop();
+    thread_.join();
+  }
+  controller_.reset();
+  store_.reset();
+}
+
+Result<std::shared_ptr<const replication::ClusterView>> ControlThread::open(
+    log::io::FileSystem& files, const std::string& path) {
+  TIDELOG_ASSIGN(store_, replication::LocalStore::open(files, *executor_, blocking_,
+                                                       {.path = path, .random_id = nullptr}));
+  if (!store_->recovery_note().empty()) log_warning(store_->recovery_note());
+  controller_ = std::make_unique<replication::Controller>(
+      *store_, *executor_, self_,
+      [this](std::shared_ptr<const replication::ClusterView> view) { publish(view); });
+  thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "control");
+    executor_->run();
+  });
+  Awaited<> loaded;
+  executor_->post(
+      [this, done = loaded.callback()]() mutable { controller_->load(std::move(done)); });
+  TIDELOG_TRY(loaded.wait());
+  Awaited<std::shared_ptr<const replication::ClusterView>> view;
+  executor_->post([this, done = view.callback()] { done(controller_->view()); });
+  return view.wait();
+}
+
+Result<> ControlThread::start(bool new_epochs, std::vector<Router::Peer> shards) {
+  Awaited<> started;
+  executor_->post(
+      [this, new_epochs, shards = std::move(shards), done = started.callback()]() mutable {
+        shards_ = std::move(shards);
+        controller_->on_create(
+            [this](TopicViewPointer topic, replication::Controller::TopicReady ready) {
+              on_all_shards(
+                  topic,
+                  [](Shard& shard, const TopicViewPointer& made, Topics::DoneCallback report) {
+                    shard.topics().create(made, std::move(report));
+                  },
+                  std::move(ready));
+            });
+        controller_->on_delete(
+            [this](TopicViewPointer topic, replication::Controller::TopicReady ready) {
+              on_all_shards(
+                  topic,
+                  [](Shard& shard, const TopicViewPointer& gone, Topics::DoneCallback report) {
+                    shard.topics().drop(gone, std::move(report));
+                  },
+                  std::move(ready));
+            });
+        publish(controller_->view());
+        controller_->start(new_epochs, std::move(done));
+      });
+  return started.wait();
+}
+
+void ControlThread::publish(const std::shared_ptr<const replication::ClusterView>& view) {
+  for (const Router::Peer& peer : shards_) {
+    peer.executor->post([shard = peer.shard, view] { shard->topics().set_view(view); });
+  }
+}
+
+void ControlThread::on_all_shards(const TopicViewPointer& topic, const OnShard& work,
+                                  replication::Controller::TopicReady ready) {
+  struct Gathering {
+    std::size_t missing;
+    Result<> outcome;
+    replication::Controller::TopicReady ready;
+  };
+  const auto gathering = std::make_shared<Gathering>(shards_.size(), Result<>(), std::move(ready));
+  for (const Router::Peer& peer : shards_) {
+    peer.executor->post([this, work, topic, gathering, shard = peer.shard] {
+      work(*shard, topic, [this, gathering](Result<> result) {
+        executor_->post([gathering, result = std::move(result)] {
+          if (!result && gathering->outcome) gathering->outcome = result;
+          if (--gathering->missing == 0) gathering->ready(std::move(gathering->outcome));
+        });
+      });
+    });
+  }
+}
+
+void ControlThread::create_topic(replication::NewTopic topic, Executor& home, CreateCallback done) {
+  executor_->post([this, topic = std::move(topic), &home, done = std::move(done)]() mutable {
+    auto answer = [&home, done = std::move(done)](Result<TopicViewPointer> created) mutable {
+      home.post([done = std::move(done), created = std::move(created)]() mutable {
+        done(std::move(created));
+      });
+    };
+    if (!controller_) return answer(fail(ErrorCode::kDraining, "the broker is stopping"));
+    controller_->create_topic(std::move(topic), std::move(answer));
+  });
+}
+
+void ControlThread::delete_topic(std::string name, Executor& home, DoneCallback done) {
+  executor_->post([this, name = std::move(name), &home, done = std::move(done)]() mutable {
+    auto answer = [&home, done = std::move(done)](Result<> deleted) mutable {
+      home.post([done = std::move(done), deleted = std::move(deleted)]() mutable {
+        done(std::move(deleted));
+      });
+    };
+    if (!controller_) return answer(fail(ErrorCode::kDraining, "the broker is stopping"));
+    controller_->delete_topic(std::move(name), std::move(answer));
+  });
+}
+
+Result<> ControlThread::close(std::chrono::steady_clock::time_point deadline) {
+  if (!thread_.joinable()) return {};
+  Awaited<> closed;
+  executor_->post([this, done = closed.callback()]() mutable {
+    controller_.reset();
+    store_->close(std::move(done));
+  });
+  Result<> outcome = closed.wait_until(deadline, "closing the metadata store");
+  executor_->stop();
+  thread_.join();
+  return outcome;
+}
+
+}  // namespace tidelog::broker

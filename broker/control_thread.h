@@ -1,0 +1,64 @@
+// The control thread: cluster metadata and the decisions about topics, away from the shards.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/executor.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "broker/shard.h"
+#include "log/io/file_system.h"
+#include "replication/controller.h"
+#include "replication/local_store.h"
+
+namespace tidelog::broker {
+
+// Thread: start(), load() and close() by the broker's thread, which waits; the rest any.
+class ControlThread final : public ControlPlane {
+ public:
+  // `blocking` outlives the thread.
+  ControlThread(BrokerId self, BlockingExecutor& blocking);
+  ~ControlThread() override;
+
+  // Opens the store in `path` and reads the topics; returns what is there.
+  // Fails with kDirectoryInUse, kCorruptData, kStorageFailed, kStorageFull.
+  Result<std::shared_ptr<const replication::ClusterView>> open(log::io::FileSystem& files,
+                                                               const std::string& path);
+  // True when there was no store.
+  bool store_created() const { return store_->created(); }
+
+  // Gives every new view and every creation and deletion to the shards, whose threads run, and
+  // finishes what a crash interrupted. Views arrive on a shard before the answer to the change that
+  // made them.
+  Result<> start(bool new_epochs, std::vector<Router::Peer> shards);
+
+  void create_topic(replication::NewTopic topic, Executor& home, CreateCallback done) override;
+  void delete_topic(std::string name, Executor& home, DoneCallback done) override;
+
+  // Ends what is under way and closes the store. Further changes fail with kDraining.
+  Result<> close(std::chrono::steady_clock::time_point deadline);
+  // Ends the thread where close() did not, and gives up the store, so that `blocking` may go.
+  void let_go();
+
+ private:
+  using TopicViewPointer = std::shared_ptr<const replication::TopicView>;
+  using OnShard = std::function<void(Shard&, const TopicViewPointer&, Topics::DoneCallback)>;
+  // Runs `work` on every shard; `ready` on this thread when all have answered.
+  void on_all_shards(const TopicViewPointer& topic, const OnShard& work,
+                     replication::Controller::TopicReady ready);
+  void publish(const std::shared_ptr<const replication::ClusterView>& view);
+
+  const BrokerId self_;
+  BlockingExecutor& blocking_;
+  std::unique_ptr<wire::AsioExecutor> executor_;
+  std::unique_ptr<replication::LocalStore> store_;
+  std::unique_ptr<replication::Controller> controller_;
+  std::vector<Router::Peer> shards_;
+  std::thread thread_;
+};
+
+}  // namespace tidelog::broker

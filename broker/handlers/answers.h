@@ -1,0 +1,42 @@
+// Pieces that all handlers' answers are made of. Included by handlers only: it shows FlatBuffers.
+#pragma once
+
+#include <cstring>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "broker/connection.h"
+#include "broker/frame_reader.h"
+#include "wire/protocol_generated.h"
+#include "wire/table_access.h"
+
+namespace tidelog::broker {
+
+namespace fb = wire::fb;
+
+inline TopicId topic_id(const fb::Uuid& id) {
+  TopicId topic;
+  static_assert(sizeof(fb::Uuid) == sizeof topic.bytes);
+  std::memcpy(topic.bytes.data(), &id, sizeof topic.bytes);
+  return topic;
+}
+inline fb::Uuid uuid(const TopicId& id) {
+  return fb::Uuid(flatbuffers::span<const std::uint8_t, 16>(id.bytes.data(), 16));
+}
+
+// Success.
+flatbuffers::Offset<fb::Status> ok_status(flatbuffers::FlatBufferBuilder& to);
+flatbuffers::Offset<fb::Status> error_status(flatbuffers::FlatBufferBuilder& to,
+                                             const Error& error);
+
+// The request's table, or null after an answer that says that it is malformed.
+template <typename T>
+const T* request_table(const Frame& frame, const RequestTicket& ticket) {
+  const T* table = wire::verified_table<T>(frame.table);
+  if (table == nullptr) {
+    ticket.fail(Error(ErrorCode::kMalformedFrame, "the request's table is not sound"));
+  }
+  return table;
+}
+
+}  // namespace tidelog::broker

@@ -1,0 +1,69 @@
+#include <fmt/format.h>
+
+#include "broker/handlers/answers.h"
+#include "broker/handlers/handlers.h"
+#include "broker/shard.h"
+
+namespace tidelog::broker {
+
+flatbuffers::Offset<fb::Status> ok_status(flatbuffers::FlatBufferBuilder& to) {
+  return fb::CreateStatus(to);
+}
+
+flatbuffers::Offset<fb::Status> error_status(flatbuffers::FlatBufferBuilder& to,
+                                             const Error& error) {
+  const auto message = to.CreateString(error.message());
+  return fb::CreateStatus(to, static_cast<std::uint16_t>(error.code()), message);
+}
+
+void dispatch(Shard& shard, RequestTicket ticket, Frame frame) {
+  const std::uint16_t key = frame.prefix.api_key;
+  const std::uint16_t version = frame.prefix.api_version;
+  const wire::ApiInfo* api = wire::api_info(key);
+  const std::int32_t broker = shard.broker().id.value();
+  if (api == nullptr || api->key == wire::ApiKey::kNotice) {
+    return ticket.fail(Error(ErrorCode::kUnsupportedApi,
+                             fmt::format("broker {} does not know API {}", broker, key)));
+  }
+  if (version < api->version_min || version > api->version_max) {
+    return ticket.fail(
+        Error(ErrorCode::kUnsupportedVersion,
+              fmt::format("broker {} speaks versions {} to {} of {}, not version {}", broker,
+                          api->version_min, api->version_max, api->name, version)));
+  }
+  const bool greeted = ticket.connection().greeted();
+  if (!greeted && api->key != wire::ApiKey::kHello && api->key != wire::ApiKey::kPing) {
+    return ticket.fail(
+        Error(ErrorCode::kHelloRequired, fmt::format("{} came before a hello", api->name)));
+  }
+  const bool changes = api->key == wire::ApiKey::kProduce ||
+                       api->key == wire::ApiKey::kCreateTopic ||
+                       api->key == wire::ApiKey::kDeleteTopic;
+  if (shard.draining() && changes) {
+    return ticket.fail(Error(ErrorCode::kDraining, fmt::format("broker {} is stopping", broker)));
+  }
+  switch (api->key) {
+    case wire::ApiKey::kNotice:
+      return;  // refused above
+    case wire::ApiKey::kHello:
+      return handle_hello(shard, std::move(ticket), std::move(frame));
+    case wire::ApiKey::kPing:
+      return handle_ping(shard, std::move(ticket), std::move(frame));
+    case wire::ApiKey::kMetadata:
+      return handle_metadata(shard, std::move(ticket), std::move(frame));
+    case wire::ApiKey::kCreateTopic:
+      return handle_create_topic(shard, std::move(ticket), std::move(frame));
+    case wire::ApiKey::kDeleteTopic:
+      return handle_delete_topic(shard, std::move(ticket), std::move(frame));
+    case wire::ApiKey::kDescribeTopic:
+      return handle_describe_topic(shard, std::move(ticket), std::move(frame));
+    case wire::ApiKey::kProduce:
+      return handle_produce(shard, std::move(ticket), std::move(frame));
+    case wire::ApiKey::kFetch:
+      return handle_fetch(shard, std::move(ticket), std::move(frame));
+    case wire::ApiKey::kListOffsets:
+      return handle_list_offsets(shard, std::move(ticket), std::move(frame));
+  }
+}
+
+}  // namespace tidelog::broker

@@ -1,0 +1,375 @@
+#include "broker/parked_fetches.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "base/check.h"
+#include "broker/shard.h"
+
+namespace tidelog::broker {
+
+struct FetchPosition {
+  enum class State : std::uint8_t {
+    kReady,    // in the reader's queue
+    kWaiting,  // at the end of what can be read
+    kReading,  // a read from the disk is in flight
+  };
+  std::uint64_t session = 0;
+  FetchTarget target;
+  Partition* partition = nullptr;
+  std::size_t place = 0;  // in partition->positions
+  State state = State::kReady;
+  bool fresh = true;  // nothing was read from here yet: the position itself is still to be checked
+  std::size_t reading_bytes = 0;
+};
+
+struct ParkedFetches::Reader {
+  SessionKey key;
+  std::unordered_map<TopicPartition, std::unique_ptr<FetchPosition>> positions;
+  std::deque<FetchPosition*> ready;
+  std::deque<FetchChunk> finished;  // errors, and what came from the disk
+  std::size_t reads_in_flight = 0;
+  std::size_t reading_bytes = 0;
+  std::size_t credit = 0;
+  bool armed = false;
+  bool must_reply = false;
+  bool woken = false;    // in this turn
+  bool starved = false;  // in starved_
+};
+
+namespace {
+
+void end_read(FetchPosition& position, std::size_t& reads, std::size_t& bytes) {
+  if (position.state != FetchPosition::State::kReading) return;
+  --reads;
+  bytes -= std::exchange(position.reading_bytes, 0);
+}
+
+}  // namespace
+
+ParkedFetches::ParkedFetches(Shard& shard) : shard_(shard) {}
+ParkedFetches::~ParkedFetches() = default;
+
+void ParkedFetches::change(const SessionKey& key, std::vector<FetchTarget> targets) {
+  std::unique_ptr<Reader>& reader = readers_[key.session];
+  if (!reader) {
+    reader = std::make_unique<Reader>();
+    reader->key = key;
+  }
+  for (FetchTarget& target : targets) {
+    const auto old = reader->positions.find(target.id);
+    if (old != reader->positions.end()) remove(*reader, *old->second);
+    Partition* partition = shard_.topics().find(target.id);
+    if (partition == nullptr) {
+      FetchPosition nowhere;
+      nowhere.target = target;
+      reader->finished.push_back(error_chunk(nowhere, shard_.topics().not_served(target.id)));
+      continue;
+    }
+    auto position = std::make_unique<FetchPosition>();
+    position->session = key.session;
+    position->target = target;
+    position->partition = partition;
+    position->place = partition->positions.size();
+    partition->positions.push_back(position.get());
+    reader->ready.push_back(position.get());
+    reader->positions[target.id] = std::move(position);
+  }
+  collect(*reader);
+}
+
+void ParkedFetches::forget(std::uint64_t session, const std::vector<TopicPartition>& partitions) {
+  const auto at = readers_.find(session);
+  if (at == readers_.end()) return;
+  for (const TopicPartition& id : partitions) {
+    const auto position = at->second->positions.find(id);
+    if (position != at->second->positions.end()) remove(*at->second, *position->second);
+  }
+}
+
+void ParkedFetches::close(std::uint64_t session) {
+  const auto at = readers_.find(session);
+  if (at == readers_.end()) return;
+  while (!at->second->positions.empty()) {
+    remove(*at->second, *at->second->positions.begin()->second);
+  }
+  readers_.erase(at);
+}
+
+void ParkedFetches::remove(Reader& reader, FetchPosition& position) {
+  std::vector<FetchPosition*>& of_partition = position.partition->positions;
+  of_partition[position.place] = of_partition.back();
+  of_partition[position.place]->place = position.place;
+  of_partition.pop_back();
+  if (position.state == FetchPosition::State::kReady) std::erase(reader.ready, &position);
+  end_read(position, reader.reads_in_flight, reader.reading_bytes);
+  reader.positions.erase(position.target.id);
+}
+
+void ParkedFetches::arm(std::uint64_t session, std::size_t bytes, bool reply) {
+  const auto at = readers_.find(session);
+  TIDELOG_CHECK(at != readers_.end(), "a session arms only readers it made");
+  Reader& reader = *at->second;
+  if (!reader.armed) {
+    reader.armed = true;
+    reader.credit = bytes;
+  }
+  reader.must_reply = reader.must_reply || reply;
+  collect(reader);
+}
+
+void ParkedFetches::advanced(Partition& partition) {
+  if (partition.advanced || partition.positions.empty()) return;
+  partition.advanced = true;
+  advanced_.push_back(&partition);
+}
+
+void ParkedFetches::gone(Partition& partition, const Error& error) {
+  if (partition.advanced) std::erase(advanced_, &partition);
+  std::vector<std::uint64_t> told;
+  while (!partition.positions.empty()) {
+    FetchPosition& position = *partition.positions.back();
+    Reader& reader = *readers_.at(position.session);
+    reader.finished.push_back(error_chunk(position, error));
+    told.push_back(position.session);
+    remove(reader, position);
+  }
+  for (const std::uint64_t session : told) {
+    // Telling one session may close another on this shard.
+    const auto at = readers_.find(session);
+    if (at != readers_.end()) collect(*at->second);
+  }
+}
+
+void ParkedFetches::budget_freed() {
+  for (const std::uint64_t session : std::exchange(starved_, {})) {
+    const auto at = readers_.find(session);
+    if (at == readers_.end()) continue;
+    at->second->starved = false;
+    collect(*at->second);
+  }
+}
+
+void ParkedFetches::end_of_turn() {
+  if (advanced_.empty()) return;
+  std::vector<std::uint64_t> woken;
+  for (Partition* partition : advanced_) {
+    partition->advanced = false;
+    for (FetchPosition* position : partition->positions) {
+      if (position->state != FetchPosition::State::kWaiting) continue;
+      Reader& reader = *readers_.at(position->session);
+      position->state = FetchPosition::State::kReady;
+      reader.ready.push_back(position);
+      if (std::exchange(reader.woken, true)) continue;
+      woken.push_back(position->session);
+    }
+  }
+  advanced_.clear();
+  for (const std::uint64_t session : woken) {
+    const auto at = readers_.find(session);
+    if (at == readers_.end()) continue;
+    at->second->woken = false;
+    collect(*at->second);
+  }
+}
+
+void ParkedFetches::collect(Reader& reader) {
+  if (!reader.armed) return;
+  std::vector<FetchChunk> chunks;
+  std::size_t credit = reader.credit;
+  const auto charge = [&credit, &chunks] {
+    credit -= std::min(credit, chunks.back().bytes + kFetchResultBytes);
+  };
+  while (credit > 0 && !reader.finished.empty()) {
+    chunks.push_back(std::move(reader.finished.front()));
+    reader.finished.pop_front();
+    charge();
+  }
+  // Each position that is ready now is looked at, those with more to give again and again.
+  while (credit > 0 && !reader.ready.empty()) {
+    if (!shard_.broker().fetch_budget.has_room()) {
+      if (!std::exchange(reader.starved, true)) starved_.push_back(reader.key.session);
+      break;
+    }
+    const std::size_t before = chunks.size();
+    if (!read_front(reader, credit, chunks)) break;
+    if (chunks.size() > before) charge();
+  }
+  const bool reply = reader.must_reply && reader.reads_in_flight == 0;
+  if (chunks.empty() && !reply) return;
+  reader.armed = false;
+  reader.must_reply = false;
+  shard_.router().send(reader.key.home, [session = reader.key.session, from = shard_.index(),
+                                         chunks = std::move(chunks)](Shard* home) mutable {
+    if (FetchSession* found = home->find_session(session)) found->deliver(from, std::move(chunks));
+  });
+}
+
+bool ParkedFetches::read_front(Reader& reader, std::size_t credit,
+                               std::vector<FetchChunk>& chunks) {
+  FetchPosition& position = *reader.ready.front();
+  const replication::Replica& replica = *position.partition->replica;
+  log::PartitionLog& log = *position.partition->log;
+  const Result<Offset> end = replica.readable_end();
+  const auto refuse_with = [&](FetchChunk chunk) {
+    chunks.push_back(std::move(chunk));
+    remove(reader, position);
+    return true;
+  };
+  const auto wait = [&] {
+    reader.ready.pop_front();
+    position.state = FetchPosition::State::kWaiting;
+    return true;
+  };
+  if (!end) {
+    if (end.error().code() == ErrorCode::kNotReady) return wait();
+    return refuse_with(error_chunk(position, end.error()));
+  }
+  if (auto refused = refuse(position, *end)) return refuse_with(std::move(*refused));
+  position.fresh = false;
+  if (position.target.offset >= *end) return wait();
+
+  std::size_t bytes_max = credit;
+  if (position.target.bytes_max > 0) {
+    bytes_max = std::min<std::size_t>(bytes_max, position.target.bytes_max);
+  }
+  const log::ReadLimits limits{
+      .up_to = *end, .bytes_max = bytes_max, .at_least_one = chunks.empty()};
+  std::optional<Result<log::ReadResult>> result = log.read_tail(position.target.offset, limits);
+  if (!result) {
+    // What is being read counts as delivered, or a slow disk would be asked for far too much.
+    if (reader.reading_bytes >= reader.credit) return false;
+    reader.ready.pop_front();
+    start_cold_read(reader, position, limits);
+    return true;
+  }
+  if (!*result) return refuse_with(error_chunk(position, result->error()));
+  if ((*result)->bytes == 0) {
+    // Its next batch does not fit into what is left; it comes first the next time.
+    return limits.at_least_one ? wait() : false;
+  }
+  reader.ready.pop_front();
+  chunks.push_back(read_chunk(position, std::move(**result)));
+  if (position.target.offset < *end) {
+    reader.ready.push_back(&position);
+  } else {
+    position.state = FetchPosition::State::kWaiting;
+  }
+  return true;
+}
+
+// What must be true of a position before anything is read from it.
+std::optional<FetchChunk> ParkedFetches::refuse(const FetchPosition& position,
+                                                Offset readable_end) const {
+  if (!position.fresh) return std::nullopt;
+  const FetchTarget& target = position.target;
+  const log::PartitionLog& log = *position.partition->log;
+  const LeaderEpoch epoch = position.partition->replica->leader_epoch();
+  const auto refused = [&](ErrorCode code, std::string message) {
+    return error_chunk(position, Error(code, std::move(message)));
+  };
+  if (target.current_leader_epoch.value() >= 0 && target.current_leader_epoch != epoch) {
+    const bool behind = target.current_leader_epoch < epoch;
+    return refused(behind ? ErrorCode::kFencedLeaderEpoch : ErrorCode::kNotLeader,
+                   fmt::format("the fetch names leader epoch {}, this broker leads in {}",
+                               target.current_leader_epoch.value(), epoch.value()));
+  }
+  // What lies before the log's start is gone; whether it once agreed cannot be told any more.
+  if (target.last_epoch.value() >= 0 && target.offset > log.log_start()) {
+    const log::PartitionLog::EpochEnd end = log.epoch_end(target.last_epoch);
+    if (end.epoch != target.last_epoch || end.end < target.offset) {
+      FetchChunk chunk = refused(
+          ErrorCode::kDiverged,
+          fmt::format("the record before offset {} was read in leader epoch {}, but here epoch {} "
+                      "ends at {}",
+                      target.offset.value(), target.last_epoch.value(), end.epoch.value(),
+                      end.end.value()));
+      chunk.diverging = {end.epoch, std::min(end.end, target.offset)};
+      return chunk;
+    }
+  }
+  // Up to the log's end an offset is good: what is not committed yet will be.
+  const Offset end = std::max(readable_end, log.log_end());
+  if (target.offset < log.log_start() || target.offset > end) {
+    return refused(ErrorCode::kOffsetOutOfRange,
+                   fmt::format("offset {} is outside of [{}, {}]", target.offset.value(),
+                               log.log_start().value(), readable_end.value()));
+  }
+  return std::nullopt;
+}
+
+void ParkedFetches::start_cold_read(Reader& reader, FetchPosition& position,
+                                    const log::ReadLimits& limits) {
+  position.state = FetchPosition::State::kReading;
+  position.reading_bytes = limits.bytes_max;
+  ++reader.reads_in_flight;
+  reader.reading_bytes += limits.bytes_max;
+  log::ReadLimits whole = limits;
+  whole.at_least_one = true;
+  position.partition->log->read(
+      position.target.offset, whole,
+      [this, session = position.session, id = position.target.id,
+       generation = position.target.generation](Result<log::ReadResult> result) {
+        finish_cold_read(session, id, generation, std::move(result));
+      });
+}
+
+void ParkedFetches::finish_cold_read(std::uint64_t session, const TopicPartition& id,
+                                     std::uint32_t generation, Result<log::ReadResult> result) {
+  const auto at = readers_.find(session);
+  if (at == readers_.end()) return;
+  Reader& reader = *at->second;
+  const auto found = reader.positions.find(id);
+  if (found == reader.positions.end() || found->second->target.generation != generation) return;
+  FetchPosition& position = *found->second;
+  end_read(position, reader.reads_in_flight, reader.reading_bytes);
+  position.state = FetchPosition::State::kWaiting;
+  if (!result) {
+    reader.finished.push_back(error_chunk(position, result.error()));
+    remove(reader, position);
+  } else if (result->bytes > 0) {
+    reader.finished.push_back(read_chunk(position, std::move(*result)));
+    position.state = FetchPosition::State::kReady;
+    reader.ready.push_back(&position);
+  }
+  collect(reader);
+}
+
+FetchChunk ParkedFetches::chunk_of(const FetchPosition& position) const {
+  FetchChunk chunk;
+  chunk.id = position.target.id;
+  chunk.generation = position.target.generation;
+  chunk.next_offset = position.target.offset;
+  if (position.partition == nullptr) return chunk;
+  chunk.start_offset = position.partition->log->log_start();
+  chunk.high_watermark = position.partition->replica->high_watermark();
+  chunk.leader_epoch = position.partition->replica->leader_epoch();
+  return chunk;
+}
+
+FetchChunk ParkedFetches::read_chunk(FetchPosition& position, log::ReadResult result) {
+  position.target.offset = result.next_offset;
+  FetchChunk chunk = chunk_of(position);
+  chunk.pieces = std::move(result.pieces);
+  chunk.bytes = result.bytes;
+  chunk.hold = shard_.broker().fetch_budget.take_anyway(result.bytes);
+  return chunk;
+}
+
+FetchChunk ParkedFetches::error_chunk(const FetchPosition& position, const Error& error) const {
+  FetchChunk chunk = chunk_of(position);
+  const bool damaged =
+      error.code() == ErrorCode::kCorruptData || error.code() == ErrorCode::kLostData;
+  if (damaged && position.partition != nullptr) {
+    chunk.sound_offset = position.partition->log->next_sound_offset(position.target.offset);
+  }
+  const bool named = error.code() == ErrorCode::kUnknownTopic ||
+                     error.code() == ErrorCode::kUnknownPartition || position.partition == nullptr;
+  chunk.error = named ? error : shard_.topics().located(position.target.id, error);
+  return chunk;
+}
+
+}  // namespace tidelog::broker

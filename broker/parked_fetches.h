@@ -1,0 +1,121 @@
+// The owner's half of fetch sessions: on each shard, the positions that sessions of any shard have
+// in the partitions this shard owns, and which of them have news.
+//
+// A session (broker/session.h, on its connection's shard) arms its reader here with a number of
+// bytes. An armed reader that has news delivers once, as much as it was armed for, and is disarmed;
+// without news it stays armed, parked, until a high watermark advances. All that advances in one
+// loop turn wakes its readers once, at the turn's end. Partitions with news stand in a queue and go
+// to its end when read, so that none starves.
+//
+// A position that met an error is dropped when the error is delivered; the session names it again
+// if it wants to go on.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "base/buffer_pool.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "broker/budgets.h"
+#include "log/partition_log.h"
+
+namespace tidelog::broker {
+
+class Shard;
+struct Partition;
+
+// Where a session wants to read a partition.
+struct FetchTarget {
+  TopicPartition id;
+  Offset offset;
+  LeaderEpoch last_epoch{-1};            // of the last record read; -1 unknown
+  LeaderEpoch current_leader_epoch{-1};  // -1 unknown
+  std::uint32_t bytes_max = 0;           // in one delivery
+  std::uint32_t generation = 0;          // tells this position from former ones of the session
+};
+
+// News of one partition: batches or an error.
+struct FetchChunk {
+  TopicPartition id;
+  std::uint32_t generation = 0;
+  std::optional<Error> error;
+  LeaderEpoch leader_epoch{-1};
+  Offset start_offset{-1};
+  Offset high_watermark{-1};
+  Offset next_offset{-1};
+  std::optional<log::PartitionLog::EpochEnd> diverging;
+  std::optional<Offset> sound_offset;
+  std::vector<SharedBytes> pieces;
+  std::size_t bytes = 0;
+  BudgetHold hold;
+};
+
+// What a chunk takes in an answer beside its batches, about.
+inline constexpr std::size_t kFetchResultBytes = 160;
+
+// One position of one session.
+struct FetchPosition;
+
+// Thread: the shard's.
+class ParkedFetches {
+ public:
+  explicit ParkedFetches(Shard& shard);
+  ~ParkedFetches();
+
+  // Names a session and the shard that its deliveries go to.
+  struct SessionKey {
+    std::uint64_t session = 0;
+    std::size_t home = 0;
+  };
+
+  // Adds or moves positions; makes the session's reader where there is none.
+  void change(const SessionKey& key, std::vector<FetchTarget> targets);
+  void forget(std::uint64_t session, const std::vector<TopicPartition>& partitions);
+  void close(std::uint64_t session);
+
+  // Lets the session's reader deliver up to `bytes` once (at least one batch). With `reply` it
+  // delivers even without news, as soon as no read is in flight. Calling it again while armed only
+  // adds `reply`.
+  void arm(std::uint64_t session, std::size_t bytes, bool reply);
+
+  // The partition's high watermark advanced or its replica stopped. Readers are woken by
+  // end_of_turn().
+  void advanced(Partition& partition);
+  // The partition goes: every position in it gets `error`. The partition is not used afterwards.
+  void gone(Partition& partition, const Error& error);
+  // The fetch budget has room again.
+  void budget_freed();
+
+  void end_of_turn();
+
+  // Sessions with a reader here.
+  std::size_t readers() const { return readers_.size(); }
+
+ private:
+  struct Reader;
+  // Reads what is ready and delivers it, if the reader is armed.
+  void collect(Reader& reader);
+  // Reads from the position at the front of the ready queue. False: nothing more can be read now.
+  bool read_front(Reader& reader, std::size_t credit, std::vector<FetchChunk>& chunks);
+  std::optional<FetchChunk> refuse(const FetchPosition& position, Offset readable_end) const;
+  void start_cold_read(Reader& reader, FetchPosition& position, const log::ReadLimits& limits);
+  void finish_cold_read(std::uint64_t session, const TopicPartition& id, std::uint32_t generation,
+                        Result<log::ReadResult> result);
+  FetchChunk chunk_of(const FetchPosition& position) const;
+  FetchChunk read_chunk(FetchPosition& position, log::ReadResult result);
+  FetchChunk error_chunk(const FetchPosition& position, const Error& error) const;
+  void remove(Reader& reader, FetchPosition& position);
+
+  Shard& shard_;
+  std::unordered_map<std::uint64_t, std::unique_ptr<Reader>> readers_;
+  std::vector<Partition*> advanced_;
+  std::vector<std::uint64_t> starved_;  // sessions whose readers wait for the fetch budget
+};
+
+}  // namespace tidelog::broker

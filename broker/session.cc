@@ -1,0 +1,295 @@
+#include "broker/session.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "broker/shard.h"
+#include "wire/limits.h"
+
+namespace tidelog::broker {
+
+struct FetchSession::OpenFetch {
+  std::uint64_t serial = 0;
+  RequestTicket ticket;
+  std::size_t min_bytes = 1;
+  std::size_t bytes_max = 0;
+  TimerId timer = 0;
+  bool expired = false;  // answer as soon as every shard was asked
+};
+
+FetchSession::FetchSession(ClientConnection& connection, std::uint64_t id)
+    : connection_(connection), id_(id), slices_(connection.shard().router().shard_count()) {
+  connection.shard().add_session(*this);
+}
+
+FetchSession::~FetchSession() {
+  Shard& shard = connection_.shard();
+  shard.remove_session(id_);
+  for (const OpenFetch& fetch : open_) shard.executor().cancel(fetch.timer);
+  for (std::size_t i = 0; i < slices_.size(); ++i) {
+    if (slices_[i].asked_for == 0 && slices_[i].partitions == 0) continue;
+    shard.router().send(i, [id = id_](Shard* owner) { owner->parked_fetches().close(id); });
+  }
+}
+
+void FetchSession::fetch(FetchOrder order, RequestTicket ticket) {
+  apply(order);
+  // One batch always fits beside the rest of an answer: batch limit + 64 KiB <= frame limit.
+  const std::size_t frame_bytes_max = std::min(connection_.peer_frame_bytes_max(),
+                                               connection_.shard().broker().limits.frame_bytes_max);
+  const std::size_t bytes_max = frame_bytes_max - wire::kFrameOverheadBytesMax;
+  OpenFetch open;
+  open.serial = ++last_serial_;
+  open.ticket = std::move(ticket);
+  open.bytes_max = order.bytes_max == 0 ? bytes_max : std::min(order.bytes_max, bytes_max);
+  open.min_bytes = std::min(std::max<std::size_t>(order.min_bytes, 1), open.bytes_max);
+  open.expired =
+      order.max_wait.count() == 0 || order.min_bytes == 0 || connection_.shard().draining();
+  if (!open.expired) {
+    open.timer = connection_.shard().executor().run_after(
+        order.max_wait, [this, serial = open.serial] { expire(serial); });
+  }
+  open_.push_back(std::move(open));
+  advance();
+}
+
+void FetchSession::apply(FetchOrder& order) {
+  for (const TopicPartition& id : order.forgotten) forget(id);
+  Shard& shard = connection_.shard();
+  std::vector<std::vector<FetchTarget>> by_owner(order.changed.empty() ? 0 : slices_.size());
+  for (FetchTarget& target : order.changed) {
+    target.generation = ++last_generation_;
+    const std::size_t owner = shard.router().owner_of(target.id);
+    const auto [at, added] = partitions_.try_emplace(target.id);
+    if (added) {
+      ++slices_[owner].partitions;
+    } else {
+      drop_chunks_of(target.id);
+    }
+    at->second = PartitionState{.generation = target.generation};
+    by_owner[owner].push_back(target);
+  }
+  advancing_ = true;  // what this shard delivers meanwhile is looked at by advance()
+  for (std::size_t i = 0; i < by_owner.size(); ++i) {
+    if (by_owner[i].empty()) continue;
+    const ParkedFetches::SessionKey key{.session = id_, .home = shard.index()};
+    shard.router().send(i, [key, targets = std::move(by_owner[i])](Shard* owner) mutable {
+      owner->parked_fetches().change(key, std::move(targets));
+    });
+  }
+  advancing_ = false;
+}
+
+void FetchSession::forget(const TopicPartition& id) {
+  if (partitions_.erase(id) == 0) return;
+  drop_chunks_of(id);
+  Shard& shard = connection_.shard();
+  const std::size_t owner = shard.router().owner_of(id);
+  --slices_[owner].partitions;
+  shard.router().send(
+      owner, [session = id_, id](Shard* at) { at->parked_fetches().forget(session, {id}); });
+}
+
+void FetchSession::drop_chunks_of(const TopicPartition& id) {
+  std::erase_if(chunks_, [&](const FetchChunk& chunk) {
+    if (chunk.id != id) return false;
+    chunk_bytes_ -= chunk.bytes;
+    if (chunk.error) --error_chunks_;
+    return true;
+  });
+}
+
+void FetchSession::deliver(std::size_t from, std::vector<FetchChunk> chunks) {
+  Slice& slice = slices_[from];
+  slice.armed = false;
+  slice.must_reply = false;
+  ++deliveries_;
+  for (FetchChunk& chunk : chunks) {
+    const auto at = partitions_.find(chunk.id);
+    // News of a position that the client has left meanwhile.
+    if (at == partitions_.end() || at->second.generation != chunk.generation) continue;
+    if (chunk.error) {
+      ++error_chunks_;
+      --slice.partitions;
+      partitions_.erase(at);
+    }
+    chunk_bytes_ += chunk.bytes;
+    chunks_.push_back(std::move(chunk));
+  }
+  advance();
+}
+
+bool FetchSession::satisfied(const OpenFetch& fetch) const {
+  return chunk_bytes_ >= fetch.min_bytes || error_chunks_ > 0;
+}
+
+bool FetchSession::reply_pending() const {
+  return std::ranges::any_of(slices_, [](const Slice& slice) { return slice.must_reply; });
+}
+
+void FetchSession::advance() {
+  if (advancing_) return;
+  advancing_ = true;
+  while (!open_.empty() && connection_.can_send()) {
+    const OpenFetch& front = open_.front();
+    if (!satisfied(front)) {
+      const std::uint64_t before = deliveries_;
+      pull(front);
+      if (!satisfied(front)) {
+        // This shard delivered at once, but not enough: ask it again until it has nothing more.
+        if (deliveries_ != before) continue;
+        if (!front.expired || reply_pending()) break;
+      }
+    }
+    answer_front();
+  }
+  advancing_ = false;
+}
+
+void FetchSession::pull(const OpenFetch& fetch) {
+  const std::size_t credit = fetch.bytes_max - std::min(fetch.bytes_max, chunk_bytes_);
+  first_slice_ = (first_slice_ + 1) % slices_.size();
+  for (std::size_t n = 0; n < slices_.size(); ++n) {
+    const std::size_t i = (first_slice_ + n) % slices_.size();
+    Slice& slice = slices_[i];
+    if (slice.partitions == 0) continue;
+    if (slice.armed) {
+      if (!fetch.expired || slice.must_reply) continue;
+    } else {
+      // One round for a fetch that does not wait.
+      if (fetch.expired && slice.asked_for == fetch.serial) continue;
+      slice.armed = true;
+      slice.asked_for = fetch.serial;
+    }
+    slice.must_reply = fetch.expired;
+    connection_.shard().router().send(i,
+                                      [session = id_, credit, reply = fetch.expired](Shard* owner) {
+                                        owner->parked_fetches().arm(session, credit, reply);
+                                      });
+  }
+}
+
+void FetchSession::answer_front() {
+  OpenFetch fetch = std::move(open_.front());
+  open_.pop_front();
+  Shard& shard = connection_.shard();
+  shard.executor().cancel(fetch.timer);
+
+  std::vector<BudgetHold> holds;
+  std::vector<FetchChunk> results = take_results(fetch.bytes_max, holds);
+  flatbuffers::FlatBufferBuilder& table = shard.builder();
+  write_fetch_answer(table, id_, results);
+  std::vector<SharedBytes> pieces;
+  for (FetchChunk& result : results) {
+    std::ranges::move(result.pieces, std::back_inserter(pieces));
+    if (result.hold) holds.push_back(std::move(result.hold));
+  }
+  fetch.ticket.answer(table, std::move(pieces), std::move(holds));
+}
+
+// Takes from the news what fits into an answer: one result a partition, at least one of them.
+std::vector<FetchChunk> FetchSession::take_results(std::size_t bytes_max,
+                                                   std::vector<BudgetHold>& holds) {
+  ++last_answer_;
+  std::vector<FetchChunk> results;
+  std::size_t bytes = 0;
+  while (!chunks_.empty()) {
+    FetchChunk& chunk = chunks_.front();
+    const std::size_t chunk_bytes = chunk.bytes;
+    if (!results.empty() && bytes + chunk_bytes + kFetchResultBytes > bytes_max) break;
+    const auto state = partitions_.find(chunk.id);
+    if (state != partitions_.end() && state->second.answer == last_answer_) {
+      // Its batches go on where those before ended.
+      FetchChunk& result = results[state->second.result];
+      std::ranges::move(chunk.pieces, std::back_inserter(result.pieces));
+      result.bytes += chunk_bytes;
+      result.high_watermark = chunk.high_watermark;
+      result.start_offset = chunk.start_offset;
+      result.next_offset = chunk.next_offset;
+      holds.push_back(std::move(chunk.hold));
+    } else {
+      // What was read before an error goes first, alone.
+      const bool read_before =
+          chunk.error && std::ranges::any_of(results, [&](const FetchChunk& result) {
+            return result.id == chunk.id;
+          });
+      if (read_before) break;
+      if (chunk.error) {
+        --error_chunks_;
+      } else if (state != partitions_.end()) {
+        state->second.answer = last_answer_;
+        state->second.result = results.size();
+      }
+      results.push_back(std::move(chunk));
+    }
+    bytes += chunk_bytes + kFetchResultBytes;
+    chunk_bytes_ -= chunk_bytes;
+    chunks_.pop_front();
+  }
+  return results;
+}
+
+void FetchSession::expire(std::uint64_t serial) {
+  const auto at = std::ranges::find(open_, serial, &OpenFetch::serial);
+  if (at == open_.end()) return;
+  at->timer = 0;
+  at->expired = true;
+  if (at == open_.begin()) return advance();
+  // What comes belongs to the fetches before it; this one had no news in its time.
+  const RequestTicket ticket = std::move(at->ticket);
+  open_.erase(at);
+  flatbuffers::FlatBufferBuilder& table = connection_.shard().builder();
+  write_fetch_answer(table, id_, {});
+  ticket.answer(table);
+}
+
+void FetchSession::answer_all() {
+  while (!open_.empty()) answer_front();
+}
+
+FetchSessions::FetchSessions(ClientConnection& connection) : connection_(connection) {}
+FetchSessions::~FetchSessions() = default;
+
+void FetchSessions::fetch(FetchOrder order, RequestTicket ticket) {
+  if (order.session == 0) {
+    if (order.close_session) {
+      return ticket.fail(
+          Error(ErrorCode::kInvalidArgument, "a fetch cannot open and close a session at once"));
+    }
+    if (sessions_.size() >= kSessionsMax) {
+      return ticket.fail(
+          Error(ErrorCode::kOverloaded,
+                fmt::format("a connection has at most {} fetch sessions", kSessionsMax)));
+    }
+    const std::uint64_t id = connection_.shard().next_session_id();
+    const auto [added, _] = sessions_.emplace(id, std::make_unique<FetchSession>(connection_, id));
+    return added->second->fetch(std::move(order), std::move(ticket));
+  }
+  const auto at = sessions_.find(order.session);
+  if (at == sessions_.end()) {
+    return ticket.fail(
+        Error(ErrorCode::kUnknownSession,
+              fmt::format("this connection has no fetch session {}", order.session)));
+  }
+  if (order.close_session) {
+    at->second->answer_all();
+    sessions_.erase(at);
+    flatbuffers::FlatBufferBuilder& table = connection_.shard().builder();
+    write_fetch_answer(table, 0, {});
+    return ticket.answer(table);
+  }
+  at->second->fetch(std::move(order), std::move(ticket));
+}
+
+void FetchSessions::can_answer() {
+  for (auto& [id, session] : sessions_) session->advance();
+}
+
+void FetchSessions::answer_all() {
+  for (auto& [id, session] : sessions_) session->answer_all();
+}
+
+}  // namespace tidelog::broker

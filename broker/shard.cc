@@ -1,0 +1,193 @@
+#include "broker/shard.h"
+
+#include <flatbuffers/flatbuffers.h>
+#include <fmt/format.h>
+#include <pthread.h>
+
+#include <utility>
+
+#include "base/blocking_pool.h"
+#include "base/check.h"
+#include "broker/metrics.h"
+#include "wire/transport/asio_transport.h"
+
+namespace tidelog::broker {
+namespace {
+
+constexpr std::chrono::milliseconds kTick{100};
+
+}  // namespace
+
+Shard::Shard(std::size_t index, BrokerContext& broker, BufferPool& buffers)
+    : index_(index),
+      broker_(broker),
+      buffers_(buffers),
+      metrics_(broker.metrics->shard(index)),
+      executor_(std::make_unique<wire::AsioExecutor>()),
+      network_(std::make_unique<wire::AsioNetwork>(*executor_)),
+      builder_(std::make_unique<flatbuffers::FlatBufferBuilder>(4096)),
+      topics_(*this),
+      parked_fetches_(*this) {}
+
+Shard::~Shard() { let_go(); }
+
+void Shard::let_go() {
+  TIDELOG_CHECK(!thread_.joinable(), "a shard's thread ends before the shard");
+  listener_.reset();
+  // Each connection takes itself out.
+  while (!connections_.empty()) {
+    const std::shared_ptr<ClientConnection> connection = connections_.begin()->second;
+    connection->forget();
+  }
+  topics_.clear();
+  logs_ = nullptr;
+}
+
+void Shard::set_peers(std::vector<Router::Peer> peers) {
+  router_ = std::make_unique<Router>(index_, std::move(peers));
+}
+
+Result<std::uint16_t> Shard::listen(const wire::ListenOptions& options) {
+  TIDELOG_ASSIGN(listener_,
+                 network_->listen(options, [this](std::unique_ptr<wire::Connection> stream) {
+                   accept(std::move(stream));
+                 }));
+  return listener_->port();
+}
+
+void Shard::start() {
+  executor_->set_turn_hook([this] { end_of_turn(); });
+  executor_->post([this] { tick(); });
+  thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), fmt::format("shard-{}", index_).c_str());
+    mark_nonblocking_thread();
+    executor_->run();
+  });
+}
+
+void Shard::join() {
+  if (!thread_.joinable()) return;
+  executor_->stop();
+  thread_.join();
+}
+
+Executor& Shard::executor() { return *executor_; }
+
+flatbuffers::FlatBufferBuilder& Shard::builder() {
+  builder_->Clear();
+  return *builder_;
+}
+
+void Shard::accept(std::unique_ptr<wire::Connection> stream) {
+  if (draining_) return;
+  const std::uint64_t id = ++last_id_;
+  const auto [added, _] =
+      connections_.emplace(id, std::make_shared<ClientConnection>(*this, std::move(stream), id));
+  metrics_.accepted_connections.add();
+  metrics_.connections.set(connections_.size());
+  added->second->start();
+}
+
+void Shard::connection_gone(std::uint64_t id) {
+  connections_.erase(id);
+  metrics_.connections.set(connections_.size());
+  look_whether_drained();
+}
+
+std::uint64_t Shard::next_session_id() {
+  // Unique in this broker: the shard is in the lowest bits. Never 0.
+  return ++last_id_ * router_->shard_count() + index_;
+}
+
+FetchSession* Shard::find_session(std::uint64_t id) {
+  const auto at = sessions_.find(id);
+  return at != sessions_.end() ? at->second : nullptr;
+}
+
+std::uint64_t Shard::keep(RequestTicket ticket) {
+  const std::uint64_t id = ++last_id_;
+  kept_.emplace(id, std::move(ticket));
+  return id;
+}
+
+RequestTicket Shard::take_kept(std::uint64_t id) {
+  auto kept = kept_.extract(id);
+  return kept.empty() ? RequestTicket() : std::move(kept.mapped());
+}
+
+void Shard::wait_for_produce_budget(std::shared_ptr<ClientConnection> connection) {
+  wait_for_budget_.push_back(std::move(connection));
+}
+
+void Shard::produce_budget_freed() {
+  for (const std::shared_ptr<ClientConnection>& connection : std::exchange(wait_for_budget_, {})) {
+    connection->budget_freed();
+  }
+}
+
+void Shard::drain(std::chrono::milliseconds within, Task drained) {
+  draining_ = true;
+  if (listener_) listener_->close();
+  drain_deadline_ = executor_->clock().now() + within;
+  drained_ = std::move(drained);
+  std::vector<std::shared_ptr<ClientConnection>> open;
+  for (const auto& [id, connection] : connections_) open.push_back(connection);
+  for (const auto& connection : open) connection->drain();
+  look_whether_drained();
+}
+
+void Shard::close_connections(std::chrono::milliseconds within, Task closed) {
+  closed_ = std::move(closed);
+  drain_deadline_ = executor_->clock().now() + within;
+  std::vector<std::shared_ptr<ClientConnection>> open;
+  for (const auto& [id, connection] : connections_) open.push_back(connection);
+  for (const auto& connection : open) connection->close(within);
+  look_whether_drained();
+}
+
+void Shard::look_whether_drained() {
+  if (!drained_ && !closed_) return;
+  const bool late = executor_->clock().now() >= *drain_deadline_;
+  bool idle = true;
+  for (const auto& [id, connection] : connections_) idle = idle && connection->idle();
+  if (drained_ && (idle || late)) std::exchange(drained_, nullptr)();
+  if (closed_ && (connections_.empty() || late)) std::exchange(closed_, nullptr)();
+}
+
+void Shard::tick() {
+  const SteadyTime now = executor_->clock().now();
+  calls_.check_deadlines(now);
+  std::vector<std::shared_ptr<ClientConnection>> overdue;
+  for (const auto& [id, connection] : connections_) {
+    if (connection->is_overdue(now)) overdue.push_back(connection);
+  }
+  for (const auto& connection : overdue) connection->close_overdue(now);
+  publish_counters();
+  look_whether_drained();
+  executor_->run_after(kTick, [this] { tick(); });
+}
+
+void Shard::publish_counters() {
+  metrics_.partitions.set(topics_.partition_count());
+  if (logs_ == nullptr) return;
+  const log::ShardLogs::Counters counters = logs_->counters();
+  metrics_.tail_cache_bytes.set(counters.tail_cache_bytes);
+  metrics_.tail_reads.set(counters.tail_reads);
+  metrics_.cold_reads.set(counters.cold_reads);
+  metrics_.journal_writes.set(counters.journal_writes);
+  metrics_.journal_bytes.set(counters.journal_bytes);
+  metrics_.segment_writes.set(counters.segment_writes);
+  metrics_.segment_bytes.set(counters.segment_bytes);
+  metrics_.produced_batches.set(counters.appended_batches);
+  metrics_.produced_bytes.set(counters.appended_bytes);
+  if (topics_.any_log_failed()) broker_.storage_failed.store(true, std::memory_order_relaxed);
+}
+
+void Shard::end_of_turn() {
+  parked_fetches_.end_of_turn();
+  calls_.end_of_turn();
+  if (logs_ != nullptr) logs_->end_of_turn();
+  router_->flush();
+}
+
+}  // namespace tidelog::broker

@@ -1,0 +1,168 @@
+// A shard: one thread with one event loop, one disk queue, one pool of buffers, the partitions
+// placed on it and the connections it accepted. Nothing on it is locked; other shards reach it by
+// the router.
+//
+// A turn of the loop: run what is ready, write to the sockets, then end_of_turn(): wake parked
+// fetches, stage and submit the logs' writes once, post what other shards are to do.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "base/buffer_pool.h"
+#include "base/executor.h"
+#include "base/ids.h"
+#include "broker/budgets.h"
+#include "broker/calls.h"
+#include "broker/connection.h"
+#include "broker/parked_fetches.h"
+#include "broker/router.h"
+#include "broker/topics.h"
+#include "log/log_store.h"
+#include "replication/controller.h"
+
+namespace tidelog::wire {
+class AsioExecutor;
+class AsioNetwork;
+}  // namespace tidelog::wire
+
+namespace tidelog::broker {
+
+class BrokerMetrics;
+struct ShardMetrics;
+
+// Changes to the cluster, decided on the control thread. Thread: any; callbacks run on `home`.
+class ControlPlane {
+ public:
+  virtual ~ControlPlane() = default;
+  using CreateCallback =
+      std::move_only_function<void(Result<std::shared_ptr<const replication::TopicView>>)>;
+  virtual void create_topic(replication::NewTopic topic, Executor& home, CreateCallback done) = 0;
+  using DoneCallback = std::move_only_function<void(Result<>)>;
+  virtual void delete_topic(std::string name, Executor& home, DoneCallback done) = 0;
+};
+
+// What all shards of a broker share. Outlives them.
+struct BrokerContext {
+  BrokerId id{0};
+  std::string cluster_id;  // 32 hex digits
+  std::string version;
+  std::string advertised_host;  // empty: the address by which a client came
+  std::uint16_t advertised_port = 0;
+  std::int32_t default_partitions = 1;
+  ConnectionLimits limits;
+  std::size_t batch_bytes_max = wire::kBatchBytesMax;
+  MemoryBudget produce_budget;
+  MemoryBudget fetch_budget;
+  BrokerMetrics* metrics = nullptr;
+  ControlPlane* control = nullptr;
+  // A write or sync of the data directory has failed: nothing is acknowledged any more.
+  std::atomic<bool> storage_failed{false};
+
+  BrokerContext(std::size_t produce_budget_bytes, std::size_t fetch_budget_bytes)
+      : produce_budget(produce_budget_bytes), fetch_budget(fetch_budget_bytes) {}
+};
+
+class Shard {
+ public:
+  Shard(std::size_t index, BrokerContext& broker, BufferPool& buffers);
+  // REQUIRES: the thread has ended.
+  ~Shard();
+  Shard(const Shard&) = delete;
+  Shard& operator=(const Shard&) = delete;
+
+  // --- Starting and stopping; by the broker's thread.
+  wire::AsioExecutor& loop() { return *executor_; }
+  void set_peers(std::vector<Router::Peer> peers);
+  // From now on end_of_turn() serves these logs. Before start().
+  void set_logs(log::ShardLogs* logs) { logs_ = logs; }
+  // On the shard's thread, once it can serve. Fails with kConnectionFailed.
+  Result<std::uint16_t> listen(const wire::ListenOptions& options);
+  void start();
+  // Ends the loop and joins the thread; what was posted and not run is dropped.
+  void join();
+  // Gives up connections, replicas and logs, so that the logs may go. REQUIRES: the thread has
+  // ended.
+  void let_go();
+
+  // --- On the shard's thread.
+  Executor& executor();
+  BufferPool& buffers() { return buffers_; }
+  Router& router() { return *router_; }
+  Topics& topics() { return topics_; }
+  ParkedFetches& parked_fetches() { return parked_fetches_; }
+  log::ShardLogs& logs() { return *logs_; }
+  BrokerContext& broker() { return broker_; }
+  std::size_t index() const { return index_; }
+  Calls& calls() { return calls_; }
+  ShardMetrics& metrics() { return metrics_; }
+  // Empty; for one answer at a time.
+  flatbuffers::FlatBufferBuilder& builder();
+
+  void accept(std::unique_ptr<wire::Connection> stream);
+  void connection_gone(std::uint64_t id);
+  std::size_t connection_count() const { return connections_.size(); }
+
+  // Fetch sessions are found by their number, because news may arrive when they are gone.
+  std::uint64_t next_session_id();
+  void add_session(FetchSession& session) { sessions_.emplace(session.id(), &session); }
+  void remove_session(std::uint64_t id) { sessions_.erase(id); }
+  FetchSession* find_session(std::uint64_t id);
+
+  // Tickets of requests whose answer comes from another thread wait here, so that they never leave
+  // their shard.
+  std::uint64_t keep(RequestTicket ticket);
+  // An empty ticket when it was taken already.
+  RequestTicket take_kept(std::uint64_t id);
+
+  // `connection` is told when the produce budget has room again.
+  void wait_for_produce_budget(std::shared_ptr<ClientConnection> connection);
+  void produce_budget_freed();
+
+  bool draining() const { return draining_; }
+  // No new connections; open ones are told; parked fetches answer. `drained` runs when nothing is
+  // in flight any more or `within` passed.
+  void drain(std::chrono::milliseconds within, Task drained);
+  // Closes every connection, sending what waits; `closed` runs when all are gone or `within`
+  // passed.
+  void close_connections(std::chrono::milliseconds within, Task closed);
+
+ private:
+  // Ten times a second: deadlines, counters.
+  void tick();
+  void end_of_turn();
+  void look_whether_drained();
+  void publish_counters();
+
+  const std::size_t index_;
+  BrokerContext& broker_;
+  BufferPool& buffers_;
+  ShardMetrics& metrics_;
+  std::unique_ptr<wire::AsioExecutor> executor_;
+  std::unique_ptr<wire::AsioNetwork> network_;
+  std::unique_ptr<flatbuffers::FlatBufferBuilder> builder_;
+  std::unique_ptr<Router> router_;
+  log::ShardLogs* logs_ = nullptr;
+  Topics topics_;
+  ParkedFetches parked_fetches_;
+  Calls calls_;
+  std::unordered_map<std::uint64_t, FetchSession*> sessions_;
+  std::unordered_map<std::uint64_t, RequestTicket> kept_;
+  std::vector<std::shared_ptr<ClientConnection>> wait_for_budget_;
+  std::unordered_map<std::uint64_t, std::shared_ptr<ClientConnection>> connections_;
+  std::unique_ptr<wire::Listener> listener_;
+  std::uint64_t last_id_ = 0;
+  bool draining_ = false;
+  std::optional<SteadyTime> drain_deadline_;
+  Task drained_;
+  Task closed_;
+  std::thread thread_;
+};
+
+}  // namespace tidelog::broker
