@@ -125,7 +125,7 @@ class BlockLog {
   static constexpr int kBlocks = 6;
 
   BlockLog(SimDisk& disk, Mistake mistake, std::uint64_t seed)
-      : mistake_(mistake), queue_(disk, executor_, {.seed = seed, .latency = {}}) {
+      : mistake_(mistake), queue_(disk, executor_, {.seed = seed}) {
     disk.put("log", {});
     file_ = std::move(disk.open("log", {.mode = OpenMode::kWrite, .direct = true})).value();
   }

@@ -31,7 +31,7 @@ struct SimIoOperation {
 struct SimIoOptions {
   std::uint64_t seed = 1;
   // How long an operation takes; empty: 20 to 400 µs by seed, so that any order happens.
-  std::function<std::chrono::microseconds(const SimIoOperation&)> latency;
+  std::function<std::chrono::microseconds(const SimIoOperation&)> latency = nullptr;
 };
 
 class SimIoQueue final : public log::io::IoQueue {

@@ -113,8 +113,7 @@ TEST_F(SimIoQueueTest, WritesCompleteInTheOrderOfTheirLatencies) {
 TEST_F(SimIoQueueTest, TheSeedDecidesTheOrder) {
   std::set<std::string> orders;
   for (std::uint64_t seed = 0; seed < 64; ++seed) {
-    queue_ =
-        std::make_unique<SimIoQueue>(disk_, executor_, SimIoOptions{.seed = seed, .latency = {}});
+    queue_ = std::make_unique<SimIoQueue>(disk_, executor_, SimIoOptions{.seed = seed});
     completed_.clear();
     write(0, '1');
     write(1, '2');
