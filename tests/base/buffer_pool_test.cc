@@ -38,6 +38,7 @@ TEST(BufferPoolTest, KeepsNoMoreThanItsBound) {
   BufferPool pool(3 * 4096);
   {
     std::vector<Buffer> buffers;
+    buffers.reserve(10);
     for (int i = 0; i < 10; ++i) buffers.push_back(pool.take(4096));
     EXPECT_EQ(pool.outstanding_bytes(), 10 * 4096U);
   }
@@ -85,6 +86,7 @@ TEST(SharedBytesTest, ReturnsToItsPoolFromAnyThread) {
   constexpr int kThreads = 3;
   constexpr int kRounds = 2000;
   std::vector<std::thread> threads;
+  threads.reserve(kThreads);
   for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([&pool, t] {
       for (int i = 0; i < kRounds; ++i) {

@@ -34,6 +34,7 @@ TEST_F(AsioExecutorTest, WakesForPostsOfOtherThreadsAndKeepsEachThreadsOrder) {
   constexpr int kPosts = 2000;
   std::vector<std::vector<int>> seen(kThreads);
   std::vector<std::thread> threads;
+  threads.reserve(kThreads);
   for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([this, t, &seen] {
       for (int i = 0; i < kPosts; ++i) {
