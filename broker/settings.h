@@ -80,9 +80,9 @@ Result<> set_broker_setting(BrokerSettings& settings, std::string_view name,
 std::string environment_name(std::string_view setting);
 
 struct SettingSources {
-  std::vector<std::pair<std::string, std::string>> flags;  // name and value; later ones win
-  std::vector<std::pair<std::string, std::string>> environment;
-  std::string file;  // TOML; empty: none
+  std::vector<std::pair<std::string, std::string>> flags{};  // name and value; later ones win
+  std::vector<std::pair<std::string, std::string>> environment{};
+  std::string file{};  // TOML; empty: none
 };
 // The process's environment, as SettingSources wants it.
 std::vector<std::pair<std::string, std::string>> process_environment();

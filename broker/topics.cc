@@ -71,8 +71,7 @@ void Topics::lead(std::shared_ptr<const replication::TopicView> topic, log::Part
   partition->log = &log;
   replication::ReplicaOptions options;
   options.self = shard_.broker().id;
-  // With one member the in-sync set's high watermark is what the disk holds.
-  options.committed = log.durable_end();
+  options.min_isr = static_cast<std::size_t>(view.min_isr);
   partition->replica = std::make_unique<replication::Replica>(shard_.executor(), log, options);
   // By number: a call that was posted may arrive when the replica is gone.
   partition->replica->on_advance([shard = &shard_, id] {

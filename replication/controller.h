@@ -28,7 +28,7 @@ struct NewTopic {
   std::string name;
   std::int32_t partitions = 1;
   std::int32_t replication_factor = -1;  // -1: the broker's default
-  TopicSettings settings;
+  TopicSettings settings{};
 };
 
 class Controller {

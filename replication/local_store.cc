@@ -472,7 +472,11 @@ Result<std::unique_ptr<LocalStore>> LocalStore::open(log::io::FileSystem& files,
   if (!options.random_id) options.random_id = random_id;
   MetadataLog::Contents contents;
   TIDELOG_ASSIGN(std::unique_ptr<MetadataLog> log,
-                 MetadataLog::open(files, options.path, options.random_id, contents));
+                 MetadataLog::open(files,
+                                   {.path = options.path,
+                                    .random_id = options.random_id,
+                                    .snapshot_log_bytes_min = options.snapshot_log_bytes_min},
+                                   contents));
   LoggedTransaction ended{.revision = contents.revision + 1, .operations = {}};
   for (const auto& [key, entry] : contents.entries) {
     if (entry.lease != 0) ended.operations.push_back({key, std::nullopt, 0});

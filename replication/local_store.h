@@ -31,8 +31,10 @@ struct LocalStoreOptions {
   std::string path;  // such as "<data>/metadata"; made where it is missing
   // After this long without a transaction a confirmation proves that the last one was stable.
   std::chrono::milliseconds confirm_after{50};
+  // A snapshot is due when the log has this size, and twice that of the last snapshot.
+  std::uint64_t snapshot_log_bytes_min = 1 << 20;
   // Names files; never 0, never the same twice. Null: random_id().
-  std::function<std::uint64_t()> random_id;
+  std::function<std::uint64_t()> random_id{};
 };
 
 class LocalStore final : public MetadataStore {

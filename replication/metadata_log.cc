@@ -25,8 +25,6 @@ constexpr std::size_t kHeaderBytes = 64;
 constexpr std::size_t kChecksumAt = 56;
 // A record starts on a block of this size; the unit that a torn write may damage.
 constexpr std::size_t kRecordAlignment = 4096;
-// A snapshot is due when the log has this size, and at least twice that of the last snapshot.
-constexpr std::uint64_t kSnapshotLogBytesMin = 1 << 20;
 
 constexpr std::string_view kSnapshotName = "snapshot";
 constexpr std::string_view kNewSnapshotName = "snapshot.new";
@@ -251,11 +249,10 @@ std::string MetadataLog::log_path(std::uint64_t id) const {
   return fmt::format("{}/{}{:016x}", path_, kLogPrefix, id);
 }
 
-Result<std::unique_ptr<MetadataLog>> MetadataLog::open(FileSystem& files, std::string path,
-                                                       std::function<std::uint64_t()> random_id,
+Result<std::unique_ptr<MetadataLog>> MetadataLog::open(FileSystem& files, Options options,
                                                        Contents& contents) {
-  TIDELOG_TRY(make_stable_directory(files, path));
-  std::unique_ptr<MetadataLog> log(new MetadataLog(files, std::move(path), std::move(random_id)));
+  TIDELOG_TRY(make_stable_directory(files, options.path));
+  std::unique_ptr<MetadataLog> log(new MetadataLog(files, std::move(options)));
   TIDELOG_ASSIGN(log->lock_, files.lock_directory(log->path_));
   contents = {};
   TIDELOG_TRY(log->load(contents));
@@ -277,7 +274,13 @@ Result<> MetadataLog::load(Contents& contents) {
   TIDELOG_TRY(load_snapshot(bytes, contents));
   snapshot_bytes_ = bytes.size();
   TIDELOG_TRY(load_log(contents));
-  return remove_leftovers();
+  TIDELOG_TRY(remove_leftovers());
+  if (proven_) return {};
+  auto written = write_snapshot(contents.revision, contents.entries);
+  // A full disk must not keep a broker from starting and deleting: then the sync of load_log() has
+  // to do.
+  const bool full = !written && written.error().code() == ErrorCode::kStorageFull;
+  return full ? Result<>() : written;
 }
 
 // Without a snapshot the only files a store can leave are those of a first start that did not get
@@ -359,6 +362,7 @@ Result<> MetadataLog::load_log(Contents& contents) {
       return corrupt(path, position + 32, "its transactions do not lead to its revision");
     }
     sequence_ = header->sequence;
+    proven_ = header->transactions == 0;
     position += align_up(kHeaderBytes + header->payload_bytes, kRecordAlignment);
   }
   end_ = position;
@@ -446,18 +450,19 @@ Result<> MetadataLog::append(std::span<const LoggedTransaction> group) {
   TIDELOG_TRY(log_->sync_data());
   ++sequence_;
   revision_ = revision;
+  proven_ = group.empty();
   end_ += to.bytes().size();
   return {};
 }
 
 bool MetadataLog::wants_snapshot() const {
-  return end_ >= std::max(kSnapshotLogBytesMin, 2 * snapshot_bytes_);
+  return end_ >= std::max(options_.snapshot_log_bytes_min, 2 * snapshot_bytes_);
 }
 
 // The new log exists and is empty before the snapshot that names it takes the old one's place;
 // nothing is written to it before that name is stable.
 Result<> MetadataLog::write_snapshot(Revision revision, const StoredEntries& entries) {
-  const std::uint64_t log_id = random_id_();
+  const std::uint64_t log_id = options_.random_id();
   const std::vector<std::byte> snapshot = encode_snapshot(log_id, revision, entries);
   const std::string new_path = fmt::format("{}/{}", path_, kNewSnapshotName);
   const auto remove_if_there = [this](const std::string& path) -> Result<> {

@@ -51,12 +51,20 @@ class MetadataLog {
     std::uint64_t dropped_bytes = 0;  // of a torn record at the end
   };
 
-  // Opens the store in the directory `path`, making it where nothing is there; locks the directory
-  // while it lives. File ids come from `random_id`, never 0 and never twice. `files` outlives the
-  // log. Fails with kDirectoryInUse, kCorruptData (names file and position), kStorageFailed,
-  // kStorageFull.
-  static Result<std::unique_ptr<MetadataLog>> open(log::io::FileSystem& files, std::string path,
-                                                   std::function<std::uint64_t()> random_id,
+  struct Options {
+    std::string path;
+    // Names files; never 0, never the same twice.
+    std::function<std::uint64_t()> random_id{};
+    // A snapshot is due when the log has this size, and twice that of the last snapshot.
+    std::uint64_t snapshot_log_bytes_min = 1 << 20;
+  };
+
+  // Opens the store in the directory `options.path`, making it where nothing is there; locks the
+  // directory while it lives. What an earlier process left without proof that it was stable is
+  // written anew, into a snapshot, before this returns: after a failed sync the file may read well
+  // and still be lost. `files` outlives the log. Fails with kDirectoryInUse, kCorruptData (names
+  // file and position), kStorageFailed, kStorageFull.
+  static Result<std::unique_ptr<MetadataLog>> open(log::io::FileSystem& files, Options options,
                                                    Contents& contents);
 
   // Writes one record. Durability: on stable storage when it succeeds.
@@ -74,9 +82,8 @@ class MetadataLog {
   std::uint64_t log_bytes() const { return end_; }
 
  private:
-  MetadataLog(log::io::FileSystem& files, std::string path,
-              std::function<std::uint64_t()> random_id)
-      : files_(files), path_(std::move(path)), random_id_(std::move(random_id)) {}
+  MetadataLog(log::io::FileSystem& files, Options options)
+      : files_(files), path_(options.path), options_(std::move(options)) {}
 
   Result<> load(Contents& contents);
   Result<> make_new();
@@ -90,12 +97,13 @@ class MetadataLog {
 
   log::io::FileSystem& files_;
   const std::string path_;
-  std::function<std::uint64_t()> random_id_;
+  const Options options_;
   std::unique_ptr<log::io::DirectoryLock> lock_;
   std::unique_ptr<log::io::File> log_;
   std::uint64_t log_id_ = 0;
   std::uint64_t sequence_ = 0;  // of the last record
   std::uint64_t end_ = 0;       // where the next record goes
+  bool proven_ = false;         // the last record is a confirmation
   Revision revision_ = 0;       // after it
   std::uint64_t snapshot_bytes_ = 0;
 };

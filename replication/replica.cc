@@ -43,7 +43,7 @@ Replica::Replica(Executor& executor, log::PartitionLog& log, const ReplicaOption
     : executor_(executor), log_(log), state_(std::make_unique<State>()) {
   state_->options = options;
   state_->high_watermark =
-      std::min(std::max(options.committed, log.log_start()), log.durable_end());
+      std::min(std::max(log.recovered_high_watermark(), log.log_start()), log.durable_end());
   log_.on_durable([this](Offset end) { durable_advanced(end); });
   log_.on_failure([this](const Error& error) { log_failed(error); });
 }
@@ -170,6 +170,7 @@ bool Replica::raise_high_watermark() {
   const Offset committed = std::min(state.isr.committed(), log_.durable_end());
   if (committed <= state.high_watermark) return false;
   state.high_watermark = committed;
+  log_.set_checkpointed_high_watermark(committed);
   while (!state.uncommitted.empty() && state.uncommitted.front().end <= committed) {
     state.uncommitted_bytes -= state.uncommitted.front().bytes;
     state.uncommitted.pop_front();

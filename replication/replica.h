@@ -36,16 +36,15 @@ struct ProduceOutcome {
 struct ReplicaOptions {
   BrokerId self{0};
   std::size_t min_isr = 1;
-  // The checkpointed high watermark, where there is one.
-  Offset committed{0};
   // Appended and not yet committed; above it produce is refused with kOverloaded.
   std::size_t uncommitted_bytes_max = 64ULL << 20;
 };
 
 class Replica {
  public:
-  // `log` and `executor` outlive the replica. `committed` is the checkpointed high watermark; the
-  // replica starts from min(committed, log.durable_end()).
+  // `log` and `executor` outlive the replica, which listens to the log while it lives. It starts
+  // from the log's recovered high watermark, at most its durable end, and keeps the log informed of
+  // later ones.
   Replica(Executor& executor, log::PartitionLog& log, const ReplicaOptions& options);
   ~Replica();
   Replica(const Replica&) = delete;
