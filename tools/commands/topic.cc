@@ -64,9 +64,7 @@ Result<int> create_topics(const TopicOptions& options) {
     topic.name = name;
     const client::Status created = admin.create_topic(topic);
     if (created) {
-      messages.note(
-          fmt::format("created topic '{}' with {}", name,
-                      counted(static_cast<std::uint64_t>(topic.partitions), "partition")));
+      messages.note(fmt::format("created topic '{}'", name));
     } else {
       messages.failure(
           fmt::format("tidelog: cannot create topic '{}': {}", name, in_words(created.error())));
