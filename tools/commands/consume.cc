@@ -182,6 +182,12 @@ bool ConsumeRun::choose_ranges(const client::TopicDescription& topic) {
         !std::ranges::binary_search(plan_.partitions, partition.partition)) {
       continue;
     }
+    // Its offsets are not known then, and an unknown end must not pass for an empty partition.
+    if (!partition.problem.empty()) {
+      messages_.failure(fmt::format("tidelog: partition {} of topic '{}' cannot be read now: {}",
+                                    partition.partition, plan_.topic, partition.problem));
+      return false;
+    }
     PartitionRange range;
     const OffsetBound from = plan_.range.from.value_or(OffsetBound{});
     // Start and end stay words: the log may move until the partition is assigned.
