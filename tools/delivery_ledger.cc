@@ -8,7 +8,7 @@
 namespace tidelog::tools {
 namespace {
 
-constexpr std::size_t kWaitingBytesMax = 16 * 1024 * 1024;
+constexpr std::size_t kWaitingBytesMax = std::size_t{16} << 20;
 
 bool is_code(const client::Error& error, ErrorCode code) {
   return error.code == static_cast<std::uint16_t>(code);

@@ -166,8 +166,11 @@ class Reading {
       return true;
     }
     TIDELOG_ASSIGN(auto bytes, parse_json_bytes(text));
-    if (piece.field == kKey) record_.key = std::move(bytes);
-    if (piece.field == kValue) record_.value = std::move(bytes);
+    if (piece.field == kKey) {
+      record_.key = std::move(bytes);
+    } else if (piece.field == kValue) {
+      record_.value = std::move(bytes);
+    }
     return true;
   }
 
@@ -199,8 +202,11 @@ class Reading {
       return refuse(fmt::format("{} is not {}", quoted(text),
                                 piece.modifier == FormatModifier::kHex ? "hex" : "base64"));
     }
-    if (piece.field == kKey && !bytes->empty()) record_.key = std::move(bytes);
-    if (piece.field == kValue) record_.value = std::move(bytes);
+    if (piece.field == kValue) {
+      record_.value = std::move(bytes);
+    } else if (piece.field == kKey && !bytes->empty()) {
+      record_.key = std::move(bytes);
+    }
     return {};
   }
 

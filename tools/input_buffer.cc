@@ -8,11 +8,12 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 
 namespace tidelog::tools {
 namespace {
 
-constexpr std::size_t kBlockBytes = 1024 * 1024;
+constexpr std::size_t kBlockBytes = std::size_t{1} << 20;
 
 }  // namespace
 
@@ -57,7 +58,7 @@ Result<InputBuffer::Fill> InputBuffer::fill() {
     if (errno != EINTR && errno != EAGAIN) break;
   }
   return fail(ErrorCode::kInvalidArgument,
-              fmt::format("cannot read {}: {}", name_, std::strerror(errno)));
+              fmt::format("cannot read {}: {}", name_, std::generic_category().message(errno)));
 }
 
 std::size_t RecordSplitter::find_delimiter(std::string_view bytes) const {

@@ -12,7 +12,7 @@
 namespace tidelog::tools {
 
 // Longest record the tools take from their input; the broker's own limit is smaller.
-inline constexpr std::size_t kInputRecordBytesMax = 64 * 1024 * 1024;
+inline constexpr std::size_t kInputRecordBytesMax = std::size_t{64} << 20;
 
 // What was read from a descriptor and not yet used, as one piece of memory.
 class InputBuffer {

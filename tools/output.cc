@@ -5,12 +5,12 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
+#include <system_error>
 
 namespace tidelog::tools {
 namespace {
 
-constexpr std::size_t kLargeBytes = 256 * 1024;
+constexpr std::size_t kLargeBytes = std::size_t{256} << 10;
 
 // 0, or the errno of a failed write.
 int write_all(int fd, std::string_view text) {
@@ -37,7 +37,7 @@ Result<> Output::flush() {
     is_closed_ = true;
   } else if (error != 0) {
     return fail(ErrorCode::kStorageFailed,
-                fmt::format("cannot write the output: {}", std::strerror(error)));
+                fmt::format("cannot write the output: {}", std::generic_category().message(error)));
   }
   return {};
 }

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
+#include <system_error>
 #include <utility>
 
 #include "tools/input_buffer.h"
@@ -30,8 +30,8 @@ class OpenFile {
 };
 
 std::unexpected<Error> cannot_read(const std::string& file, int error) {
-  return fail(ErrorCode::kNotFound,
-              fmt::format("cannot read file '{}': {}", file, std::strerror(error)));
+  return fail(ErrorCode::kNotFound, fmt::format("cannot read file '{}': {}", file,
+                                                std::generic_category().message(error)));
 }
 
 Result<> check_readable(const std::string& file) {
