@@ -66,12 +66,14 @@ class Producer:
     def errors(self):
         return pathlib.Path(f"{self.ledger_path}.err").read_text(errors="replace")
 
-    def stop(self):
-        """Ends the producer, whose broker is dead. What it has printed by then is the ledger."""
+    def ask_to_stop(self):
         self.stopping.set()
         self.process.send_signal(signal.SIGTERM)
+
+    def end(self):
+        """Ends the producer, whose broker is dead. What it has printed by then is the ledger."""
         try:
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=1)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -163,7 +165,9 @@ def run_round(broker, options, chance, round_number, directory, ledger):
         broker.kill()
     finally:
         for producer in producers:
-            producer.stop()
+            producer.ask_to_stop()
+        for producer in producers:
+            producer.end()
     count = 0
     for producer in producers:
         entries = list(producer.acknowledged())
