@@ -81,7 +81,7 @@ struct alignas(64) ShardMetrics {
   Metric produced_bytes;
   Metric produced_batches;
   Metric fetched_bytes;
-  Metric fetched_batches;
+  Metric fetched_records;
   Metric tail_reads;
   Metric cold_reads;
   Metric journal_writes;

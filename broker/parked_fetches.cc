@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "broker/metrics.h"
 #include "broker/shard.h"
 
 namespace tidelog::broker {
@@ -351,6 +352,10 @@ FetchChunk ParkedFetches::chunk_of(const FetchPosition& position) const {
 }
 
 FetchChunk ParkedFetches::read_chunk(FetchPosition& position, log::ReadResult result) {
+  ShardMetrics& metrics = shard_.metrics();
+  metrics.fetched_bytes.add(result.bytes);
+  metrics.fetched_records.add(
+      static_cast<std::uint64_t>(result.next_offset - position.target.offset));
   position.target.offset = result.next_offset;
   FetchChunk chunk = chunk_of(position);
   chunk.pieces = std::move(result.pieces);
