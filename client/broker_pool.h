@@ -24,12 +24,12 @@ namespace tidelog::client_core {
 enum class Lane : std::uint8_t { kControl, kFetch };
 
 struct PoolOptions {
-  ConnectionOptions connection;
+  ConnectionOptions connection{};
   std::chrono::milliseconds backoff_min{50};
   std::chrono::milliseconds backoff_max{2000};
-  std::vector<HostPort> seeds;  // enough of them to find the others
+  std::vector<HostPort> seeds{};  // enough of them to find the others
   // Hears what goes wrong, a sentence each. May be null.
-  std::function<void(const std::string&)> log;
+  std::function<void(const std::string&)> log{};
 };
 
 class BrokerPool {

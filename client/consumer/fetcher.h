@@ -28,7 +28,7 @@
 namespace tidelog::client_core {
 
 struct FetcherOptions {
-  PoolOptions pool;
+  PoolOptions pool{};
   std::chrono::milliseconds request_timeout{30000};
   std::size_t prefetch_bytes_max = 32 * 1024 * 1024;
   std::size_t fetch_bytes_max = 4 * 1024 * 1024;

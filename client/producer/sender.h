@@ -32,7 +32,7 @@
 namespace tidelog::client_core {
 
 struct SenderOptions {
-  PoolOptions pool;
+  PoolOptions pool{};
   AcksOnWire acks = AcksOnWire::kAll;
   wire::Codec codec = wire::Codec::kNone;
   std::chrono::milliseconds linger{5};

@@ -1,0 +1,158 @@
+#include "client/connection.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/sim/scripted_broker.h"
+
+namespace tidelog::client_core {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+
+class ConnectionTest : public testing::Test {
+ protected:
+  static constexpr std::uint16_t kPort = 9700;
+
+  void TearDown() override {
+    connection.reset();
+    broker.stop();
+    executor.run_for(1s);
+  }
+  Result<> open(std::uint16_t port = kPort) {
+    connection = std::make_unique<Connection>(network, executor, pool, ConnectionOptions{});
+    connection->on_closed([this](const Error& error) { closed = error; });
+    std::optional<Result<>> opened;
+    connection->open("sim", port, [&](Result<> result) { opened = std::move(result); });
+    executor.run_until([&] { return opened.has_value(); });
+    return opened.value_or(fail(ErrorCode::kInternal, "the open callback never ran"));
+  }
+  // The call's outcome, once it is there.
+  std::optional<std::expected<Answer, CallFailure>>& call(wire::ApiKey api, const Table& table,
+                                                          std::chrono::milliseconds timeout = 5s) {
+    auto& outcome = outcomes.emplace_back();
+    connection->call(api, table, {}, timeout, [&outcome](std::expected<Answer, CallFailure> answer) {
+      outcome.emplace(std::move(answer));
+    });
+    return outcome;
+  }
+
+  sim::SimExecutor executor;
+  sim::SimNetwork network{executor, 5};
+  sim::ScriptedBroker broker{executor, network, kPort, 3};
+  BufferPool pool{1024 * 1024};
+  std::deque<std::optional<std::expected<Answer, CallFailure>>> outcomes;
+  std::optional<Error> closed;
+  std::unique_ptr<Connection> connection;
+};
+
+TEST_F(ConnectionTest, SaysHelloAndLearnsTheBroker) {
+  ASSERT_TRUE(open().has_value());
+  EXPECT_EQ(connection->hello().broker_id, BrokerId(3));
+  EXPECT_THAT(connection->name(), HasSubstr("broker 3"));
+}
+
+TEST_F(ConnectionTest, NamesTheAddressThatCannotBeReached) {
+  const Result<> opened = open(1);
+  ASSERT_FALSE(opened.has_value());
+  EXPECT_EQ(opened.error().code(), ErrorCode::kConnectionFailed);
+  EXPECT_THAT(opened.error().message(), HasSubstr("sim:1"));
+}
+
+TEST_F(ConnectionTest, GivesUpOnABrokerThatDoesNotAnswerTheHello) {
+  network.silence(kPort, true);
+  const Result<> opened = open();
+  ASSERT_FALSE(opened.has_value());
+  EXPECT_EQ(opened.error().code(), ErrorCode::kTimedOut);
+}
+
+TEST_F(ConnectionTest, SaysWhatAnotherProtocolAnswered) {
+  std::unique_ptr<wire::Connection> peer;
+  auto listener = network.listen({.host = "sim", .port = 80}, [&](auto stream) {
+    peer = std::move(stream);
+    peer->send({SharedBytes::copy_of(as_bytes("HTTP/1.1 400 Bad Request\r\n\r\nwhat is this?"))}, nullptr);
+  });
+  const Result<> opened = open(80);
+  ASSERT_FALSE(opened.has_value());
+  EXPECT_EQ(opened.error().code(), ErrorCode::kMalformedFrame);
+  EXPECT_THAT(opened.error().message(), HasSubstr("HTTP"));
+}
+
+TEST_F(ConnectionTest, PingsEveryThirdOfTheIdleTime) {
+  broker.settings.idle_timeout_ms = 9000;
+  ASSERT_TRUE(open().has_value());
+  executor.run_for(30s);
+  EXPECT_GE(broker.counts.pings, 9);
+  EXPECT_LE(broker.counts.pings, 10);
+  EXPECT_TRUE(connection->is_open());
+}
+
+TEST_F(ConnectionTest, FailsEverythingOpenWhenOneCallTimesOut) {
+  ASSERT_TRUE(open().has_value());
+  network.silence(kPort, true);
+  auto& late = call(wire::ApiKey::kMetadata, encode(MetadataRequest{.names = {"t"}}), 1s);
+  auto& other = call(wire::ApiKey::kPing, encode_ping(), 60s);
+  executor.run_for(2s);
+  ASSERT_TRUE(late && other);
+  for (const auto* outcome : {&late, &other}) {
+    ASSERT_FALSE((*outcome)->has_value());
+    EXPECT_EQ((*outcome)->error().error.code(), ErrorCode::kTimedOut);
+    EXPECT_THAT((*outcome)->error().error.message(), HasSubstr("metadata"));
+    EXPECT_TRUE((*outcome)->error().maybe_carried_out);
+  }
+  ASSERT_TRUE(closed.has_value());
+}
+
+TEST_F(ConnectionTest, HoldsBackWhatTheBrokerDoesNotAllowAndTellsThatItWasNotSent) {
+  broker.settings.requests_in_flight_max = 2;
+  ASSERT_TRUE(open().has_value());
+  auto& first = call(wire::ApiKey::kPing, encode_ping());
+  auto& second = call(wire::ApiKey::kPing, encode_ping());
+  auto& third = call(wire::ApiKey::kPing, encode_ping());
+  connection->close(Error(ErrorCode::kConnectionClosed, "enough"));
+  ASSERT_TRUE(first && second && third);
+  EXPECT_TRUE((*first).error().maybe_carried_out);
+  EXPECT_TRUE((*second).error().maybe_carried_out);
+  EXPECT_FALSE((*third).error().maybe_carried_out);
+}
+
+TEST_F(ConnectionTest, SendsWhatItHeldBackOnceThereIsRoom) {
+  broker.settings.requests_in_flight_max = 2;
+  ASSERT_TRUE(open().has_value());
+  for (int i = 0; i < 20; ++i) call(wire::ApiKey::kPing, encode_ping());
+  executor.run_for(1s);
+  EXPECT_EQ(broker.counts.pings, 20);
+  for (const auto& outcome : outcomes) EXPECT_TRUE(outcome && outcome->has_value());
+}
+
+TEST_F(ConnectionTest, FailsACallOnAClosedConnectionLaterNotInsideIt) {
+  ASSERT_TRUE(open().has_value());
+  connection->close(Error(ErrorCode::kConnectionClosed, "enough"));
+  auto& outcome = call(wire::ApiKey::kPing, encode_ping());
+  EXPECT_FALSE(outcome.has_value());
+  executor.run_for(1ms);
+  ASSERT_TRUE(outcome.has_value());
+  EXPECT_FALSE((*outcome).error().maybe_carried_out);
+}
+
+TEST_F(ConnectionTest, TellsTheReasonOfANotice) {
+  ASSERT_TRUE(open().has_value());
+  broker.close_with_notice("maintenance");
+  executor.run_for(1s);
+  ASSERT_TRUE(closed.has_value());
+  EXPECT_THAT(closed->message(), HasSubstr("maintenance"));
+}
+
+TEST_F(ConnectionTest, MayBeDestroyedInsideItsOwnCallback) {
+  ASSERT_TRUE(open().has_value());
+  connection->call(wire::ApiKey::kPing, encode_ping(), {}, 5s,
+                   [&](const std::expected<Answer, CallFailure>&) { connection.reset(); });
+  call(wire::ApiKey::kPing, encode_ping());
+  executor.run_for(1s);
+  EXPECT_EQ(connection, nullptr);
+  EXPECT_FALSE(outcomes.back().has_value());
+}
+
+}  // namespace
+}  // namespace tidelog::client_core

@@ -1,0 +1,284 @@
+// What the producer's core promises when brokers refuse, vanish, or say nothing.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "tests/client/sender_fixture.h"
+
+namespace tidelog::client_core {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+using Verdict = sim::ScriptedBroker::Verdict;
+
+// What must hold whatever happened: each record settled once; acknowledged ones are in the log, in the
+// order produced; failed ones are not; nothing is there that was not produced, or twice.
+void expect_honest(const ProducerWorld& world, const std::vector<std::string>& log) {
+  EXPECT_EQ(world.outcomes.size(), world.produced.size());
+  const std::set<std::string> unique(log.begin(), log.end());
+  EXPECT_EQ(unique.size(), log.size()) << "a record is in the log twice";
+  EXPECT_TRUE(is_subsequence(log, world.produced)) << "the log is out of order";
+  EXPECT_TRUE(is_subsequence(world.values_with(""), log)) << "an acknowledged record is missing";
+  for (const auto& outcome : world.outcomes) {
+    if (outcome.ok || outcome.error == "UNKNOWN_OUTCOME") continue;
+    EXPECT_FALSE(unique.contains(outcome.value))
+        << outcome.value << " is in the log, but was reported as " << outcome.error;
+  }
+}
+
+TEST(SenderFaultsTest, KeepsOrderWhenBatchesAreRefused) {
+  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+    SCOPED_TRACE(seed);
+    ProducerWorld world(seed, {.linger = 0ms}, {.batch_bytes_max = 400});
+    world.broker.create_topic("t", 1);
+    sim::SimRandom random(seed);
+    world.broker.on_produce = [&](const std::string&, std::int32_t) -> Verdict {
+      constexpr ErrorCode kCodes[] = {ErrorCode::kOverloaded, ErrorCode::kNotLeader,
+                                      ErrorCode::kStorageFull, ErrorCode::kNotReady};
+      if (random.one_in(4)) return {.code = kCodes[random.below(4)]};
+      return {};
+    };
+    for (int i = 0; i < 200; ++i) {
+      world.produce("t", std::to_string(i));
+      if (random.one_in(10)) world.executor.run_for(300us);
+    }
+    ASSERT_TRUE(world.settle());
+    expect_honest(world, world.broker.log("t", 0).values());
+    EXPECT_FALSE(world.values_with("").empty());
+  }
+}
+
+TEST(SenderFaultsTest, LosesNothingToRefusalsWithOneRequestInFlight) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(seed);
+    ProducerWorld world(seed, {.linger = 0ms, .in_flight_max = 1}, {.batch_bytes_max = 400});
+    world.broker.create_topic("t", 1);
+    sim::SimRandom random(seed);
+    world.broker.on_produce = [&](const std::string&, std::int32_t) -> Verdict {
+      return random.one_in(3) ? Verdict{.code = ErrorCode::kOverloaded} : Verdict{};
+    };
+    for (int i = 0; i < 200; ++i) world.produce("t", std::to_string(i));
+    ASSERT_TRUE(world.settle());
+    EXPECT_EQ(world.broker.log("t", 0).values(), world.produced);
+  }
+}
+
+TEST(SenderFaultsTest, RetriesARefusalOfEverythingInFlightInOrder) {
+  ProducerWorld world(3, {.linger = 0ms}, {.batch_bytes_max = 300});
+  world.broker.create_topic("t", 1);
+  bool refusing = true;
+  world.broker.on_produce = [&](const std::string&, std::int32_t) -> Verdict {
+    return refusing ? Verdict{.code = ErrorCode::kNotLeader} : Verdict{};
+  };
+  for (int i = 0; i < 100; ++i) world.produce("t", std::to_string(i));
+  world.executor.run_for(5s);
+  EXPECT_TRUE(world.outcomes.empty());
+  refusing = false;
+  ASSERT_TRUE(world.settle());
+  EXPECT_EQ(world.broker.log("t", 0).values(), world.produced);
+}
+
+TEST(SenderFaultsTest, ReportsLostConnectionsAsUnknownOutcome) {
+  ProducerWorld world(4, {.linger = 0ms});
+  world.broker.create_topic("t", 1);
+  world.produce("t", "first");
+  ASSERT_TRUE(world.settle());
+  world.broker.on_produce = [](const std::string&, std::int32_t) -> Verdict {
+    return {.code = ErrorCode::kInternal, .store = true, .cut = true};
+  };
+  world.produce("t", "cut");
+  ASSERT_TRUE(world.settle());
+  world.broker.on_produce = nullptr;
+  world.produce("t", "last");
+  ASSERT_TRUE(world.settle());
+  EXPECT_EQ(world.outcome("cut")->error, "UNKNOWN_OUTCOME");
+  EXPECT_THAT(world.outcome("cut")->message, HasSubstr("topic 't' partition 0"));
+  EXPECT_TRUE(world.outcome("last")->ok);
+  EXPECT_EQ(world.accumulator.statistics().records_unknown, 1U);
+}
+
+TEST(SenderFaultsTest, TreatsATimeoutThatTheBrokerReportsAsUnknownOutcome) {
+  ProducerWorld world(5);
+  world.broker.create_topic("t", 1);
+  world.broker.on_produce = [](const std::string&, std::int32_t) -> Verdict {
+    return {.code = ErrorCode::kTimedOut, .store = true};
+  };
+  world.produce("t", "a");
+  ASSERT_TRUE(world.settle());
+  EXPECT_EQ(world.outcomes[0].error, "UNKNOWN_OUTCOME");
+}
+
+TEST(SenderFaultsTest, GivesUpOnABrokerThatSaysNothing) {
+  ProducerWorld world(6, {.request_timeout = 2s});
+  world.broker.create_topic("t", 1);
+  world.produce("t", "first");
+  ASSERT_TRUE(world.settle());
+  world.network.silence(ProducerWorld::kPort, true);
+  const auto start = world.executor.clock().now();
+  world.produce("t", "into the void");
+  ASSERT_TRUE(world.settle());
+  EXPECT_EQ(world.outcome("into the void")->error, "UNKNOWN_OUTCOME");
+  EXPECT_LT(world.executor.clock().now() - start, 2500ms);
+  world.produce("t", "waits");
+  world.executor.run_for(10s);
+  world.network.silence(ProducerWorld::kPort, false);
+  ASSERT_TRUE(world.settle());
+  EXPECT_TRUE(world.outcome("waits")->ok);
+}
+
+TEST(SenderFaultsTest, HoldsRecordsWhileTheBrokerIsGoneForAMinute) {
+  ProducerWorld world(7);
+  world.broker.create_topic("t", 2);
+  world.produce("t", "before");
+  ASSERT_TRUE(world.settle());
+  world.broker.stop();
+  for (int i = 0; i < 100; ++i) world.produce("t", std::to_string(i), i % 2);
+  world.executor.run_for(60s);
+  EXPECT_EQ(world.outcomes.size(), 1U);
+  const std::uint64_t attempts = world.network.connects();
+  EXPECT_LT(attempts, 100U);  // backing off, not hammering
+  world.broker.start();
+  ASSERT_TRUE(world.settle(10s));
+  EXPECT_EQ(world.values_with("").size(), 101U);
+  expect_honest(world, [&] {
+    std::vector<std::string> all = world.produced;  // two logs: order per partition
+    return all;
+  }());
+  EXPECT_TRUE(is_subsequence(world.broker.log("t", 0).values(), world.produced));
+  EXPECT_TRUE(is_subsequence(world.broker.log("t", 1).values(), world.produced));
+}
+
+TEST(SenderFaultsTest, FailsRecordsThatWereNeverSentWithinTheirDeliveryTimeout) {
+  ProducerWorld world(8, {.delivery_timeout = 3s});
+  world.broker.create_topic("t", 1);
+  world.produce("t", "known topic");
+  ASSERT_TRUE(world.settle());
+  world.broker.stop();
+  const auto start = world.executor.clock().now();
+  world.produce("t", "a");
+  world.produce("other", "b");
+  ASSERT_TRUE(world.settle(10s));
+  EXPECT_EQ(world.outcome("a")->error, "TIMED_OUT");
+  EXPECT_EQ(world.outcome("b")->error, "TIMED_OUT");
+  EXPECT_THAT(world.outcome("a")->message, HasSubstr("refused"));
+  EXPECT_GE(world.executor.clock().now() - start, 3s);
+  EXPECT_LT(world.executor.clock().now() - start, 4s);
+}
+
+TEST(SenderFaultsTest, StaysHonestUnderCutsAtAnyByte) {
+  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+    SCOPED_TRACE(seed);
+    ProducerWorld world(seed, {.linger = 1ms}, {.batch_bytes_max = 500});
+    world.broker.create_topic("t", 1);
+    world.network.cut_one_in(20);
+    sim::SimRandom random(seed);
+    for (int i = 0; i < 300; ++i) {
+      world.produce("t", std::to_string(i));
+      if (random.one_in(5)) world.executor.run_for(1ms);
+    }
+    ASSERT_TRUE(world.settle());
+    expect_honest(world, world.broker.log("t", 0).values());
+  }
+}
+
+TEST(SenderFaultsTest, SendsEverythingAtLeastOnceWhenUnknownOutcomesAreRetried) {
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    SCOPED_TRACE(seed);
+    ProducerWorld world(seed, {.linger = 1ms, .retry_unknown = true}, {.batch_bytes_max = 500});
+    world.broker.create_topic("t", 1);
+    world.network.cut_one_in(25);
+    for (int i = 0; i < 200; ++i) {
+      world.produce("t", std::to_string(i));
+      if (i % 7 == 0) world.executor.run_for(1ms);
+    }
+    ASSERT_TRUE(world.settle());
+    const std::vector<std::string> log = world.broker.log("t", 0).values();
+    // An acknowledged batch behind a lost one leaves that one unknown; all others are there.
+    EXPECT_TRUE(is_subsequence(world.values_with(""), log));
+    EXPECT_EQ(world.values_with("").size() + world.values_with("UNKNOWN_OUTCOME").size(), 200U);
+    EXPECT_GT(world.values_with("").size(), 150U);
+  }
+}
+
+TEST(SenderFaultsTest, MovesToANewConnectionWhenTheBrokerDrains) {
+  ProducerWorld world(11, {.linger = 0ms});
+  world.broker.create_topic("t", 1);
+  world.produce("t", "a");
+  ASSERT_TRUE(world.settle());
+  world.broker.announce_draining();
+  world.executor.run_for(10ms);
+  world.produce("t", "b");
+  ASSERT_TRUE(world.settle());
+  EXPECT_EQ(world.broker.log("t", 0).values(), world.produced);
+  EXPECT_EQ(world.network.connects(), 2U);
+}
+
+TEST(SenderFaultsTest, NamesTheReasonThatTheBrokerGaveForClosing) {
+  ProducerWorld world(12, {.linger = 0ms, .request_timeout = 5s});
+  world.broker.create_topic("t", 1);
+  world.produce("t", "a");
+  ASSERT_TRUE(world.settle());
+  world.broker.on_produce = [](const std::string&, std::int32_t) -> Verdict {
+    return {.code = ErrorCode::kInternal, .silent = true};
+  };
+  world.produce("t", "b");
+  world.executor.run_for(100ms);
+  world.broker.close_with_notice("the moon is full");
+  ASSERT_TRUE(world.settle());
+  EXPECT_EQ(world.outcome("b")->error, "UNKNOWN_OUTCOME");
+  EXPECT_THAT(world.outcome("b")->message, HasSubstr("the moon is full"));
+}
+
+TEST(SenderFaultsTest, SurvivesAHalfClosedConnection) {
+  ProducerWorld world(13, {.linger = 0ms});
+  world.broker.create_topic("t", 1);
+  world.produce("t", "a");
+  ASSERT_TRUE(world.settle());
+  world.network.half_close(ProducerWorld::kPort);
+  world.produce("t", "b");
+  ASSERT_TRUE(world.settle());
+  world.produce("t", "c");
+  ASSERT_TRUE(world.settle());
+  EXPECT_TRUE(world.outcome("c")->ok);
+  expect_honest(world, world.broker.log("t", 0).values());
+}
+
+TEST(SenderFaultsTest, SettlesEverythingWhenAbandoned) {
+  ProducerWorld world(14, {.linger = 0ms, .in_flight_max = 2}, {.batch_bytes_max = 300});
+  world.broker.create_topic("t", 1);
+  world.produce("t", "first");
+  ASSERT_TRUE(world.settle());
+  world.broker.on_produce = [](const std::string&, std::int32_t) -> Verdict {
+    return {.code = ErrorCode::kInternal, .store = true, .silent = true};
+  };
+  for (int i = 0; i < 50; ++i) world.produce("t", std::to_string(i));
+  world.produce("unheard of", "waiting");
+  world.executor.run_for(300us);
+  world.accumulator.close();
+  world.sender->abandon();
+  EXPECT_EQ(world.outcomes.size(), 52U);  // at once, not later
+  EXPECT_FALSE(world.values_with("UNKNOWN_OUTCOME").empty());
+  EXPECT_FALSE(world.values_with("CANCELLED").empty());
+  EXPECT_EQ(world.outcome("waiting")->error, "CANCELLED");
+  expect_honest(world, world.broker.log("t", 0).values());
+  EXPECT_EQ(world.accumulator.statistics().buffered_bytes, 0U);
+}
+
+TEST(SenderFaultsTest, NeverSendsMoreThanTheBrokerAllowsAtOnce) {
+  ProducerWorld world(15, {.linger = 0ms, .in_flight_max = 100}, {.batch_bytes_max = 300});
+  world.broker.settings.requests_in_flight_max = 3;
+  world.broker.create_topic("t", 1);
+  world.network.set_delay(1ms, 2ms);
+  for (int i = 0; i < 200; ++i) {
+    world.produce("t", std::to_string(i));
+    world.executor.run_for(50us);
+  }
+  ASSERT_TRUE(world.settle());
+  EXPECT_EQ(world.broker.log("t", 0).values(), world.produced);
+}
+
+}  // namespace
+}  // namespace tidelog::client_core

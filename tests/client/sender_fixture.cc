@@ -1,0 +1,92 @@
+#include "tests/client/sender_fixture.h"
+
+#include <algorithm>
+
+namespace tidelog::client_core {
+
+ProducerWorld::ProducerWorld(std::uint64_t seed, SenderOptions options, AccumulatorOptions buffer)
+    : executor(seed),
+      network(executor, seed * 31 + 1),
+      broker(executor, network, kPort),
+      accumulator(executor.clock(), buffer) {
+  options.pool.seeds = {{"sim", kPort}};
+  options.pool.log = [this](const std::string& line) { log_lines.push_back(line); };
+  sender = std::make_unique<Sender>(network, executor, pool, accumulator, options, seed * 17 + 3);
+  accumulator.on_work([this] {
+    executor.post([this] {
+      if (sender) sender->pump();
+    });
+  });
+}
+
+ProducerWorld::~ProducerWorld() {
+  sender->abandon();
+  sender.reset();
+  broker.stop();
+  executor.run_for(std::chrono::seconds(1));  // what was posted last owns connections
+}
+
+bool ProducerWorld::produce(const std::string& topic, const std::string& value,
+                            std::optional<std::int32_t> partition, std::optional<std::string> key) {
+  client::Record record;
+  record.topic = topic;
+  record.value = value;
+  record.partition = partition;
+  record.key = std::move(key);
+  RecordCallback callback = [this, value](const client::Result<client::Delivery>& delivery) {
+    Outcome outcome;
+    outcome.value = value;
+    outcome.ok = delivery.ok();
+    if (delivery.ok()) {
+      outcome.offset = delivery->offset;
+      outcome.partition = delivery->partition;
+    } else {
+      outcome.error = delivery.error().name;
+      outcome.message = delivery.error().message;
+    }
+    outcomes.push_back(std::move(outcome));
+  };
+  const Result<bool> added = accumulator.add(record, callback);
+  if (!added) {
+    callback(client::Error{.name = std::string(added.error().info().name),
+                           .message = added.error().message()});
+    return true;
+  }
+  if (!*added) {
+    ++refused_by_full_buffer;
+    return false;
+  }
+  produced.push_back(value);
+  return true;
+}
+
+bool ProducerWorld::settle(std::chrono::seconds limit) {
+  const std::uint64_t epoch = accumulator.begin_flush();
+  return executor.run_until([&] { return accumulator.flushed(epoch); }, limit);
+}
+
+const ProducerWorld::Outcome* ProducerWorld::outcome(const std::string& value) const {
+  const auto at = std::ranges::find(outcomes, value, &Outcome::value);
+  return at != outcomes.end() ? &*at : nullptr;
+}
+
+std::vector<std::string> ProducerWorld::values_with(const std::string& error) const {
+  std::vector<std::string> values;
+  for (const std::string& value : produced) {
+    const Outcome* found = outcome(value);
+    if (found != nullptr && found->error == error) values.push_back(value);
+  }
+  return values;
+}
+
+bool is_subsequence(const std::vector<std::string>& a, const std::vector<std::string>& b) {
+  auto at = b.begin();
+  for (const std::string& value : a) {
+    at = std::find(at, b.end(), value);
+    if (at == b.end()) return false;
+    ++at;
+  }
+  return true;
+}
+
+}  // namespace tidelog::client_core

@@ -1,0 +1,104 @@
+// A broker in memory for tests of the client: it speaks the real wire format over a SimNetwork, stores
+// what it acknowledges, and misbehaves exactly where a test says.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/buffer_pool.h"
+#include "tests/sim/scripted_log.h"
+#include "tests/sim/sim_executor.h"
+#include "tests/sim/sim_network.h"
+#include "wire/frame.h"
+#include "wire/limits.h"
+
+namespace tidelog::sim {
+
+class ScriptedBroker {
+ public:
+  ScriptedBroker(SimExecutor& executor, SimNetwork& network, std::uint16_t port,
+                 std::int32_t id = 1);
+  ~ScriptedBroker();
+
+  // Listens, or ends listener and connections; logs stay.
+  void start();
+  void stop();
+
+  TopicId create_topic(const std::string& name, std::int32_t partitions);
+  void delete_topic(const std::string& name);
+  ScriptedLog& log(const std::string& topic, std::int32_t partition);
+  // Appends one batch of these values, as a producer would; times in ms, one a value, or now.
+  void append(const std::string& topic, std::int32_t partition,
+              const std::vector<std::string>& values, std::vector<std::int64_t> times = {},
+              wire::Codec codec = wire::Codec::kNone);
+
+  // What becomes of a batch that arrives: kOk stores and acknowledges it. Asked once a batch.
+  struct Verdict {
+    ErrorCode code = ErrorCode::kOk;
+    bool store = false;         // with an error: as a broker that failed after the append
+    bool silent = false;        // no answer
+    bool cut = false;           // the connection ends instead of an answer
+  };
+  std::function<Verdict(const std::string& topic, std::int32_t partition)> on_produce;
+  // What a fetch of this partition is answered with; kOk by its log.
+  struct FetchVerdict {
+    ErrorCode code = ErrorCode::kOk;
+    std::int64_t diverging_offset = -1;
+    std::int64_t sound_offset = -1;
+  };
+  std::function<FetchVerdict(const std::string& topic, std::int32_t partition)> on_fetch;
+
+  // Says so on every connection: the broker is about to stop.
+  void announce_draining();
+  // Sends a notice with a reason, then ends every connection.
+  void close_with_notice(const std::string& reason);
+
+  struct Settings {
+    std::uint32_t requests_in_flight_max = wire::kRequestsInFlightMax;
+    std::size_t bytes_in_flight_max = wire::kBytesInFlightMax;
+    std::uint32_t idle_timeout_ms = 600'000;
+    std::uint32_t topic_batch_bytes_max = wire::kBatchBytesMax;
+  };
+  Settings settings;
+
+  // What was seen.
+  struct Counts {
+    int hellos = 0;
+    int pings = 0;
+    int metadata = 0;
+    int produces = 0;
+    int fetches = 0;
+  };
+  Counts counts;
+  std::size_t fetch_bytes_answered = 0;
+
+ private:
+  class Session;
+  struct Topic {
+    TopicId id;
+    std::vector<std::unique_ptr<ScriptedLog>> partitions;
+  };
+  friend class Session;
+
+  const std::string* name_of(const TopicId& id) const;
+  ScriptedLog* find(const TopicPartition& partition);
+  void wake_fetches();
+
+  SimExecutor& executor_;
+  SimNetwork& network_;
+  const std::uint16_t port_;
+  const std::int32_t id_;
+  BufferPool pool_{0};
+  std::unique_ptr<wire::Listener> listener_;
+  std::vector<std::shared_ptr<Session>> sessions_;
+  std::map<std::string, Topic> topics_;
+  std::uint64_t next_topic_ = 1;
+};
+
+}  // namespace tidelog::sim
