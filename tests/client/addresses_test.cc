@@ -18,7 +18,8 @@ TEST(AddressesTest, ReadsHostAndPort) {
 }
 
 TEST(AddressesTest, RefusesWhatIsNoAddressAndSaysSo) {
-  for (const char* wrong : {"", ":9700", "host:", "host:0", "host:70000", "host:12x", "[::1", "[::1]:"}) {
+  for (const char* wrong :
+       {"", ":9700", "host:", "host:0", "host:70000", "host:12x", "[::1", "[::1]:"}) {
     const auto address = parse_address(wrong);
     ASSERT_FALSE(address.has_value()) << wrong;
     EXPECT_EQ(address.error().code(), ErrorCode::kInvalidArgument);

@@ -32,9 +32,10 @@ class ConnectionTest : public testing::Test {
   std::optional<std::expected<Answer, CallFailure>>& call(wire::ApiKey api, const Table& table,
                                                           std::chrono::milliseconds timeout = 5s) {
     auto& outcome = outcomes.emplace_back();
-    connection->call(api, table, {}, timeout, [&outcome](std::expected<Answer, CallFailure> answer) {
-      outcome.emplace(std::move(answer));
-    });
+    connection->call(api, table, {}, timeout,
+                     [&outcome](std::expected<Answer, CallFailure> answer) {
+                       outcome.emplace(std::move(answer));
+                     });
     return outcome;
   }
 
@@ -71,7 +72,8 @@ TEST_F(ConnectionTest, SaysWhatAnotherProtocolAnswered) {
   std::unique_ptr<wire::Connection> peer;
   auto listener = network.listen({.host = "sim", .port = 80}, [&](auto stream) {
     peer = std::move(stream);
-    peer->send({SharedBytes::copy_of(as_bytes("HTTP/1.1 400 Bad Request\r\n\r\nwhat is this?"))}, nullptr);
+    peer->send({SharedBytes::copy_of(as_bytes("HTTP/1.1 400 Bad Request\r\n\r\nwhat is this?"))},
+               nullptr);
   });
   const Result<> opened = open(80);
   ASSERT_FALSE(opened.has_value());

@@ -24,7 +24,11 @@ class ConsumerWorld {
       : executor(seed), network(executor, seed * 31 + 1), broker(executor, network, kPort) {
     options.pool.seeds = {{"sim", kPort}};
     fetcher = std::make_unique<Fetcher>(network, executor, pool, queue, options, seed * 17 + 3);
-    queue.on_drained([this] { executor.post([this] { if (fetcher) fetcher->pump(); }); });
+    queue.on_drained([this] {
+      executor.post([this] {
+        if (fetcher) fetcher->pump();
+      });
+    });
   }
   ~ConsumerWorld() {
     fetcher->shut_down();
@@ -47,7 +51,8 @@ class ConsumerWorld {
   }
   Result<ResolvedOffset> resolve(const std::string& topic, Position position) {
     std::optional<Result<ResolvedOffset>> done;
-    fetcher->resolve(topic, 0, position, [&](Result<ResolvedOffset> result) { done = std::move(result); });
+    fetcher->resolve(topic, 0, position,
+                     [&](Result<ResolvedOffset> result) { done = std::move(result); });
     executor.run_until([&] { return done.has_value(); }, 120s);
     return done.value_or(fail(ErrorCode::kInternal, "resolve never ended"));
   }
@@ -75,10 +80,20 @@ class ConsumerWorld {
   }
   // Until `count` values came, or virtual time ran out.
   bool take_until(std::size_t count, std::chrono::seconds limit = 60s) {
-    return executor.run_until([&] { take(); return values.size() >= count; }, limit);
+    return executor.run_until(
+        [&] {
+          take();
+          return values.size() >= count;
+        },
+        limit);
   }
   bool take_error(std::chrono::seconds limit = 60s) {
-    return executor.run_until([&] { take(); return !errors.empty(); }, limit);
+    return executor.run_until(
+        [&] {
+          take();
+          return !errors.empty();
+        },
+        limit);
   }
 
   sim::SimExecutor executor;
@@ -128,8 +143,11 @@ TEST(FetcherTest, LosesAndRepeatsNothingUnderCutsAtAnyByte) {
     SCOPED_TRACE(seed);
     ConsumerWorld world(seed, {.fetch_bytes_max = 600, .partition_fetch_bytes_max = 300});
     world.broker.create_topic("t", 3);
-    ASSERT_TRUE(world.assign({{"t", 0, Position::start()}, {"t", 1, Position::start()},
-                              {"t", 2, Position::start()}}).has_value());
+    ASSERT_TRUE(world
+                    .assign({{"t", 0, Position::start()},
+                             {"t", 1, Position::start()},
+                             {"t", 2, Position::start()}})
+                    .has_value());
     world.network.cut_one_in(15);
     std::vector<std::vector<std::string>> expected(3);
     for (int i = 0; i < 150; ++i) {
@@ -284,9 +302,10 @@ TEST(FetcherTest, SaysWhereReadingCanGoOn) {
     std::string name;
     std::int64_t resume;
   };
-  for (const Case& one : {Case{{.code = ErrorCode::kDiverged, .diverging_offset = 4}, "DIVERGED", 4},
-                          Case{{.code = ErrorCode::kLostData, .sound_offset = 30}, "LOST_DATA", 30},
-                          Case{{.code = ErrorCode::kCorruptData, .sound_offset = 31}, "CORRUPT_DATA", 31}}) {
+  for (const Case& one :
+       {Case{{.code = ErrorCode::kDiverged, .diverging_offset = 4}, "DIVERGED", 4},
+        Case{{.code = ErrorCode::kLostData, .sound_offset = 30}, "LOST_DATA", 30},
+        Case{{.code = ErrorCode::kCorruptData, .sound_offset = 31}, "CORRUPT_DATA", 31}}) {
     SCOPED_TRACE(one.name);
     ConsumerWorld world(10);
     world.broker.create_topic("t", 2);
@@ -294,7 +313,8 @@ TEST(FetcherTest, SaysWhereReadingCanGoOn) {
     world.broker.on_fetch = [&](const std::string&, std::int32_t partition) {
       return partition == 0 ? one.verdict : sim::ScriptedBroker::FetchVerdict{};
     };
-    ASSERT_TRUE(world.assign({{"t", 0, Position::start()}, {"t", 1, Position::start()}}).has_value());
+    ASSERT_TRUE(
+        world.assign({{"t", 0, Position::start()}, {"t", 1, Position::start()}}).has_value());
     ASSERT_TRUE(world.take_error());
     EXPECT_EQ(world.errors[0].error.name, one.name);
     EXPECT_EQ(world.errors[0].resume_offset, one.resume);
@@ -308,7 +328,8 @@ TEST(FetcherTest, TriesAgainWhatTheBrokerCannotDoNow) {
   world.broker.create_topic("t", 1);
   world.broker.append("t", 0, numbers(0, 10));
   int refusals = 5;
-  world.broker.on_fetch = [&](const std::string&, std::int32_t) -> sim::ScriptedBroker::FetchVerdict {
+  world.broker.on_fetch = [&](const std::string&,
+                              std::int32_t) -> sim::ScriptedBroker::FetchVerdict {
     if (refusals-- <= 0) return {};
     return {.code = refusals % 2 == 0 ? ErrorCode::kNotLeader : ErrorCode::kNotReady};
   };

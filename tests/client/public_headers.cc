@@ -1,4 +1,5 @@
-// Compiled by itself (see CMakeLists.txt): what a user of the library writes, with nothing but its headers.
+// Compiled by itself (see CMakeLists.txt): what a user of the library writes, with nothing but its
+// headers.
 #include <tidelog/tidelog.h>
 
 #include <chrono>
@@ -25,8 +26,7 @@ using namespace std::chrono_literals;
   const std::int64_t offset = sent.get().value().offset;
 
   tidelog::client::Consumer consumer({.connect = connect});
-  const auto assigned =
-      consumer.assign({{"events", 0, tidelog::client::Position::offset(offset)}});
+  const auto assigned = consumer.assign({{"events", 0, tidelog::client::Position::offset(offset)}});
   if (!assigned) return false;
   std::optional<std::string> last;
   for (const auto& record : consumer.poll(1s).records) {

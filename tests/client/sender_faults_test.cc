@@ -14,8 +14,8 @@ using namespace std::chrono_literals;
 using testing::HasSubstr;
 using Verdict = sim::ScriptedBroker::Verdict;
 
-// What must hold whatever happened: each record settled once; acknowledged ones are in the log, in the
-// order produced; failed ones are not; nothing is there that was not produced, or twice.
+// What must hold whatever happened: each record settled once; acknowledged ones are in the log, in
+// the order produced; failed ones are not; nothing is there that was not produced, or twice.
 void expect_honest(const ProducerWorld& world, const std::vector<std::string>& log) {
   EXPECT_EQ(world.outcomes.size(), world.produced.size());
   const std::set<std::string> unique(log.begin(), log.end());
@@ -157,6 +157,7 @@ TEST(SenderFaultsTest, FailsRecordsThatWereNeverSentWithinTheirDeliveryTimeout) 
   world.produce("t", "known topic");
   ASSERT_TRUE(world.settle());
   world.broker.stop();
+  world.executor.run_for(10ms);  // the client hears of it
   const auto start = world.executor.clock().now();
   world.produce("t", "a");
   world.produce("other", "b");

@@ -37,7 +37,8 @@ class ProducerWorld {
   // Runs until all that was accepted is settled; false after `limit` of virtual time.
   bool settle(std::chrono::seconds limit = std::chrono::seconds(300));
   const Outcome* outcome(const std::string& value) const;
-  // Values whose outcome is of this kind, in the order produced: "" acknowledged, else an error's name.
+  // Values whose outcome is of this kind, in the order produced: "" acknowledged, else an error's
+  // name.
   std::vector<std::string> values_with(const std::string& error) const;
 
   sim::SimExecutor executor;

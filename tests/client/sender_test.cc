@@ -103,7 +103,8 @@ TEST(SenderTest, PutsAKeyWhereItsHashSays) {
 TEST(SenderTest, StaysWithOnePartitionPerBatchForRecordsWithoutKey) {
   ProducerWorld world(7, {}, {.batch_bytes_max = 2000});
   world.broker.create_topic("t", 4);
-  for (int i = 0; i < 1000; ++i) world.produce("t", std::to_string(i) + std::string(50, 'x'), std::nullopt);
+  for (int i = 0; i < 1000; ++i)
+    world.produce("t", std::to_string(i) + std::string(50, 'x'), std::nullopt);
   ASSERT_TRUE(world.settle());
   std::size_t batches = 0;
   std::size_t records = 0;

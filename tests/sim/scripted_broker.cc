@@ -91,16 +91,16 @@ class ScriptedBroker::Session : public std::enable_shared_from_this<Session> {
   bool take_frame() {
     if (received_.size() < wire::kFramePrefixBytes) return false;
     const std::span<const std::byte, wire::kFramePrefixBytes> head(received_.data(),
-                                                                  wire::kFramePrefixBytes);
+                                                                   wire::kFramePrefixBytes);
     const auto prefix = wire::decode_frame_prefix(head, wire::kFrameBytesMax);
     TIDELOG_CHECK(prefix.has_value(), "a client sends well-formed prefixes");
     if (received_.size() < prefix->frame_bytes) return false;
     const std::span<const std::byte> frame(received_.data(), prefix->frame_bytes);
-    TIDELOG_CHECK(wire::check_frame(head, frame.subspan(wire::kFramePrefixBytes,
-                                                        prefix->raw_position() -
-                                                            wire::kFramePrefixBytes))
-                      .has_value(),
-                  "a client sends frames with sound checksums");
+    TIDELOG_CHECK(
+        wire::check_frame(head, frame.subspan(wire::kFramePrefixBytes,
+                                              prefix->raw_position() - wire::kFramePrefixBytes))
+            .has_value(),
+        "a client sends frames with sound checksums");
     // Aligned, as tables must be.
     Buffer copy = Buffer::allocate(prefix->frame_bytes);
     std::memcpy(copy.data(), frame.data(), frame.size());
@@ -143,11 +143,10 @@ class ScriptedBroker::Session : public std::enable_shared_from_this<Session> {
     std::size_t raw_bytes = 0;
     for (const SharedBytes& piece : raw) raw_bytes += piece.size();
     const std::uint16_t flags = correlation == 0 ? 0 : wire::kFrameAnswer;
-    raw.insert(raw.begin(), wire::encode_frame({.api = api,
-                                                .version = 1,
-                                                .correlation = correlation,
-                                                .flags = flags},
-                                               table, raw_bytes, broker_.pool_));
+    raw.insert(
+        raw.begin(),
+        wire::encode_frame({.api = api, .version = 1, .correlation = correlation, .flags = flags},
+                           table, raw_bytes, broker_.pool_));
     stream_->send(std::move(raw), nullptr);
   }
 
@@ -172,7 +171,8 @@ class ScriptedBroker::Session : public std::enable_shared_from_this<Session> {
     answer.add_frame_bytes_max(wire::kFrameBytesMax);
     answer.add_batch_bytes_max(wire::kBatchBytesMax);
     answer.add_requests_in_flight_max(broker_.settings.requests_in_flight_max);
-    answer.add_bytes_in_flight_max(static_cast<std::uint32_t>(broker_.settings.bytes_in_flight_max));
+    answer.add_bytes_in_flight_max(
+        static_cast<std::uint32_t>(broker_.settings.bytes_in_flight_max));
     answer.add_unsettled_batches_max(wire::kUnsettledBatchesMax);
     answer.add_idle_timeout_ms(broker_.settings.idle_timeout_ms);
     to.Finish(answer.Finish());
@@ -248,10 +248,10 @@ class ScriptedBroker::Session : public std::enable_shared_from_this<Session> {
       silent = silent || verdict.silent;
       if (verdict.cut) return end();
       const fb::Uuid topic = to_wire(partition.topic);
-      results.push_back(fb::CreateProduceResult(
-          to, &topic, entry->partition(),
-          verdict.code == ErrorCode::kOk ? 0 : status(to, verdict.code),
-          verdict.code == ErrorCode::kOk ? base : -1));
+      results.push_back(
+          fb::CreateProduceResult(to, &topic, entry->partition(),
+                                  verdict.code == ErrorCode::kOk ? 0 : status(to, verdict.code),
+                                  verdict.code == ErrorCode::kOk ? base : -1));
     }
     TIDELOG_CHECK(raw.empty(), "the entries' bytes add up to the raw bytes");
     if (!silent && asked.acks() != fb::Acks::None) {
@@ -317,14 +317,15 @@ class ScriptedBroker::Session : public std::enable_shared_from_this<Session> {
     std::vector<SharedBytes> raw;
     std::size_t bytes = 0;
     for (auto partition = at->second.begin(); partition != at->second.end();) {
-      const bool keeps = answer_partition(partition->first, partition->second, parked.bytes_max,
-                                          to, results, raw, bytes);
+      const bool keeps = answer_partition(partition->first, partition->second, parked.bytes_max, to,
+                                          results, raw, bytes);
       partition = keeps ? std::next(partition) : at->second.erase(partition);
     }
     if (results.empty() && !even_nothing) return false;
     broker_.executor_.cancel(parked.timer);
     broker_.fetch_bytes_answered += bytes;
-    to.Finish(fb::CreateFetchAnswerDirect(to, status(to, ErrorCode::kOk), parked.session, &results));
+    to.Finish(
+        fb::CreateFetchAnswerDirect(to, status(to, ErrorCode::kOk), parked.session, &results));
     send(wire::ApiKey::kFetch, parked.correlation, to, std::move(raw));
     return true;
   }
@@ -354,13 +355,12 @@ class ScriptedBroker::Session : public std::enable_shared_from_this<Session> {
       return false;
     }
     if (position.offset >= log->end() || (bytes > 0 && bytes >= bytes_max)) return true;
-    const ScriptedLog::Read read =
-        log->read(position.offset, std::min(position.bytes_max, bytes_max - std::min(bytes, bytes_max)));
+    const ScriptedLog::Read read = log->read(
+        position.offset, std::min(position.bytes_max, bytes_max - std::min(bytes, bytes_max)));
     position.offset = read.next;
-    results.push_back(fb::CreateFetchResult(to, &topic, id.partition.value(), 0,
-                                            log->start().value(), log->end().value(),
-                                            log->end().value(), -1, -1, -1, read.next.value(),
-                                            static_cast<std::uint32_t>(read.bytes)));
+    results.push_back(fb::CreateFetchResult(
+        to, &topic, id.partition.value(), 0, log->start().value(), log->end().value(),
+        log->end().value(), -1, -1, -1, read.next.value(), static_cast<std::uint32_t>(read.bytes)));
     raw.insert(raw.end(), read.batches.begin(), read.batches.end());
     bytes += read.bytes;
     return true;
@@ -445,8 +445,8 @@ ScriptedLog& ScriptedBroker::log(const std::string& topic, std::int32_t partitio
 }
 
 void ScriptedBroker::append(const std::string& topic, std::int32_t partition,
-                            const std::vector<std::string>& values,
-                            std::vector<std::int64_t> times, wire::Codec codec) {
+                            const std::vector<std::string>& values, std::vector<std::int64_t> times,
+                            wire::Codec codec) {
   wire::BatchBuilder builder;
   for (std::size_t i = 0; i < values.size(); ++i) {
     wire::RecordView record;
@@ -456,8 +456,9 @@ void ScriptedBroker::append(const std::string& topic, std::int32_t partition,
   const TopicPartition id{topics_.at(topic).id, PartitionIndex(partition)};
   const auto batch = builder.finish(codec, wire::batch_seed(id), {}, pool_);
   TIDELOG_CHECK(batch.has_value(), "the codec is supported");
-  TIDELOG_CHECK(log(topic, partition).append(batch->bytes(), executor_.clock().wall_us()).has_value(),
-                "the batch is sound");
+  TIDELOG_CHECK(
+      log(topic, partition).append(batch->bytes(), executor_.clock().wall_us()).has_value(),
+      "the batch is sound");
   wake_fetches();
 }
 

@@ -1,5 +1,5 @@
-// A broker in memory for tests of the client: it speaks the real wire format over a SimNetwork, stores
-// what it acknowledges, and misbehaves exactly where a test says.
+// A broker in memory for tests of the client: it speaks the real wire format over a SimNetwork,
+// stores what it acknowledges, and misbehaves exactly where a test says.
 #pragma once
 
 #include <chrono>
@@ -41,9 +41,9 @@ class ScriptedBroker {
   // What becomes of a batch that arrives: kOk stores and acknowledges it. Asked once a batch.
   struct Verdict {
     ErrorCode code = ErrorCode::kOk;
-    bool store = false;         // with an error: as a broker that failed after the append
-    bool silent = false;        // no answer
-    bool cut = false;           // the connection ends instead of an answer
+    bool store = false;   // with an error: as a broker that failed after the append
+    bool silent = false;  // no answer
+    bool cut = false;     // the connection ends instead of an answer
   };
   std::function<Verdict(const std::string& topic, std::int32_t partition)> on_produce;
   // What a fetch of this partition is answered with; kOk by its log.

@@ -26,8 +26,7 @@ Result<Offset> ScriptedLog::append(std::span<const std::byte> batch, std::int64_
                     wire::batch_seed(partition_));
   const Offset base = end_;
   end_ = base + view.last_offset_delta() + 1;
-  batches_.push_back(
-      {std::move(copy).freeze(batch.size()), base, end_, view.max_timestamp_ms()});
+  batches_.push_back({std::move(copy).freeze(batch.size()), base, end_, view.max_timestamp_ms()});
   return base;
 }
 
@@ -57,9 +56,8 @@ std::optional<Offset> ScriptedLog::find_time(std::int64_t timestamp_ms) const {
 }
 
 void ScriptedLog::corrupt(Offset offset, std::size_t byte) {
-  const auto at = std::ranges::find_if(batches_, [&](const Kept& kept) {
-    return kept.base <= offset && offset < kept.next;
-  });
+  const auto at = std::ranges::find_if(
+      batches_, [&](const Kept& kept) { return kept.base <= offset && offset < kept.next; });
   TIDELOG_CHECK(at != batches_.end() && byte < at->bytes.size(), "there is such a byte");
   Buffer copy = Buffer::allocate(at->bytes.size());
   std::memcpy(copy.data(), at->bytes.data(), at->bytes.size());
@@ -75,8 +73,8 @@ std::vector<std::string> ScriptedLog::values() const {
     std::vector<std::byte> plain;
     std::span<const std::byte> records = view->records();
     if (view->codec() != wire::Codec::kNone) {
-      const auto done = wire::decompress(view->codec(), records,
-                                         wire::kUncompressedBatchBytesMax, plain);
+      const auto done =
+          wire::decompress(view->codec(), records, wire::kUncompressedBatchBytesMax, plain);
       TIDELOG_CHECK(done.has_value(), "what was appended can be decompressed");
       records = plain;
     }

@@ -17,6 +17,7 @@ struct SimNetwork::Link {
   struct End {
     std::deque<std::byte> arrived;
     std::int64_t last_arrival_us = 0;  // of what was sent to this end: order is kept
+    bool deaf = false;                 // about to be cut: what is sent to it now is lost
     bool ended = false;                // the other side sends no more, and all of it arrived
     bool closed = false;               // this side closed
     bool destroyed = false;            // then its callbacks run no more
@@ -67,10 +68,11 @@ class SimConnection final : public wire::Connection {
       cuts = true;
       kept = network_.random_.below(bytes.size() + 1);
     }
-    deliver(std::span(bytes).first(kept));
+    if (!link_->ends[1 - side_].deaf) deliver(std::span(bytes).first(kept));
     if (cuts) {
-      const auto when = std::chrono::microseconds(link_->ends[1 - side_].last_arrival_us -
-                                                  now_us() + 1);
+      link_->ends[1 - side_].deaf = true;
+      const auto when =
+          std::chrono::microseconds(link_->ends[1 - side_].last_arrival_us - now_us() + 1);
       network_.executor_.happen_after(std::max(when, std::chrono::microseconds(1)),
                                       [&network = network_, link = link_] { cut(network, link); });
     }
@@ -101,8 +103,10 @@ class SimConnection final : public wire::Connection {
     if (!end.receiving) return;
     if (!end.closed && !link->cut) {
       const std::size_t taken = std::min(end.into.size() - end.filled, end.arrived.size());
-      std::copy_n(end.arrived.begin(), taken, end.into.begin() + static_cast<std::ptrdiff_t>(end.filled));
-      end.arrived.erase(end.arrived.begin(), end.arrived.begin() + static_cast<std::ptrdiff_t>(taken));
+      std::copy_n(end.arrived.begin(), taken,
+                  end.into.begin() + static_cast<std::ptrdiff_t>(end.filled));
+      end.arrived.erase(end.arrived.begin(),
+                        end.arrived.begin() + static_cast<std::ptrdiff_t>(taken));
       end.filled += taken;
     }
     const bool enough = end.filled >= end.min;
@@ -148,21 +152,19 @@ class SimConnection final : public wire::Connection {
 
   std::chrono::microseconds delay_to_other() {
     SimNetwork::Link::End& other = link_->ends[1 - side_];
-    const std::int64_t at =
-        std::max(now_us() + network_.delay().count(), other.last_arrival_us);
+    const std::int64_t at = std::max(now_us() + network_.delay().count(), other.last_arrival_us);
     other.last_arrival_us = at;
     return std::chrono::microseconds(at - now_us());
   }
 
   template <typename Change>
   void arrive(std::chrono::microseconds delay, Change change) {
-    network_.executor_.happen_after(
-        delay, [&network = network_, link = link_, side = 1 - side_,
-                change = std::move(change)]() mutable {
-          if (network.silent_.contains(link->port)) return;
-          change(link->ends[side]);
-          look(network, link, side);
-        });
+    network_.executor_.happen_after(delay, [&network = network_, link = link_, side = 1 - side_,
+                                            change = std::move(change)]() mutable {
+      if (network.silent_.contains(link->port)) return;
+      change(link->ends[side]);
+      look(network, link, side);
+    });
   }
 
   void deliver(std::span<const std::byte> bytes) {
@@ -170,11 +172,12 @@ class SimConnection final : public wire::Connection {
       // Mostly whole, sometimes in bits, so that every frame boundary is cut through.
       const std::size_t piece =
           network_.random_.one_in(3) ? 1 + network_.random_.below(bytes.size()) : bytes.size();
-      arrive(delay_to_other(), [copy = std::vector(bytes.begin(), bytes.begin() +
-                                                       static_cast<std::ptrdiff_t>(piece))](
-                                   SimNetwork::Link::End& other) {
-        other.arrived.insert(other.arrived.end(), copy.begin(), copy.end());
-      });
+      arrive(
+          delay_to_other(),
+          [copy = std::vector(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(piece))](
+              SimNetwork::Link::End& other) {
+            other.arrived.insert(other.arrived.end(), copy.begin(), copy.end());
+          });
       bytes = bytes.subspan(piece);
     }
   }

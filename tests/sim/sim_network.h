@@ -1,8 +1,9 @@
-// A network in memory: ordered byte streams on a SimExecutor, with delays, cuts and silences decided by a
-// seed or by the test.
+// A network in memory: ordered byte streams on a SimExecutor, with delays, cuts and silences
+// decided by a seed or by the test.
 //
-// Bytes arrive in pieces of any size, in order, some virtual microseconds after they were sent. A cut
-// loses what is under way, and both ends hear of it; a silent port loses everything and nobody hears.
+// Bytes arrive in pieces of any size, in order, some virtual microseconds after they were sent. A
+// cut loses what is under way, and both ends hear of it; a silent port loses everything and nobody
+// hears.
 #pragma once
 
 #include <chrono>
