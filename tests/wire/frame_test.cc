@@ -202,6 +202,24 @@ TEST_F(TableTest, RefusesATableThatIsCutAtAnyByte) {
   EXPECT_EQ(refused, static_cast<int>(bytes_));
 }
 
+TEST_F(TableTest, RefusesStructsThatAreNotAligned) {
+  // A list of one entry whose 64-bit field would lie on a multiple of 4.
+  const std::vector<std::byte> bytes = bytes_of_hex(
+      "0c000000 0600 0800 0400 0000 08000000 08000000 00000000 01000000"
+      "000102030405060708090a0b0c0d0e0f 07000000 00000000 ffffffffffffffff");
+  Buffer buffer = Buffer::allocate(bytes.size());
+  std::memcpy(buffer.data(), bytes.data(), bytes.size());
+  const std::span table = buffer.bytes().first(bytes.size());
+  EXPECT_EQ(verified_table<fb::ListOffsetsRequest>(table), nullptr);
+  // Four bytes further they are.
+  std::memmove(buffer.data() + 28, buffer.data() + 24, bytes.size() - 24);
+  store_le<std::uint32_t>(buffer.data() + 16, 12);
+  const auto* request =
+      verified_table<fb::ListOffsetsRequest>(buffer.bytes().first(bytes.size() + 4));
+  ASSERT_NE(request, nullptr);
+  EXPECT_EQ(request->entries()->Get(0)->timestamp_ms(), -1);
+}
+
 TEST_F(TableTest, NeverReadsOutsideATableWithFlippedBits) {
   Buffer buffer = hello();
   for (std::size_t bit = 0; bit < bytes_ * 8; ++bit) {
