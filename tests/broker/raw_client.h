@@ -98,8 +98,8 @@ class RawClient {
 
   struct Fetch {
     std::uint64_t session = 0;
-    std::vector<fb::FetchPartition> changed;
-    std::vector<fb::ForgottenPartition> forgotten;
+    std::vector<fb::FetchPartition> changed = {};
+    std::vector<fb::ForgottenPartition> forgotten = {};
     std::uint32_t min_bytes = 1;
     std::uint32_t max_wait_ms = 0;
     std::uint32_t bytes_max = 0;
