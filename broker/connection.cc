@@ -53,10 +53,9 @@ void RequestTicket::fail(const Error& error) const {
   if (RequestMetrics* api = shard.metrics().request(static_cast<std::uint16_t>(head_.api))) {
     api->errors.add();
   }
-  // Every answer's first field is its status, so that this table can be read as any of them.
   flatbuffers::FlatBufferBuilder& table = shard.builder();
   const auto status = error_status(table, error);
-  table.Finish(fb::CreatePingAnswer(table, status));
+  table.Finish(fb::CreateAnyAnswer(table, status));
   answer(table);
 }
 

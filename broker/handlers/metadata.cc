@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <string>
 #include <string_view>
 #include <utility>
@@ -5,6 +7,7 @@
 #include "broker/handlers/answers.h"
 #include "broker/handlers/handlers.h"
 #include "broker/shard.h"
+#include "wire/limits.h"
 
 namespace tidelog::broker {
 namespace {
@@ -63,11 +66,18 @@ flatbuffers::Offset<fb::BrokerMetadata> this_broker(flatbuffers::FlatBufferBuild
 void handle_metadata(Shard& shard, RequestTicket ticket, Frame frame) {
   const auto* request = request_table<fb::MetadataRequest>(frame, ticket);
   if (request == nullptr) return;
+  const std::size_t names = request->names() != nullptr ? request->names()->size() : 0;
+  const std::size_t ids = request->ids() != nullptr ? request->ids()->size() : 0;
+  // A table can name the same bytes millions of times; each would be answered.
+  if (names + ids > wire::kPartitionsPerRequestMax) {
+    return ticket.fail(Error(ErrorCode::kTooLarge,
+                             fmt::format("a metadata request names at most {} topics, not {}",
+                                         wire::kPartitionsPerRequestMax, names + ids)));
+  }
   const replication::ClusterView& view = *shard.topics().view();
   flatbuffers::FlatBufferBuilder& to = shard.builder();
   std::vector<flatbuffers::Offset<fb::TopicMetadata>> topics;
-  const bool named = (request->names() != nullptr && request->names()->size() > 0) ||
-                     (request->ids() != nullptr && request->ids()->size() > 0);
+  const bool named = names + ids > 0;
   if (request->all() || !named) {
     for (const auto& [name, topic] : view.topics())
       topics.push_back(known_topic(to, shard, *topic));

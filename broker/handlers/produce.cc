@@ -140,15 +140,7 @@ Result<> verify_batches(std::span<const std::byte> bytes, const TopicPartition& 
   const std::uint64_t seed = wire::batch_seed(id);
   while (!bytes.empty()) {
     TIDELOG_ASSIGN(const wire::BatchView batch, wire::BatchView::parse(bytes, batch_bytes_max));
-    TIDELOG_TRY(batch.verify(seed));
-    constexpr std::uint16_t kOnlyCodec = wire::kAttributeCodecMask;
-    if ((batch.attributes() & ~kOnlyCodec) != 0 || batch.header().flags != 0) {
-      return fail(
-          ErrorCode::kInvalidBatch,
-          fmt::format("a producer sets no attribute but the codec, and no flag; these came: "
-                      "{:#x}, {:#x}",
-                      batch.attributes(), batch.header().flags));
-    }
+    TIDELOG_TRY(wire::check_produced_batch(batch, seed));
     bytes = bytes.subspan(batch.size());
   }
   return {};

@@ -182,19 +182,31 @@ TEST_P(ProduceTest, AcksNoneIsNotAnsweredButAppended) {
   EXPECT_EQ(client.produce(id, make_batch(id, {"b"})), 1);
 }
 
-TEST_P(ProduceTest, AttributesOfBrokersAreRefused) {
+TEST_P(ProduceTest, WhatOnlyBrokersSetIsRefused) {
   const TopicPartition id = make_partition("t");
-  for (const std::uint16_t attribute :
-       {wire::kAttributeControl, wire::kAttributeTransactional, wire::kAttributeLogAppendTime}) {
-    const std::vector<std::byte> sound = make_batch(id, {"v"});
-    const auto view = wire::BatchView::parse(sound, wire::kBatchBytesMax);
-    ASSERT_TRUE(view);
+  const std::vector<std::byte> sound = make_batch(id, {"v"});
+  const auto view = wire::BatchView::parse(sound, wire::kBatchBytesMax);
+  ASSERT_TRUE(view);
+  const auto code_with = [&](auto set_fields) {
     wire::BatchHeader header = view->header();
-    header.attributes = attribute;
+    set_fields(header);
     std::vector<std::byte> batch = sound;
     wire::encode_batch_header(header, wire::batch_seed(id), batch.data());
-    EXPECT_EQ(settle_one(id, batch).code, ErrorCode::kInvalidBatch) << attribute;
+    return settle_one(id, batch).code;
+  };
+  for (const std::uint16_t attribute :
+       {wire::kAttributeControl, wire::kAttributeTransactional, wire::kAttributeLogAppendTime}) {
+    EXPECT_EQ(code_with([&](wire::BatchHeader& header) { header.attributes = attribute; }),
+              ErrorCode::kInvalidBatch)
+        << attribute;
   }
+  EXPECT_EQ(code_with([](wire::BatchHeader& header) { header.base_offset = Offset(5); }),
+            ErrorCode::kInvalidBatch);
+  // It would take offsets that no record has.
+  EXPECT_EQ(code_with([](wire::BatchHeader& header) { header.last_offset_delta = 1'000'000; }),
+            ErrorCode::kInvalidBatch);
+  RawClient client = connect();
+  EXPECT_EQ(client.list_offset(id, -1).offset, 0);
 }
 
 TEST_P(ProduceTest, MorePendingProduceThanTheBudgetHoldsWaitsAndSucceeds) {

@@ -30,8 +30,8 @@ std::string message_of(const fb::Status* status) {
   return status != nullptr && status->message() != nullptr ? status->message()->str() : "";
 }
 
-ErrorCode Answer::code() const { return code_of(table<fb::PingAnswer>().status()); }
-std::string Answer::message() const { return message_of(table<fb::PingAnswer>().status()); }
+ErrorCode Answer::code() const { return code_of(table<fb::AnyAnswer>().status()); }
+std::string Answer::message() const { return message_of(table<fb::AnyAnswer>().status()); }
 
 RawClient::RawClient(std::uint16_t port)
     : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {

@@ -46,6 +46,17 @@ TEST_P(TopicsTest, MetadataNamesTopicsPartitionsAndAnAddressThatWorks) {
   EXPECT_EQ(all.table<fb::MetadataAnswer>().topics()->size(), 2U);
 }
 
+TEST_P(TopicsTest, MetadataOfTooManyNamesIsRefused) {
+  RawClient client = connect();
+  flatbuffers::FlatBufferBuilder table;
+  // One name, named again and again: a small request for an answer without bound.
+  const std::vector<flatbuffers::Offset<flatbuffers::String>> names(
+      wire::kPartitionsPerRequestMax + 1, table.CreateString("x"));
+  const auto listed = table.CreateVector(names);
+  table.Finish(fb::CreateMetadataRequest(table, listed));
+  EXPECT_EQ(client.call(wire::ApiKey::kMetadata, table).code(), ErrorCode::kTooLarge);
+}
+
 TEST_P(TopicsTest, AnUnknownTopicNamesTheClosestOne) {
   make_topic("orders");
   RawClient client = connect();
