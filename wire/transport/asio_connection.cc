@@ -47,9 +47,9 @@ AsioStream::AsioStream(AsioExecutor::Loop& loop, asio::ip::tcp::socket socket)
 void AsioStream::receive(std::span<std::byte> into, std::size_t bytes_min,
                          Connection::ReceiveCallback done) {
   TIDELOG_CHECK(!receive_, "one receive at a time");
-  TIDELOG_CHECK(bytes_min > 0 && bytes_min <= into.size(), "a receive needs room for its minimum");
   receive_.emplace(into, bytes_min, 0, std::move(done));
   if (state_ == State::kOpen) {
+    TIDELOG_CHECK(bytes_min > 0 && bytes_min <= into.size(), "a receive has room for its minimum");
     read_some();
   } else if (state_ == State::kClosed) {
     fail_later();

@@ -29,8 +29,8 @@ class Connection {
   using SendCallback = std::move_only_function<void(Result<>)>;
 
   // Receives at least `bytes_min` bytes (all of `into` at most) and says how many. One at a time.
-  // `into` must live until the callback. Fails with kConnectionClosed when the peer ended the
-  // stream first.
+  // `into` must live until the callback. After close_when_sent() it only waits for the end, and
+  // `into` may be empty. Fails with kConnectionClosed when the peer ended the stream first.
   virtual void receive(std::span<std::byte> into, std::size_t bytes_min, ReceiveCallback done) = 0;
 
   // Sends all pieces, in order, behind whatever was sent before; several sends may be pending and
