@@ -51,6 +51,22 @@ ColdReader::Parsed ColdReader::parse(const Request& request, const SharedBytes& 
     }
     const bool header = batch && batch->header_sound(seed) && batch->base_offset() == extent.next;
     if (!header) {
+      // What fills the last block of a write proves nothing: a torn write may leave anything there.
+      const std::uint64_t block = align_up(position, io::kBlockBytes);
+      if (block > position && block + kWriteHeaderBytes <= end) {
+        const auto write =
+            decode_write_header(bytes.subspan(static_cast<std::size_t>(block - start)));
+        if (write && write->file_id == segment.summary.file_id && write->position == block &&
+            write->first == static_cast<std::uint64_t>(extent.next.value())) {
+          position = block;
+          continue;
+        }
+      } else if (block > position && end < segment.summary.bytes) {
+        if (extent.batches.empty()) {
+          parsed.window_needed = static_cast<std::size_t>(block + io::kBlockBytes - start);
+        }
+        break;
+      }
       const IndexEntry* next = segment.index->above(extent.next);
       corrupt(next != nullptr ? next->base : segment.summary.end,
               batch ? "the batch header is damaged" : batch.error().message());

@@ -142,8 +142,8 @@ bool Journal::start_truncate() {
   auto write = new_write();
   entries_.push_back(truncate.entry);
   if (!truncate.head.empty()) pieces_.push_back(truncate.head);
-  add_part(*write, *truncate.lane, truncate.entry.next, truncate.head.size());
-  ++write->holds;  // until release()
+  add_part(*write, *truncate.lane, truncate.entry.next, 0);  // counted when appended
+  ++write->holds;                                            // until release()
   write->truncated = std::move(truncate.done);
   send(std::move(write), *place);
   truncates_.pop_front();

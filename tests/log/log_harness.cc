@@ -87,6 +87,14 @@ void LogHarness::listen(const TopicPartition& id) {
       [&entry](Offset end) { entry.acknowledged = std::max(entry.acknowledged, end); });
 }
 
+std::vector<PartitionLog*> LogHarness::all() {
+  std::vector<PartitionLog*> all;
+  for (std::size_t i = 0; i < options_.shards; ++i) {
+    for (PartitionLog* log : store_->shard(i).all()) all.push_back(log);
+  }
+  return all;
+}
+
 bool LogHarness::create(const TopicPartition& id) {
   bool answered = false;
   shard_of(id).create(id, options_.settings,
@@ -197,6 +205,11 @@ std::string compare(LogHarness& harness, const Ledger& ledger) {
     if (*held != wanted) {
       return fmt::format("{} holds {} bytes up to offset {} that differ from the {} appended",
                          id.to_string(), held->size(), log->log_end().value(), wanted.size());
+    }
+  }
+  for (PartitionLog* log : harness.all()) {
+    if (!ledger.logs.contains(log->id()) && log->log_end() != Offset(0)) {
+      return fmt::format("{} holds records that nobody appended", log->id().to_string());
     }
   }
   return "";

@@ -61,6 +61,7 @@ class LogHarness {
   LogStore& store() { return *store_; }
   sim::SimExecutor& executor() { return executor_; }
   ShardLogs& shard_of(const TopicPartition& id) { return store_->shard(shard_index(id)); }
+  std::vector<PartitionLog*> all();
   PartitionLog* find(const TopicPartition& id) { return shard_of(id).find(id); }
 
   // Each drives the executor until the answer is there, or the power is off (then false).
