@@ -27,6 +27,7 @@ struct Destager::Job {
   std::vector<TailChunk*> chunks;  // of this round
   std::size_t writes_left = 0;
   std::optional<Error> error;
+  bool short_of_space = false;
 };
 
 void Destager::request(const std::shared_ptr<DestageTarget>& target) {
@@ -50,6 +51,7 @@ void Destager::start_next() {
 }
 
 void Destager::finish(const JobPtr& job) {
+  space_found(job);
   --running_;
   job->target->destaging_ = false;
   if (job->target->wanted_) queue_.push_back(job->target);
@@ -61,7 +63,7 @@ void Destager::step(const JobPtr& job) {
   if (context_.failure) return;
   DestageTarget& target = *job->target;
   if (!target.target_open()) return finish(job);
-  job->chunks = target.target_tail().destageable(target.target_durable_end(), kJobBytes);
+  job->chunks = target.target_tail().destageable(target.target_limit(), kJobBytes);
   if (job->chunks.empty()) return finish(job);
   job->segment = target.target_segments().active();
   if (!job->segment) return make_segment(job, false);
@@ -156,19 +158,21 @@ void Destager::write(const JobPtr& job) {
   Segment& segment = *job->segment;
   std::uint64_t position = segment.summary.bytes;
   std::uint64_t sequence = segment.summary.last_sequence;
+  const Offset durable = job->target->target_durable_end();
   job->writes_left = job->chunks.size();
   job->error.reset();
   for (TailChunk* chunk : job->chunks) {
     const std::size_t bytes = chunk->disk_bytes();
     std::fill(chunk->buffer.data() + chunk->used, chunk->buffer.data() + bytes, std::byte{0});
-    encode_write_header({.kind = WriteKind::kSegment,
-                         .file_id = segment.summary.file_id,
-                         .sequence = ++sequence,
-                         .bytes_used = static_cast<std::uint32_t>(chunk->used),
-                         .durable = static_cast<std::uint64_t>(chunk->end.value()),
-                         .first = static_cast<std::uint64_t>(chunk->base.value()),
-                         .position = position},
-                        chunk->buffer.bytes());
+    encode_write_header(
+        {.kind = WriteKind::kSegment,
+         .file_id = segment.summary.file_id,
+         .sequence = ++sequence,
+         .bytes_used = static_cast<std::uint32_t>(chunk->used),
+         .durable = static_cast<std::uint64_t>(std::min(chunk->end, durable).value()),
+         .first = static_cast<std::uint64_t>(chunk->base.value()),
+         .position = position},
+        chunk->buffer.bytes());
     const std::array<std::span<const std::byte>, 1> pieces{chunk->buffer.bytes().first(bytes)};
     context_.environment.queue->write(
         *segment.file, FilePosition(position), pieces, io::Durability::kPlain,
@@ -210,14 +214,21 @@ void Destager::synced(const JobPtr& job) {
     segment.summary.bytes += chunk->disk_bytes();
     segment.summary.last_sequence += 1;
   }
+  space_found(job);
   job->target->destaged(segment.summary.end);
   step(job);
+}
+
+void Destager::space_found(const JobPtr& job) {
+  if (job->short_of_space) --context_.short_of_space;
+  job->short_of_space = false;
 }
 
 void Destager::trouble(const JobPtr& job, const Error& error) {
   if (error.code() != ErrorCode::kStorageFull) return context_.fail(error);
   // These bytes have offsets: they are written again, as they are, until there is space.
-  context_.space_low = true;
+  if (!job->short_of_space) ++context_.short_of_space;
+  job->short_of_space = true;
   context_.check_space();
   context_.environment.executor->run_after(
       kRetryAfter, [this, job, alive = std::weak_ptr<bool>(context_.alive)] {

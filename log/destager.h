@@ -29,6 +29,8 @@ class DestageTarget {
   virtual LogTail& target_tail() = 0;
   virtual SegmentList& target_segments() = 0;
   virtual Offset target_durable_end() const = 0;
+  // Chunks that end above it stay.
+  virtual Offset target_limit() const = 0;
   // False while it is cut or removed: nothing new is begun.
   virtual bool target_open() const = 0;
   // Segments hold everything below `end`, durably.
@@ -70,6 +72,7 @@ class Destager {
   void finish(const JobPtr& job);
   // Tries the step again later when space ran out; else the directory failed.
   void trouble(const JobPtr& job, const Error& error);
+  void space_found(const JobPtr& job);
   std::uint64_t space_step(DestageTarget& target, std::uint64_t needed) const;
 
   ShardContext& context_;

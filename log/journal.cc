@@ -160,9 +160,9 @@ void Journal::ring_is_full(std::uint64_t least) {
     if (const auto place = ring_.find_reserve()) start_bare(*place);
     return;
   }
-  if (asked_tail_ != tail_sequence()) {
-    asked_tail_ = tail_sequence();
-    events_.journal_wants_space(next_sequence_);
+  if (asked_full_tail_ != tail_sequence()) {
+    asked_full_tail_ = tail_sequence();
+    events_.journal_wants_space(next_sequence_, true);
   }
 }
 
@@ -269,7 +269,10 @@ void Journal::complete_parts(JournalWrite& write, std::vector<Moved>& moved) {
     const std::size_t parts = lane->in_flight_.size();
     std::size_t bytes = 0;
     while (!lane->in_flight_.empty() && lane->in_flight_.front().complete) {
-      lane->durable_end_ = lane->in_flight_.front().next;
+      // The destager may have made it durable first; only a truncation goes back.
+      const Offset next = lane->in_flight_.front().next;
+      lane->durable_end_ = write.truncated ? next : std::max(lane->durable_end_, next);
+      lane->proven_end_ = std::min(lane->proven_end_, lane->durable_end_);
       bytes += lane->in_flight_.front().bytes;
       lane->in_flight_.pop_front();
     }
@@ -288,7 +291,24 @@ void Journal::stable(JournalLane& lane, Offset end) {
     --lane.unstable_.front().write->holds;
     lane.unstable_.pop_front();
   }
+  if (lane.durable_end_ < end) {
+    lane.durable_end_ = end;
+    if (!lane.unproven_) {
+      lane.unproven_ = true;
+      unproven_.push_back(&lane);
+    }
+  }
+  if (lane.queued_ && lane.tail_->untaken_bytes() == 0) drop_from_queue(lane);
   retire();
+}
+
+void Journal::drop_from_queue(JournalLane& lane) {
+  for (std::size_t i = queue_.size(); i > 0; --i) {
+    JournalLane* other = queue_.front();
+    queue_.pop_front();
+    if (other != &lane) queue_.push_back(other);
+  }
+  lane.queued_ = false;
 }
 
 void Journal::release(std::uint64_t sequence) {
@@ -343,14 +363,8 @@ void Journal::forget(JournalLane& lane) {
   }
   lane.in_flight_.clear();
   if (lane.unproven_) std::erase(unproven_, &lane);
-  if (lane.queued_) {
-    for (std::size_t i = queue_.size(); i > 0; --i) {
-      JournalLane* other = queue_.front();
-      queue_.pop_front();
-      if (other != &lane) queue_.push_back(other);
-    }
-  }
-  lane.queued_ = lane.unproven_ = false;
+  if (lane.queued_) drop_from_queue(lane);
+  lane.unproven_ = false;
   retire();
 }
 
@@ -367,7 +381,7 @@ void Journal::watch_space() {
   }
   if (live_.empty() || asked_tail_ == tail_sequence()) return;
   asked_tail_ = tail_sequence();
-  events_.journal_wants_space(live_[live_.size() / 2]->sequence);
+  events_.journal_wants_space(live_[live_.size() / 2]->sequence, false);
 }
 
 void Journal::grow(std::uint64_t bytes_least) {
@@ -388,6 +402,10 @@ void Journal::grow(std::uint64_t bytes_least) {
       [this, made, alive = std::weak_ptr<bool>(alive_)] {
         if (alive.expired()) return;
         growing_ = false;
+        if (!*made && made->error().code() != ErrorCode::kStorageFull) {
+          failed_ = true;
+          return events_.journal_failed(made->error());
+        }
         if (!*made) {
           // The ring stays as it is; logs destage more often.
           log_warning(fmt::format("a journal cannot grow: {}", made->error().to_string()));

@@ -48,10 +48,6 @@ class JournalLane {
   // Runs after durable_end() moved; `bytes` more of what was appended are stable.
   virtual void durable_moved(std::size_t bytes) = 0;
   void set_tail(LogTail* tail) { tail_ = tail; }
-  void cut_durable(Offset end) {
-    durable_end_ = end;
-    proven_end_ = std::min(proven_end_, end);
-  }
 
  private:
   friend class Journal;
@@ -78,7 +74,9 @@ class JournalEvents {
  public:
   virtual ~JournalEvents() = default;
   // Space is short: logs whose oldest unstable entry is at or below `sequence` should destage now.
-  virtual void journal_wants_space(std::uint64_t sequence) = 0;
+  // `full`: nothing can be journalled before they did, so what is not durable yet must go to
+  // segments too.
+  virtual void journal_wants_space(std::uint64_t sequence, bool full) = 0;
   // A write failed for good; nothing is acknowledged any more.
   virtual void journal_failed(const Error& error) = 0;
 };
@@ -97,7 +95,9 @@ class Journal {
   // Starts what may start; the caller submits the queue.
   void end_of_turn();
 
-  // Says that segments hold, durably, everything of the lane below `end`.
+  // Says that segments hold, durably, everything of the lane below `end`. When the journal did not
+  // get there first, `end` is the durable end from now on. REQUIRES: the tail has nothing untaken
+  // below `end`.
   void stable(JournalLane& lane, Offset end);
 
   using TruncateCallback = std::function<void(std::uint64_t sequence)>;
@@ -149,6 +149,7 @@ class Journal {
   };
   void complete_parts(JournalWrite& write, std::vector<Moved>& moved);
   void retire();
+  void drop_from_queue(JournalLane& lane);
   void watch_space();
   void grow(std::uint64_t bytes_least);
   void arm_quiet_write();
@@ -174,8 +175,9 @@ class Journal {
 
   std::uint64_t next_sequence_ = 1;
   std::uint64_t durable_sequence_ = 0;
-  std::uint64_t told_tail_ = 0;   // the highest tail sequence in a submitted header
-  std::uint64_t asked_tail_ = 0;  // tail_sequence() when space was last asked for
+  std::uint64_t told_tail_ = 0;        // the highest tail sequence in a submitted header
+  std::uint64_t asked_tail_ = 0;       // tail_sequence() when space was last asked for
+  std::uint64_t asked_full_tail_ = 0;  // the same, when there was none left
   int in_flight_ = 0;
   bool failed_ = false;
   bool growing_ = false;

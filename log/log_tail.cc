@@ -131,9 +131,16 @@ LogTail::Taken LogTail::take(std::size_t bytes_max,
   return taken;
 }
 
-void LogTail::skip_untaken() {
-  taken_ = end_;
-  untaken_bytes_ = 0;
+std::size_t LogTail::skip_untaken(Offset end) {
+  std::size_t skipped = 0;
+  for (std::size_t c = taken_ < end ? chunk_of(taken_) : chunks_.size();
+       c < chunks_.size() && chunks_[c]->base < end; ++c) {
+    const TailChunk& chunk = *chunks_[c];
+    skipped += chunk.used - chunk.batches[taken_ <= chunk.base ? 0 : chunk.find(taken_)];
+  }
+  taken_ = std::max(taken_, end);
+  untaken_bytes_ -= skipped;
+  return skipped;
 }
 
 ReadResult LogTail::read(Offset from, const ReadLimits& limits) const {

@@ -79,8 +79,9 @@ class LogTail {
   Taken take(std::size_t bytes_max, std::vector<std::span<const std::byte>>& pieces);
   // Bytes that take() must be able to take at the least: the oldest untaken batch.
   std::size_t first_untaken_bytes() const;
-  // Declares everything taken (what truncation keeps is journalled by itself).
-  void skip_untaken();
+  // Declares everything below `end`, a chunk's end, taken (what truncation keeps is journalled by
+  // itself; what segments hold already needs no journal). Bytes that were not.
+  std::size_t skip_untaken(Offset end);
 
   // Batches from the one that holds `from` on. REQUIRES: start() <= from < end().
   ReadResult read(Offset from, const ReadLimits& limits) const;

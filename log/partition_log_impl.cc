@@ -63,7 +63,8 @@ Result<> PartitionLogImpl::may_append(std::span<const std::byte> batches, Leader
   if (health_ == LogHealth::kLossy)
     return refuse(ErrorCode::kLostData, "acknowledged records are missing");
   if (context_.closing) return refuse(ErrorCode::kDraining, "the broker is stopping");
-  if (context_.space_low) return refuse(ErrorCode::kStorageFull, "the disk is nearly full");
+  if (context_.space_low || context_.short_of_space > 0)
+    return refuse(ErrorCode::kStorageFull, "the disk is nearly full");
   if (truncation_) return refuse(ErrorCode::kOverloaded, "a truncation is under way");
   if (context_.undurable_bytes + batches.size() > context_.options.unstable_bytes_max &&
       context_.undurable_bytes > 0) {
@@ -112,25 +113,33 @@ void PartitionLogImpl::durable_moved(std::size_t bytes) {
   undurable_bytes_ -= bytes;
   if (retired_) return wait_until_retired();
   if (truncation_) return truncate_when_quiet();
-  if (tail_->destageable_bytes(durable_end()) >= context_.options.destage_bytes) {
+  const std::size_t ready = tail_->destageable_bytes(durable_end());
+  if (ready >= context_.options.destage_bytes || (destage_wanted_ && ready > 0)) {
     context_.destager->request(shared_from_this());
   }
   if (durable_listener_) durable_listener_(durable_end());
 }
 
-void PartitionLogImpl::destage() {
+void PartitionLogImpl::destage(bool all) {
   tail_->seal();
+  destage_wanted_ = true;
+  destage_all_ |= all;
   context_.destager->request(shared_from_this());
 }
 
 void PartitionLogImpl::destaged(Offset end) {
   stable_end_ = end;
   const LogTail::Freed freed = tail_->stable_until(end);
+  const std::size_t skipped = tail_->skip_untaken(end);
   context_.tail_cache->add(tail_, freed.chunks, freed.bytes);
+  const Offset before = durable_end();
   context_.journal->stable(*this, end);
+  destage_wanted_ = false;
+  if (durable_end() > before) durable_moved(skipped);
 }
 
 void PartitionLogImpl::destage_ended() {
+  destage_all_ = false;
   if (retired_) return wait_until_retired();
   if (truncation_) truncate_when_quiet();
 }

@@ -71,8 +71,9 @@ class PartitionLogImpl final : public PartitionLog,
   // Everything below is in segments, durably.
   Offset stable_end() const { return stable_end_; }
   LogCheckpoint checkpoint() const;
-  // Closes the open chunk and destages what is durable.
-  void destage();
+  // Closes the open chunk and destages what is durable; with `all`, what is not durable yet as
+  // well.
+  void destage(bool all = false);
   // True when segments hold everything and nothing is under way.
   bool at_rest() const;
   void failed(const Error& error);
@@ -88,7 +89,8 @@ class PartitionLogImpl final : public PartitionLog,
   const PartitionLogSettings& target_settings() const override { return settings_; }
   LogTail& target_tail() override { return *tail_; }
   SegmentList& target_segments() override { return segments_; }
-  Offset target_durable_end() const override { return JournalLane::durable_end(); }
+  Offset target_limit() const override { return destage_all_ ? tail_->end() : durable_end(); }
+  Offset target_durable_end() const override { return durable_end(); }
   bool target_open() const override { return !retired_ && !truncation_; }
   void destaged(Offset end) override;
   void destage_ended() override;
@@ -125,6 +127,8 @@ class PartitionLogImpl final : public PartitionLog,
   std::vector<Hole> holes_;
   LogHealth health_;
   std::size_t undurable_bytes_ = 0;
+  bool destage_wanted_ = false;  // of what is sealed, as soon as it is durable
+  bool destage_all_ = false;     // the journal has no room: without waiting for it
   bool retired_ = false;
   std::move_only_function<void()> when_retired_;
   TruncationPtr truncation_;

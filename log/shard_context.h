@@ -32,6 +32,7 @@ struct ShardContext {
   std::uint64_t undurable_bytes = 0;  // appended, not yet durable, of all logs
   std::uint64_t free_bytes = 0;       // of the file system, when last asked
   bool space_low = false;             // appends are refused
+  int short_of_space = 0;             // logs that found none; appends are refused until they did
   bool closing = false;
   std::optional<Error> failure;  // the directory failed for good
 

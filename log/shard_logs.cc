@@ -211,10 +211,10 @@ void ShardLogsImpl::fail_directory(const Error& error) {
   if (close_done_) std::exchange(close_done_, nullptr)(fail(error));
 }
 
-void ShardLogsImpl::journal_wants_space(std::uint64_t sequence) {
+void ShardLogsImpl::journal_wants_space(std::uint64_t sequence, bool full) {
   for (const auto& [id, log] : logs_) {
     const auto oldest = Journal::oldest_unstable(*log);
-    if (oldest && *oldest <= sequence) log->destage();
+    if (oldest && *oldest <= sequence) log->destage(full);
   }
 }
 
@@ -272,7 +272,7 @@ void ShardLogsImpl::start_checkpoint() {
             return fail_directory(stored.error());
           // Whoever waits needs it stable: they wait for the next one.
           for (auto& waiter : *waiters) checkpoint_waiters_.push_back(std::move(waiter));
-          context_.space_low = true;
+          check_space();
           if (close_done_) std::exchange(close_done_, nullptr)(fail(stored.error()));
           return;
         }

@@ -47,7 +47,7 @@ class ShardLogsImpl final : public ShardLogs, public JournalEvents {
   Counters counters() const override;
 
   // JournalEvents
-  void journal_wants_space(std::uint64_t sequence) override;
+  void journal_wants_space(std::uint64_t sequence, bool full) override;
   void journal_failed(const Error& error) override { fail_directory(error); }
 
  private:

@@ -193,7 +193,7 @@ void PartitionLogImpl::truncate_in_memory(const TruncationPtr& truncation) {
     tail_->append_stamped(*batch);
     rest = rest.subspan(batch->size());
   }
-  tail_->skip_untaken();
+  tail_->skip_untaken(tail_->end());
   truncate_files(truncation);
 }
 

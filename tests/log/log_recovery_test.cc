@@ -327,7 +327,9 @@ TEST_F(LogRecoveryTest, AFailedJournalWriteIsFinal) {
 }
 
 TEST_F(LogRecoveryTest, AFailedSegmentSyncIsFinal) {
-  start();
+  HarnessOptions options = one_shard();
+  options.store.shard.journal_bytes_min = options.store.shard.journal_bytes_max;
+  start(options);
   ASSERT_TRUE(harness_->create(kId));
   append_durably(kId, 12, 1500);  // just destaging
   std::size_t failures = 0;
