@@ -116,6 +116,7 @@ void ClientConnection::received(Result<std::size_t> bytes) {
     }
     return forget();
   }
+  if (closing_) return forget();
   reader_.received(*bytes);
   advance();
 }
@@ -274,8 +275,11 @@ void ClientConnection::close(std::chrono::milliseconds within) {
   if (!is_open()) return;
   closing_ = true;
   stream_->close_when_sent(within);
-  // Its end is how the close is heard of.
-  receive();
+  if (receiving_) return;
+  // Its end is how the close is heard of; what still comes is thrown away by the stream.
+  receiving_ = true;
+  stream_->receive(std::span(&scrap_, 1), 1,
+                   [this](Result<std::size_t> bytes) { received(std::move(bytes)); });
 }
 
 void ClientConnection::forget() {

@@ -92,7 +92,8 @@ FrameReader::Space FrameReader::space() {
     }
   }
   make_contiguous(needed);
-  return {buffer_.bytes().subspan(end_), needed - available()};
+  // The first byte of a frame is heard of alone: from then on its sender owes the rest.
+  return {buffer_.bytes().subspan(end_), available() == 0 ? 1 : needed - available()};
 }
 
 void FrameReader::make_contiguous(std::size_t bytes) {

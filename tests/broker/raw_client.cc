@@ -63,6 +63,7 @@ void RawClient::shut_down_sending() { ::shutdown(socket_, SHUT_WR); }
 void RawClient::send_bytes(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const ssize_t n = ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return;  // the broker may have closed: what it says is what tests look at
     bytes = bytes.subspan(static_cast<std::size_t>(n));
   }
@@ -90,6 +91,8 @@ std::uint64_t RawClient::send(wire::ApiKey api, const flatbuffers::FlatBufferBui
 bool RawClient::read_exactly(std::span<std::byte> into) {
   while (!into.empty()) {
     const ssize_t n = ::recv(socket_, into.data(), into.size(), 0);
+    // Completions of a ring that this thread made interrupt its calls.
+    if (n < 0 && errno == EINTR) continue;
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
       ADD_FAILURE() << "the broker did not answer in time";
       return false;
