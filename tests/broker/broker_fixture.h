@@ -51,7 +51,7 @@ class BrokerTest : public ::testing::TestWithParam<int> {
     settings.produce_memory_bytes = produce_memory_bytes_;
     settings.fetch_memory_bytes = fetch_memory_bytes_;
     settings.tail_cache_bytes = tail_cache_bytes_;
-    settings.journal_bytes_max = 8 << 20;
+    settings.journal_bytes_max = 32 << 20;
     auto started = Broker::start(settings, limits_);
     ASSERT_TRUE(started) << started.error().to_string();
     broker_ = std::move(*started);

@@ -376,10 +376,10 @@ TEST_P(FetchTest, ASlowReaderIsBoundedAndLosesNothing) {
   asked.push_back(slow.send_fetch({.session = session,
                                    .changed = {fetch_from(id, 0)},
                                    .max_wait_ms = kLongWaitMs,
-                                   .bytes_max = 200'000}));
+                                   .bytes_max = 300'000}));
   for (int i = 0; i < 120; ++i) {
     asked.push_back(
-        slow.send_fetch({.session = session, .max_wait_ms = kLongWaitMs, .bytes_max = 200'000}));
+        slow.send_fetch({.session = session, .max_wait_ms = kLongWaitMs, .bytes_max = 300'000}));
   }
   // Others are served meanwhile.
   for (int i = 0; i < 20; ++i) {

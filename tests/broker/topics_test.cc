@@ -188,12 +188,14 @@ TEST_P(TopicsTest, ProducingWhileTheTopicIsDeletedSettlesEveryRequest) {
           // Between the end of the replica and the news of the tombstone it is merely not served.
           EXPECT_THAT(code, ::testing::AnyOf(ErrorCode::kUnknownTopic, ErrorCode::kUnknownOutcome,
                                              ErrorCode::kNotLeader, ErrorCode::kNotReady,
-                                             ErrorCode::kUnknownPartition));
+                                             ErrorCode::kUnknownPartition))
+              << message_of(result->status());
           if (code == ErrorCode::kUnknownTopic) return;
         }
       });
     }
-    EXPECT_EQ(connect().delete_topic("t").code(), ErrorCode::kOk);
+    const Answer deleted = connect().delete_topic("t");
+    EXPECT_EQ(deleted.code(), ErrorCode::kOk) << deleted.message();
     for (std::thread& producer : producers) producer.join();
   }
 }
