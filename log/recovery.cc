@@ -302,13 +302,21 @@ Result<> remove_partition_files(io::FileSystem& files, const DataPaths& paths,
     }
     TIDELOG_TRY(files.sync_directory(directory));
     TIDELOG_TRY(files.remove_directory(directory));
-    TIDELOG_TRY(files.sync_directory(paths.topic(id.topic)));
   }
-  TIDELOG_ASSIGN(const bool topic_exists, files.exists(paths.topic(id.topic)));
-  if (!topic_exists) return {};
-  TIDELOG_ASSIGN(const auto others, files.list(paths.topic(id.topic)));
-  if (!others.empty()) return {};
-  TIDELOG_TRY(files.remove_directory(paths.topic(id.topic)));
+  // Whoever removes the topic's last partition removes its directory; shards do so side by side.
+  const std::string topic = paths.topic(id.topic);
+  const auto removed_meanwhile = [](const Result<>& result) {
+    return !result && result.error().code() == ErrorCode::kNotFound;
+  };
+  if (const auto others = files.list(topic); others && !others->empty()) {
+    const Result<> synced = files.sync_directory(topic);
+    if (!removed_meanwhile(synced)) return synced;
+  } else if (others) {
+    const Result<> removed = files.remove_directory(topic);
+    if (!removed && !removed_meanwhile(removed)) return removed;
+  } else if (others.error().code() != ErrorCode::kNotFound) {
+    return fail(others.error());
+  }
   return files.sync_directory(paths.root);
 }
 
