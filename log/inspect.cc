@@ -4,13 +4,10 @@
 
 #include <algorithm>
 
-#include "log/catalog.h"
-#include "log/checkpoint.h"
 #include "log/data_directory.h"
-#include "log/journal_replay.h"
 #include "log/segment_format.h"
 #include "log/segment_scan.h"
-#include "log/slot_file.h"
+#include "log/verify_directory.h"
 
 namespace tidelog::log {
 namespace {
@@ -91,83 +88,6 @@ Result<PartitionReport> verify_partition(io::FileSystem& files, const std::strin
     TIDELOG_ASSIGN(auto report, verify_partition_once(files, directory));
     if (report.problems.empty() || attempt == kAttempts) return report;
   }
-}
-
-Result<> verify_journals(io::FileSystem& files, const DataPaths& paths, VerifyReport& report) {
-  TIDELOG_ASSIGN(const auto journals, list_journals(files, paths));
-  for (const JournalFiles& journal : journals) {
-    for (int attempt = 1;; ++attempt) {
-      TIDELOG_ASSIGN(const ReplayedJournal replayed, read_journal(files, paths, journal, {}));
-      std::vector<std::string> problems = replayed.problems;
-      for (const std::uint64_t lost : replayed.lost) {
-        problems.push_back(
-            fmt::format("journal {}: write {} was complete and is damaged", journal.shard, lost));
-      }
-      for (const ReplayWrite& write : replayed.writes) {
-        for (const ReplayEntry& entry : write.entries) {
-          if (entry.sound || write.header.sequence > replayed.durable) continue;
-          problems.push_back(fmt::format("journal {}: write {} holds damaged batches of {}",
-                                         journal.shard, write.header.sequence,
-                                         entry.entry.id.to_string()));
-        }
-      }
-      if (!problems.empty() && attempt < kAttempts) continue;
-      report.files += journal.numbers.size();
-      report.journal_writes += replayed.writes.size();
-      report.problems.insert(report.problems.end(), problems.begin(), problems.end());
-      break;
-    }
-  }
-  return {};
-}
-
-// A file kept twice: both copies should be sound, and one must be if the file is `needed`.
-Result<std::optional<SlotContent>> verify_slots(io::FileSystem& files, const std::string& path,
-                                                std::uint32_t magic, bool needed,
-                                                VerifyReport& report) {
-  SlotFile slots(files, path, magic, SlotPolicy::kBoth);
-  TIDELOG_ASSIGN(auto loaded, slots.load());
-  report.files += loaded.any_exists ? 2 : 0;
-  for (std::string& problem : loaded.problems) report.problems.push_back(std::move(problem));
-  if (needed && !loaded.content) {
-    report.problems.push_back(
-        fmt::format("{} is {}", path, loaded.any_exists ? "damaged in both copies" : "missing"));
-  }
-  return std::move(loaded.content);
-}
-
-Result<VerifyReport> verify_directory(io::FileSystem& files, const DataPaths& paths) {
-  VerifyReport report;
-  TIDELOG_ASSIGN(const auto meta, verify_slots(files, paths.meta(), kMetaMagic, true, report));
-  if (meta && !decode_meta(meta->body)) report.problems.push_back(paths.meta() + " cannot be read");
-  TIDELOG_ASSIGN(const auto slot,
-                 verify_slots(files, paths.catalog(), kCatalogMagic, true, report));
-  const auto catalog = slot ? decode_catalog(slot->body) : std::nullopt;
-  if (slot && !catalog) report.problems.push_back(paths.catalog() + " cannot be read");
-  TIDELOG_ASSIGN(const auto checkpoint,
-                 verify_slots(files, paths.checkpoint(), kCheckpointMagic, false, report));
-  if (checkpoint && !decode_checkpoint(checkpoint->body)) {
-    report.problems.push_back(paths.checkpoint() + " cannot be read");
-  }
-  TIDELOG_TRY(verify_journals(files, paths, report));
-  if (!catalog) return report;
-  for (const auto& [id, entry] : catalog->replicas) {
-    if (entry.state == ReplicaState::kRemoving) continue;
-    TIDELOG_ASSIGN(const bool exists, files.exists(paths.partition(id)));
-    if (!exists) {
-      PartitionReport missing;
-      missing.path = paths.partition(id);
-      missing.id = id;
-      missing.problems.push_back(missing.path + " is in the catalog and not there");
-      report.partitions.push_back(std::move(missing));
-      continue;
-    }
-    TIDELOG_ASSIGN(auto partition, verify_partition(files, paths.partition(id)));
-    partition.id = id;
-    report.files += partition.segments;
-    report.partitions.push_back(std::move(partition));
-  }
-  return report;
 }
 
 Result<VerifyReport> verify_file(io::FileSystem& files, const std::string& path) {

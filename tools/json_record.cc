@@ -16,6 +16,27 @@ void append_nullable(std::optional<std::string_view> bytes, std::string& out) {
   out += "null";
 }
 
+// From "offset" to the object's end.
+void append_members(const RecordFields& record, std::string& out) {
+  fmt::format_to(std::back_inserter(out), R"("offset":{},"timestamp_ms":{},"key":)", record.offset,
+                 record.timestamp_ms);
+  append_nullable(record.key, out);
+  out += R"(,"value":)";
+  append_nullable(record.value, out);
+  out += R"(,"headers":[)";
+  bool is_first = true;
+  for (const HeaderField& header : record.headers) {
+    if (!is_first) out += ',';
+    is_first = false;
+    out += R"({"key":)";
+    append_json_bytes(out, header.key);
+    out += R"(,"value":)";
+    append_nullable(header.value, out);
+    out += '}';
+  }
+  out += "]}";
+}
+
 std::unexpected<Error> refuse(std::string_view what) {
   return fail(ErrorCode::kInvalidArgument,
               fmt::format(R"({}; write a string, null, or {{"base64": "..."}})", what));
@@ -42,23 +63,13 @@ nlohmann::json parse(std::string_view text) {
 void append_json_record(const RecordFields& record, std::string& out) {
   out += R"({"topic":)";
   append_json_bytes(out, record.topic);
-  fmt::format_to(std::back_inserter(out), R"(,"partition":{},"offset":{},"timestamp_ms":{},"key":)",
-                 record.partition, record.offset, record.timestamp_ms);
-  append_nullable(record.key, out);
-  out += R"(,"value":)";
-  append_nullable(record.value, out);
-  out += R"(,"headers":[)";
-  bool is_first = true;
-  for (const HeaderField& header : record.headers) {
-    if (!is_first) out += ',';
-    is_first = false;
-    out += R"({"key":)";
-    append_json_bytes(out, header.key);
-    out += R"(,"value":)";
-    append_nullable(header.value, out);
-    out += '}';
-  }
-  out += "]}";
+  fmt::format_to(std::back_inserter(out), R"(,"partition":{},)", record.partition);
+  append_members(record, out);
+}
+
+void append_json_record_body(const RecordFields& record, std::string& out) {
+  out += '{';
+  append_members(record, out);
 }
 
 Result<std::optional<std::size_t>> json_value_length(std::string_view text) {

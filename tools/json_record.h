@@ -17,6 +17,9 @@ namespace tidelog::tools {
 // "value"}]} without newline. A null is null; bytes that are not UTF-8 are {"base64": "..."}.
 void append_json_record(const RecordFields& record, std::string& out);
 
+// The same without topic and partition: {"offset", "timestamp_ms", "key", "value", "headers"}.
+void append_json_record_body(const RecordFields& record, std::string& out);
+
 // Length of the JSON string, null, object or array that begins `text`, nullopt when it does not end
 // there. Only the shape is looked at. Fails with kInvalidArgument when something else begins it.
 Result<std::optional<std::size_t>> json_value_length(std::string_view text);

@@ -32,7 +32,7 @@ def run_alone(*words, stdin=b"", environment=None):
 class WithoutBroker(unittest.TestCase):
     def test_every_help_shows_an_example_on_stdout(self):
         for words in ((), ("broker",), ("topic",), ("topic", "create"), ("topic", "list"), ("topic", "describe"),
-                      ("topic", "delete"), ("produce",), ("consume",)):
+                      ("topic", "delete"), ("produce",), ("consume",), ("log",), ("log", "verify"), ("log", "dump")):
             with self.subTest(command=words):
                 result = run_alone(*words, "--help")
                 self.assertEqual(result.returncode, 0)
@@ -444,6 +444,31 @@ class WithBroker(unittest.TestCase):
                 self.assertEqual(result.returncode, 1, result.stderr)
                 self.assertIn(part, result.stderr)
 
+    # Log files.
+
+    def test_log_verify_works_beside_a_running_broker(self):
+        self.create("-p", 2)
+        self.produce(b"".join(b"record %d\n" % i for i in range(1000)), "-p", 1)
+        report = json.loads(self.broker.must_run("log", "verify", self.broker.data, "--json"))
+        self.assertTrue(report["ok"], report)
+        self.assertEqual(report["problems"], [])
+        topic_id = json.loads(self.broker.must_run("topic", "describe", self.topic, "--json"))["topic_id"]
+        mine = [item for item in report["partitions"] if item["path"].endswith(f"/{topic_id}/1")]
+        self.assertEqual(len(mine), 1)
+        self.assertGreater(mine[0].pop("batches"), 0)
+        mine[0].pop("path")
+        self.assertEqual(mine[0], {"records": 1000, "first_offset": 0, "end_offset": 1000, "problems": []})
+        self.assertRegex(self.broker.must_run("log", "verify", self.broker.data), rb"\nok: \d+ partitions, ")
+
+    def test_log_commands_say_what_they_cannot_read(self):
+        with tempfile.TemporaryDirectory() as empty:
+            result = self.broker.run("log", "verify", empty)
+            self.assertEqual(result.returncode, 2)
+            self.assertIn(b"neither a data directory", result.stderr)
+        result = self.broker.run("log", "dump", __file__)
+        self.assertEqual(result.returncode, 2)
+        self.assertIn(b"is no file of Tidelog's", result.stderr)
+
     def test_a_second_broker_on_the_directory_is_refused_with_the_first_ones_pid(self):
         result = self.broker.run("broker", "--data", self.broker.data, "--listen", "127.0.0.1:0",
                                  "--admin", "off")
@@ -469,6 +494,52 @@ class Stopping(unittest.TestCase):
         self.assertEqual(self.broker.stop(signal.SIGINT), 130, self.broker.log())
         self.broker.start()
         self.assertEqual(self.broker.must_run("consume", "t", "-e"), b"a\nb\n")
+
+    def test_log_verify_and_dump_show_stopped_files_and_find_a_flipped_bit(self):
+        self.broker.must_run("topic", "create", "t")
+        self.broker.must_run("produce", "t", "-k", "key", "-z", "zstd",
+                             stdin=b"".join(b"record number %d\n" % i for i in range(1000)))
+        self.assertEqual(self.broker.stop(), 0)
+        report = json.loads(self.broker.must_run("log", "verify", self.broker.data, "--json"))
+        self.assertTrue(report["ok"], report)
+        self.assertEqual(report["partitions"][0]["records"], 1000)
+        (segment,) = pathlib.Path(report["partitions"][0]["path"]).glob("*.log")
+        rows = [json.loads(row) for row in
+                self.broker.must_run("log", "dump", segment, "--records", "--json").splitlines()]
+        self.assertEqual(rows[0]["base_offset"], 0)
+        records = [row for row in rows if "value" in row]
+        self.assertEqual([row["offset"] for row in records], list(range(1000)))
+        self.assertEqual((records[7]["key"], records[7]["value"]), ("key", "record number 7"))
+        batches = [row for row in rows if row.get("kind") == "batch"]
+        self.assertEqual(sum(row["records"] for row in batches), 1000)
+        self.assertEqual({row["codec"] for row in batches}, {4})
+        self.assertIn(b" base_offset=0 ", self.broker.must_run("log", "dump", segment))
+
+        data = bytearray(segment.read_bytes())
+        data[batches[-1]["at"] + batches[-1]["bytes"] // 2] ^= 1
+        segment.write_bytes(data)
+        result = self.broker.run("log", "verify", self.broker.data, "--json")
+        self.assertEqual(result.returncode, 1)
+        report = json.loads(result.stdout)
+        self.assertFalse(report["ok"])
+        self.assertIn("checksum of the records", " ".join(report["partitions"][0]["problems"]))
+        result = self.broker.run("log", "verify", self.broker.data)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(b"NOT ok", result.stdout)
+        result = self.broker.run("log", "dump", segment)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(b"PROBLEM", result.stdout)
+
+    def test_log_verify_finds_what_was_acknowledged_before_a_kill(self):
+        self.broker.must_run("topic", "create", "t", "-p", 3)
+        for partition in range(3):
+            self.broker.must_run("produce", "t", "-p", partition, stdin=b"small\n" * (partition + 1))
+        self.broker.kill()
+        report = json.loads(self.broker.must_run("log", "verify", self.broker.data, "--json"))
+        self.assertEqual(sorted(item["end_offset"] for item in report["partitions"]), [1, 2, 3])
+        journals = sorted(pathlib.Path(self.broker.data, "journal").iterdir())
+        dumped = b"".join(self.broker.must_run("log", "dump", path, "--records") for path in journals)
+        self.assertEqual(dumped.count(b'"value":"small"'), 6)
 
     def test_produce_survives_a_restart_of_the_broker(self):
         self.broker.must_run("topic", "create", "t")

@@ -1,0 +1,384 @@
+#include "log/verify_directory.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "log/batch_walk.h"
+#include "log/catalog.h"
+#include "log/checkpoint.h"
+#include "log/file_window.h"
+#include "log/journal_replay.h"
+#include "log/segment_format.h"
+#include "log/segment_scan.h"
+#include "log/slot_file.h"
+
+namespace tidelog::log {
+namespace {
+
+// A journal that a running broker writes while it is read can look damaged: then it is read again.
+constexpr int kAttemptsMax = 5;
+constexpr std::uint64_t kMarkerBytesMax = std::uint64_t{1} << 30;
+
+struct EntryEvidence {
+  const ReplayEntry* entry = nullptr;
+  std::uint64_t sequence = 0;
+  bool complete = false;
+};
+
+// What is known of one log before its segments are read.
+struct Evidence {
+  std::optional<LogCheckpoint> checkpoint;
+  bool clean = false;  // the checkpoint is the clean-stop marker: it names the exact end
+  std::uint64_t checkpoint_sequence = 0;
+  std::vector<EntryEvidence> entries;  // in sequence
+};
+
+// B of the recovery: the largest end that was promised, truncations taken in their order.
+Offset promised_end(const Evidence& evidence) {
+  Offset end(0);
+  bool counted = !evidence.checkpoint;
+  const auto count_checkpoint = [&] {
+    if (!counted) end = std::max(end, evidence.checkpoint->durable_end);
+    counted = true;
+  };
+  for (const EntryEvidence& at : evidence.entries) {
+    if (at.sequence > evidence.checkpoint_sequence) count_checkpoint();
+    const JournalEntry& entry = at.entry->entry;
+    if (entry.kind == EntryKind::kTruncate) {
+      if (at.entry->sound) end = entry.next;
+      continue;
+    }
+    end = std::max(end, entry.durable_end);
+    if (at.complete) end = std::max(end, entry.next);
+  }
+  count_checkpoint();
+  return end;
+}
+
+class PartitionVerifier {
+ public:
+  PartitionVerifier(io::FileSystem& files, const DataPaths& paths, const TopicPartition& id,
+                    const Evidence& evidence)
+      : files_(files), evidence_(evidence) {
+    report_.id = id;
+    report_.path = paths.partition(id);
+  }
+
+  Result<PartitionReport> run() {
+    if (evidence_.checkpoint) report_.first = evidence_.checkpoint->log_start;
+    place_.next = report_.first;
+    promised_ = promised_end(evidence_);
+    TIDELOG_ASSIGN(const bool exists, files_.exists(report_.path));
+    if (exists) {
+      TIDELOG_TRY(read_segments());
+    } else {
+      say("the directory is missing");
+    }
+    for (const EntryEvidence& at : evidence_.entries) take(*at.entry);
+    report_.end = place_.next;
+    // A torn tail is none of the log's loss while the journal has what was promised; only a clean
+    // stop leaves nothing half written.
+    if (!tail_problem_.empty() && (place_.next < promised_ || evidence_.clean)) say(tail_problem_);
+    if (evidence_.checkpoint && evidence_.checkpoint->lossy) {
+      say("it was found to have lost acknowledged records before");
+    }
+    if (place_.next < promised_) {
+      say(fmt::format("offsets {} to {} were acknowledged and are not there", place_.next.value(),
+                      promised_.value() - 1));
+    } else if (evidence_.clean && evidence_.checkpoint && place_.next != promised_) {
+      say(fmt::format("the clean stop left its end at offset {}, but it is at {}",
+                      promised_.value(), place_.next.value()));
+    }
+    return std::move(report_);
+  }
+
+ private:
+  void say(std::string problem) { report_.problems.push_back(std::move(problem)); }
+
+  void count(const wire::BatchView& batch) {
+    ++report_.batches;
+    report_.bytes += batch.size();
+    report_.records += static_cast<std::uint64_t>(batch.header().record_count);
+  }
+
+  Result<> read_segments() {
+    TIDELOG_ASSIGN(const auto entries, files_.list(report_.path));
+    std::vector<Offset> bases;
+    for (const io::DirectoryEntry& entry : entries) {
+      if (const auto base = parse_segment_file_name(entry.name)) bases.push_back(*base);
+    }
+    for (std::size_t i = 0; i < bases.size(); ++i) {
+      if (i == 0 && !evidence_.checkpoint) report_.first = place_.next = bases[i];
+      // A log start inside a segment leaves older records in front of it.
+      if (i == 0) place_.next = std::min(place_.next, bases[i]);
+      TIDELOG_TRY(read_segment(bases[i], /*is_last=*/i + 1 == bases.size()));
+    }
+    return {};
+  }
+
+  Result<> read_segment(Offset base, bool is_last) {
+    const std::string name = segment_file_name(base);
+    auto opened =
+        files_.open(report_.path + "/" + name, {.mode = io::OpenMode::kRead, .direct = true});
+    // A broker that runs may have retired the file since the directory was listed.
+    if (!opened && opened.error().code() == ErrorCode::kNotFound && !is_last) return {};
+    TIDELOG_ASSIGN(const auto file, std::move(opened));
+    TIDELOG_ASSIGN(const std::uint64_t size, file->size());
+    FileWindow first(*file, std::min<std::uint64_t>(size, io::kBlockBytes), io::kBlockBytes);
+    TIDELOG_ASSIGN(const auto block, first.at(0, io::kBlockBytes));
+    const auto header = decode_segment_header(block);
+    if (!header || header->id != report_.id || header->base != base) {
+      // The newest file may be one whose making a crash cut short: it holds nothing.
+      TIDELOG_ASSIGN(const bool empty, has_no_writes(*file, size));
+      if (!is_last || !empty) say(name + ": the first block is damaged");
+      return {};
+    }
+    if (place_.next < base) {
+      say(fmt::format("offsets {} to {} are missing before {}", place_.next.value(),
+                      base.value() - 1, name));
+    }
+    place_.next = base;
+    ++report_.segments;
+    SegmentScanner scanner(*file, size, header->file_id, report_.id, Offset(0));
+    return is_last ? read_tail(scanner, name) : read_sealed(scanner, name);
+  }
+
+  Result<bool> has_no_writes(io::File& file, std::uint64_t size) {
+    FileWindow window(file, size);
+    for (std::uint64_t at = io::kBlockBytes; at < size; at += io::kBlockBytes) {
+      TIDELOG_ASSIGN(const auto block, window.at(at, kWriteHeaderBytes));
+      if (decode_write_header(block)) return false;
+    }
+    return true;
+  }
+
+  // Whole writes up to the first that is not; says why it is not.
+  Result<std::string> read_writes(SegmentScanner& scanner, SegmentCursor& cursor) {
+    const BatchVisitor visit = [this](std::uint64_t, const wire::BatchView& batch) {
+      count(batch);
+    };
+    while (true) {
+      TIDELOG_ASSIGN(const auto step, scanner.step(cursor, visit));
+      place_ = cursor.place;
+      if (!step.whole) return step.problem;
+      promised_ = std::max(promised_, Offset(static_cast<std::int64_t>(step.header->durable)));
+    }
+  }
+
+  // All of it was stable before the next segment was made: whatever is unsound is damage.
+  Result<> read_sealed(SegmentScanner& scanner, const std::string& name) {
+    SegmentCursor cursor{.position = io::kBlockBytes, .sequence = 0, .place = place_};
+    while (true) {
+      TIDELOG_ASSIGN(const std::string problem, read_writes(scanner, cursor));
+      if (problem.empty()) return {};
+      say(fmt::format("{}: {}", name, problem));
+      TIDELOG_ASSIGN(const auto next, find_newer(scanner, cursor));
+      if (!next) return {};
+      cursor.position = next->position;
+      cursor.place.next = Offset(static_cast<std::int64_t>(next->first));
+    }
+  }
+
+  // A write of this segment behind the cursor that goes on, maybe after a gap.
+  Result<std::optional<WriteHeader>> find_newer(SegmentScanner& scanner,
+                                                const SegmentCursor& cursor) {
+    for (std::uint64_t position = cursor.position + io::kBlockBytes;;) {
+      TIDELOG_ASSIGN(const auto next, scanner.find_header(position));
+      if (!next || next->first >= static_cast<std::uint64_t>(cursor.place.next.value())) {
+        return next;
+      }
+      position = next->position + io::kBlockBytes;
+    }
+  }
+
+  // Behind the end a torn write may stand that nobody was promised; later headers say what was.
+  Result<> read_tail(SegmentScanner& scanner, const std::string& name) {
+    SegmentCursor cursor{.position = io::kBlockBytes, .sequence = 0, .place = place_};
+    TIDELOG_ASSIGN(const std::string problem, read_writes(scanner, cursor));
+    for (std::uint64_t position = cursor.position;;) {
+      TIDELOG_ASSIGN(const auto next, scanner.find_header(position));
+      if (!next) break;
+      promised_ = std::max(promised_, Offset(static_cast<std::int64_t>(next->durable)));
+      position = next->position + io::kBlockBytes;
+    }
+    if (!problem.empty()) tail_problem_ = fmt::format("{}: {}", name, problem);
+    return {};
+  }
+
+  // What the journal holds behind the segments.
+  void take(const ReplayEntry& entry) {
+    if (!entry.sound || entry.entry.next <= place_.next || entry.entry.base > place_.next) return;
+    for (auto rest = entry.batches; !rest.empty();) {
+      const auto batch = wire::BatchView::parse(rest, kStoredBatchBytesMax);
+      if (!batch) return;
+      rest = rest.subspan(batch->size());
+      if (batch->base_offset() != place_.next) continue;
+      count(*batch);
+      place_.next = batch->header().next_offset();
+    }
+  }
+
+  io::FileSystem& files_;
+  const Evidence& evidence_;
+  PartitionReport report_;
+  BatchPlace place_;
+  Offset promised_{0};
+  std::string tail_problem_;
+};
+
+class DirectoryVerifier {
+ public:
+  DirectoryVerifier(io::FileSystem& files, const DataPaths& paths) : files_(files), paths_(paths) {}
+
+  Result<VerifyReport> run() {
+    TIDELOG_TRY(read_meta());
+    Catalog catalog(files_, paths_.catalog());
+    TIDELOG_ASSIGN(const auto loaded, catalog.load());
+    report_.files += loaded.any_exists ? 2 : 0;
+    for (const std::string& problem : loaded.problems) say(problem);
+    if (!loaded.sound) {
+      say(fmt::format("{} is {}", paths_.catalog(), loaded.any_exists ? "damaged" : "missing"));
+    }
+    TIDELOG_TRY(read_checkpoint());
+    TIDELOG_TRY(read_journals());
+    sort_evidence();
+    for (const auto& [id, replica] : catalog.replicas()) {
+      if (replica.state != ReplicaState::kLives) continue;
+      const Evidence evidence = evidence_of(id, replica.incarnation);
+      TIDELOG_ASSIGN(auto partition, PartitionVerifier(files_, paths_, id, evidence).run());
+      report_.files += partition.segments;
+      report_.partitions.push_back(std::move(partition));
+    }
+    return std::move(report_);
+  }
+
+ private:
+  void say(std::string problem) { report_.problems.push_back(std::move(problem)); }
+
+  Result<> read_meta() {
+    SlotFile meta(files_, paths_.meta(), kMetaMagic, SlotPolicy::kBoth);
+    TIDELOG_ASSIGN(const auto loaded, meta.load());
+    report_.files += loaded.any_exists ? 2 : 0;
+    for (const std::string& problem : loaded.problems) say(problem);
+    if (!loaded.content || !decode_meta(loaded.content->body)) {
+      say(fmt::format("{} is {}", paths_.meta(), loaded.any_exists ? "damaged" : "missing"));
+    }
+    return {};
+  }
+
+  Result<> read_checkpoint() {
+    TIDELOG_ASSIGN(const bool stopped, files_.exists(paths_.clean_stop()));
+    if (stopped) {
+      TIDELOG_ASSIGN(const auto bytes,
+                     read_whole_file(files_, paths_.clean_stop(), kMarkerBytesMax));
+      const auto slot = decode_slot(kCleanStopMagic, bytes);
+      auto content = slot ? decode_checkpoint(slot->body) : std::nullopt;
+      if (content) {
+        ++report_.files;
+        checkpoint_ = std::move(*content);
+        clean_ = true;
+        return {};
+      }
+      say(paths_.clean_stop() + " is damaged; the next start scans all logs");
+    }
+    SlotFile file(files_, paths_.checkpoint(), kCheckpointMagic, SlotPolicy::kAlternate);
+    TIDELOG_ASSIGN(const auto loaded, file.load());
+    report_.files += loaded.any_exists ? 2 : 0;
+    for (const std::string& problem : loaded.problems) say(problem);
+    if (!loaded.content) return {};
+    auto content = decode_checkpoint(loaded.content->body);
+    if (!content) {
+      say(paths_.checkpoint() + " is damaged");
+      return {};
+    }
+    checkpoint_ = std::move(*content);
+    return {};
+  }
+
+  Result<> read_journals() {
+    TIDELOG_ASSIGN(const bool exists, files_.exists(paths_.journals()));
+    if (!exists) return {};
+    TIDELOG_ASSIGN(const auto journals, list_journals(files_, paths_));
+    for (const JournalFiles& journal : journals) {
+      for (int attempt = 1;; ++attempt) {
+        TIDELOG_ASSIGN(auto replayed, read_journal(files_, paths_, journal, checkpoint_.journals));
+        std::vector<std::string> problems = problems_of(replayed);
+        if (!problems.empty() && attempt < kAttemptsMax) continue;
+        for (std::string& problem : problems) say(std::move(problem));
+        report_.files += journal.numbers.size();
+        report_.journal_writes += replayed.writes.size();
+        journals_.push_back(std::make_unique<ReplayedJournal>(std::move(replayed)));
+        break;
+      }
+    }
+    return {};
+  }
+
+  static std::vector<std::string> problems_of(const ReplayedJournal& journal) {
+    std::vector<std::string> problems = journal.problems;
+    for (const std::uint64_t lost : journal.lost) {
+      problems.push_back(
+          fmt::format("journal {}: write {} was complete and is damaged", journal.shard, lost));
+    }
+    for (const ReplayWrite& write : journal.writes) {
+      for (const ReplayEntry& entry : write.entries) {
+        if (entry.sound || write.header.sequence > journal.durable) continue;
+        problems.push_back(fmt::format("journal {}: write {} holds damaged batches of {}",
+                                       journal.shard, write.header.sequence,
+                                       entry.entry.id.to_string()));
+      }
+    }
+    return problems;
+  }
+
+  // A life of a log: entries and checkpoints of an earlier one say nothing about it.
+  using Life = std::pair<TopicPartition, std::uint32_t>;
+
+  void sort_evidence() {
+    for (const LogCheckpoint& log : checkpoint_.logs) {
+      evidence_[{log.id, log.incarnation}].checkpoint = log;
+    }
+    for (const auto& journal : journals_) {
+      std::uint64_t checkpointed = 0;
+      for (const JournalCheckpoint& known : checkpoint_.journals) {
+        if (known.journal_id == journal->journal_id) checkpointed = known.durable_sequence;
+      }
+      for (const ReplayWrite& write : journal->writes) {
+        for (const ReplayEntry& entry : write.entries) {
+          Evidence& evidence = evidence_[{entry.entry.id, entry.entry.incarnation}];
+          evidence.checkpoint_sequence = checkpointed;
+          evidence.entries.push_back(
+              {&entry, write.header.sequence, write.header.sequence <= journal->durable});
+        }
+      }
+    }
+  }
+
+  Evidence evidence_of(const TopicPartition& id, std::uint32_t incarnation) const {
+    const auto at = evidence_.find({id, incarnation});
+    Evidence evidence = at == evidence_.end() ? Evidence() : at->second;
+    evidence.clean = clean_;
+    return evidence;
+  }
+
+  io::FileSystem& files_;
+  const DataPaths& paths_;
+  VerifyReport report_;
+  CheckpointContent checkpoint_;
+  bool clean_ = false;
+  std::vector<std::unique_ptr<ReplayedJournal>> journals_;
+  std::map<Life, Evidence> evidence_;
+};
+
+}  // namespace
+
+Result<VerifyReport> verify_directory(io::FileSystem& files, const DataPaths& paths) {
+  return DirectoryVerifier(files, paths).run();
+}
+
+}  // namespace tidelog::log
