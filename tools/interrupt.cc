@@ -18,7 +18,9 @@ static_assert(std::atomic<int>::is_always_lock_free);
 
 extern "C" void on_interrupt(int signal) {
   const int error = errno;
-  if (interrupt_signal.exchange(signal) != 0) _exit(128 + signal);
+  // Only a person who types Ctrl-C twice means "at once": supervisors may send SIGTERM to the
+  // process and to its group, and a clean stop must survive that.
+  if (interrupt_signal.exchange(signal) != 0 && signal == SIGINT) _exit(128 + signal);
   interrupt_target.load()->set();
   errno = error;
 }
@@ -47,6 +49,8 @@ StopEvent& interrupt_event() {
     sigaction(SIGINT, &action, nullptr);
     sigaction(SIGTERM, &action, nullptr);
     signal(SIGPIPE, SIG_IGN);
+    // A file size limit (ulimit -f) then fails the write, which is an error that can be told.
+    signal(SIGXFSZ, SIG_IGN);
   }
   return event;
 }

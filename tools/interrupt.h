@@ -24,8 +24,8 @@ class StopEvent {
 };
 
 // From the first call on SIGINT and SIGTERM set the event that is returned instead of ending the
-// process; a second of them ends it at once, with 128 + its number. SIGPIPE is ignored, so that a
-// closed pipe is an error of write().
+// process; a SIGINT after either ends it at once, with 130. SIGPIPE and SIGXFSZ are ignored, so
+// that a closed pipe or a file size limit is an error of write().
 StopEvent& interrupt_event();
 
 // 130 after Ctrl-C, 143 after SIGTERM. REQUIRES: interrupt_event().is_set().
