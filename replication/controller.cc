@@ -69,7 +69,7 @@ class Controller::State : public std::enable_shared_from_this<Controller::State>
   void load(DoneCallback done);
   void start(bool new_epochs, DoneCallback done);
   void create_topic(NewTopic topic, CreateCallback done);
-  void delete_topic(std::string name, DoneCallback done);
+  void delete_topic(const std::string& name, DoneCallback done);
 
   MakeReplicas make_replicas;
   MakeReplicas drop_replicas;
@@ -118,7 +118,7 @@ class Controller::State : public std::enable_shared_from_this<Controller::State>
   // Runs `change` when no other change of that name is under way.
   void with_name(const std::string& name, Task change);
   void release_name(const std::string& name);
-  void publish(std::function<void(ClusterView&)> change);
+  void publish(const std::function<void(ClusterView&)>& change);
   std::string nonce() { return fmt::format("{:016x}", random_()); }
 
   MetadataStore& store_;
@@ -133,7 +133,7 @@ class Controller::State : public std::enable_shared_from_this<Controller::State>
   std::map<std::string, std::deque<Task>, std::less<>> busy_;
 };
 
-void Controller::State::publish(std::function<void(ClusterView&)> change) {
+void Controller::State::publish(const std::function<void(ClusterView&)>& change) {
   auto next = std::make_shared<ClusterView>(*view);
   change(*next);
   view = std::move(next);
@@ -461,7 +461,7 @@ void Controller::State::abandon_creation(const CreationPtr& creation, Error why)
 
 // ---- delete ----
 
-void Controller::State::delete_topic(std::string name, DoneCallback done) {
+void Controller::State::delete_topic(const std::string& name, DoneCallback done) {
   if (!started_) {
     return done(fail(ErrorCode::kNotReady, "the controller has not read the metadata yet"));
   }
@@ -581,7 +581,7 @@ void Controller::create_topic(NewTopic topic, CreateCallback done) {
 void Controller::delete_topic(std::string name, DoneCallback done) {
   executor_.post(
       state_->guarded([name = std::move(name), done = std::move(done)](State& state) mutable {
-        state.delete_topic(std::move(name), std::move(done));
+        state.delete_topic(name, std::move(done));
       }));
 }
 
