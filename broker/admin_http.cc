@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <condition_variable>
-#include <cstring>
 #include <mutex>
 #include <optional>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -130,7 +130,8 @@ Result<> AdminHttp::Server::listen(const HostPort& address) {
                 fmt::format("cannot serve admin pages on {}: {}; choose another address with "
                             "--admin HOST:PORT",
                             address.to_string(),
-                            errno != 0 ? std::strerror(errno) : "the address cannot be used"));
+                            errno != 0 ? std::generic_category().message(errno)
+                                       : "the address cannot be used"));
   }
   port_ = static_cast<std::uint16_t>(port);
   return {};

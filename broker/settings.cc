@@ -161,6 +161,7 @@ std::string unknown_name(std::string_view name) {
 Result<> apply_environment(BrokerSettings& settings,
                            std::span<const std::pair<std::string, std::string>> environment) {
   std::vector<std::string> names;
+  names.reserve(kTable.size());
   for (const SettingInfo& info : kTable) names.push_back(environment_name(info.name));
   const std::vector<std::string_view> known(names.begin(), names.end());
   for (const auto& [variable, value] : environment) {

@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <memory>
 #include <optional>
+#include <system_error>
 
 namespace tidelog::broker {
 namespace {
@@ -20,14 +20,14 @@ Result<std::string> read_text(const std::string& path) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "re"),
                                                              &std::fclose);
   if (!file) {
-    return fail(ErrorCode::kNotFound,
-                fmt::format("cannot read settings file {}: {}", path, std::strerror(errno)));
+    return fail(ErrorCode::kNotFound, fmt::format("cannot read settings file {}: {}", path,
+                                                  std::generic_category().message(errno)));
   }
   std::string text(kFileBytesMax + 1, '\0');
   text.resize(std::fread(text.data(), 1, text.size(), file.get()));
   if (std::ferror(file.get()) != 0) {
-    return fail(ErrorCode::kNotFound,
-                fmt::format("cannot read settings file {}: {}", path, std::strerror(errno)));
+    return fail(ErrorCode::kNotFound, fmt::format("cannot read settings file {}: {}", path,
+                                                  std::generic_category().message(errno)));
   }
   if (text.size() > kFileBytesMax) {
     return fail(ErrorCode::kInvalidSetting,

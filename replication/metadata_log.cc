@@ -3,12 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 #include <optional>
 #include <utility>
 
 #include "base/bytes.h"
-#include "base/check.h"
 #include "base/checksum.h"
 
 namespace tidelog::replication {
@@ -18,174 +16,9 @@ using log::io::File;
 using log::io::FileSystem;
 using log::io::OpenMode;
 
-constexpr std::uint32_t kRecordMagic = 0x524D4C54;    // "TLMR"
-constexpr std::uint32_t kSnapshotMagic = 0x534D4C54;  // "TLMS"
-constexpr std::uint32_t kVersion = 1;
-constexpr std::size_t kHeaderBytes = 64;
-constexpr std::size_t kChecksumAt = 56;
-// A record starts on a block of this size; the unit that a torn write may damage.
-constexpr std::size_t kRecordAlignment = 4096;
-
 constexpr std::string_view kSnapshotName = "snapshot";
 constexpr std::string_view kNewSnapshotName = "snapshot.new";
 constexpr std::string_view kLogPrefix = "log-";
-
-constexpr std::uint8_t kPut = 1;
-constexpr std::uint8_t kDelete = 2;
-
-class Writer {
- public:
-  template <std::integral T>
-  void number(std::type_identity_t<T> value) {
-    const std::size_t at = bytes_.size();
-    bytes_.resize(at + sizeof(T));
-    store_le<T>(bytes_.data() + at, value);
-  }
-  void raw(std::string_view text) {
-    const auto bytes = as_bytes(text);
-    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
-  }
-  std::vector<std::byte>& bytes() { return bytes_; }
-
- private:
-  std::vector<std::byte> bytes_;
-};
-
-// Reads within bounds; once it would leave them, everything reads as zero and ok() is false.
-class Cursor {
- public:
-  explicit Cursor(std::span<const std::byte> bytes) : bytes_(bytes) {}
-
-  template <std::integral T>
-  T number() {
-    if (!take(sizeof(T))) return 0;
-    return load_le<T>(bytes_.data() + at_ - sizeof(T));
-  }
-  std::string raw(std::size_t length) {
-    if (!take(length)) return "";
-    return std::string(as_text(bytes_.subspan(at_ - length, length)));
-  }
-  bool ok() const { return ok_; }
-  bool at_end() const { return ok_ && at_ == bytes_.size(); }
-
- private:
-  bool take(std::size_t length) {
-    if (!ok_ || bytes_.size() - at_ < length) {
-      ok_ = false;
-      return false;
-    }
-    at_ += length;
-    return true;
-  }
-  std::span<const std::byte> bytes_;
-  std::size_t at_ = 0;
-  bool ok_ = true;
-};
-
-// Fills the last field of a header.
-void seal_header(std::byte* header) {
-  store_le<std::uint64_t>(header + kChecksumAt, xxh3_64({header, kChecksumAt}));
-}
-bool header_sound(std::span<const std::byte> bytes, std::uint32_t magic) {
-  return bytes.size() >= kHeaderBytes && load_le<std::uint32_t>(bytes.data()) == magic &&
-         load_le<std::uint64_t>(bytes.data() + kChecksumAt) == xxh3_64(bytes.first(kChecksumAt));
-}
-
-struct RecordHeader {
-  std::uint64_t log_id;
-  std::uint64_t sequence;
-  std::uint64_t payload_checksum;
-  std::uint64_t revision;  // after the record
-  std::uint32_t payload_bytes;
-  std::uint32_t transactions;
-};
-
-void encode_record_header(const RecordHeader& header, std::byte* to) {
-  store_le<std::uint32_t>(to, kRecordMagic);
-  store_le<std::uint32_t>(to + 4, kVersion);
-  store_le<std::uint64_t>(to + 8, header.log_id);
-  store_le<std::uint64_t>(to + 16, header.sequence);
-  store_le<std::uint64_t>(to + 24, header.payload_checksum);
-  store_le<std::uint64_t>(to + 32, header.revision);
-  store_le<std::uint32_t>(to + 40, header.payload_bytes);
-  store_le<std::uint32_t>(to + 44, header.transactions);
-  store_le<std::uint64_t>(to + 48, 0);
-  seal_header(to);
-}
-
-// Nullopt where no sound header is.
-std::optional<RecordHeader> decode_record_header(std::span<const std::byte> bytes) {
-  if (!header_sound(bytes, kRecordMagic)) return std::nullopt;
-  const std::byte* from = bytes.data();
-  return RecordHeader{.log_id = load_le<std::uint64_t>(from + 8),
-                      .sequence = load_le<std::uint64_t>(from + 16),
-                      .payload_checksum = load_le<std::uint64_t>(from + 24),
-                      .revision = load_le<std::uint64_t>(from + 32),
-                      .payload_bytes = load_le<std::uint32_t>(from + 40),
-                      .transactions = load_le<std::uint32_t>(from + 44)};
-}
-
-void encode_transaction(const LoggedTransaction& transaction, Writer& to) {
-  to.number<std::uint64_t>(transaction.revision);
-  to.number<std::uint32_t>(static_cast<std::uint32_t>(transaction.operations.size()));
-  for (const Operation& operation : transaction.operations) {
-    const std::string_view value = operation.value ? *operation.value : std::string_view();
-    to.number<std::uint8_t>(operation.value ? kPut : kDelete);
-    to.number<std::uint64_t>(operation.lease);
-    to.number<std::uint32_t>(static_cast<std::uint32_t>(operation.key.size()));
-    to.number<std::uint32_t>(static_cast<std::uint32_t>(value.size()));
-    to.raw(operation.key);
-    to.raw(value);
-  }
-}
-
-// Nullopt when the bytes are no transaction.
-std::optional<LoggedTransaction> decode_transaction(Cursor& from) {
-  LoggedTransaction transaction;
-  transaction.revision = from.number<std::uint64_t>();
-  const auto operations = from.number<std::uint32_t>();
-  for (std::uint32_t i = 0; i < operations && from.ok(); ++i) {
-    Operation operation;
-    const auto kind = from.number<std::uint8_t>();
-    operation.lease = from.number<std::uint64_t>();
-    const auto key_bytes = from.number<std::uint32_t>();
-    const auto value_bytes = from.number<std::uint32_t>();
-    operation.key = from.raw(key_bytes);
-    std::string value = from.raw(value_bytes);
-    if (kind != kPut && kind != kDelete) return std::nullopt;
-    if (kind == kPut) operation.value = std::move(value);
-    transaction.operations.push_back(std::move(operation));
-  }
-  if (!from.ok()) return std::nullopt;
-  return transaction;
-}
-
-std::vector<std::byte> encode_snapshot(std::uint64_t log_id, Revision revision,
-                                       const StoredEntries& entries) {
-  Writer to;
-  to.bytes().resize(kHeaderBytes);
-  for (const auto& [key, entry] : entries) {
-    to.number<std::uint64_t>(entry.create_revision);
-    to.number<std::uint64_t>(entry.mod_revision);
-    to.number<std::uint64_t>(entry.lease);
-    to.number<std::uint32_t>(static_cast<std::uint32_t>(key.size()));
-    to.number<std::uint32_t>(static_cast<std::uint32_t>(entry.value.size()));
-    to.raw(key);
-    to.raw(entry.value);
-  }
-  const auto payload = std::span<const std::byte>(to.bytes()).subspan(kHeaderBytes);
-  std::byte* header = to.bytes().data();
-  store_le<std::uint32_t>(header, kSnapshotMagic);
-  store_le<std::uint32_t>(header + 4, kVersion);
-  store_le<std::uint64_t>(header + 8, log_id);
-  store_le<std::uint64_t>(header + 16, revision);
-  store_le<std::uint64_t>(header + 24, xxh3_64(payload));
-  store_le<std::uint64_t>(header + 32, payload.size());
-  store_le<std::uint64_t>(header + 40, entries.size());
-  store_le<std::uint64_t>(header + 48, 0);
-  seal_header(header);
-  return std::move(to.bytes());
-}
 
 Result<std::vector<std::byte>> read_whole(File& file) {
   TIDELOG_ASSIGN(const std::uint64_t size, file.size());
@@ -230,20 +63,6 @@ std::unexpected<Error> corrupt(const std::string& file, std::size_t position,
 }
 
 }  // namespace
-
-void apply_transaction(const LoggedTransaction& transaction, StoredEntries& entries) {
-  for (const Operation& operation : transaction.operations) {
-    if (!operation.value) {
-      entries.erase(operation.key);
-      continue;
-    }
-    StoredEntry& entry = entries[operation.key];
-    if (entry.create_revision == 0) entry.create_revision = transaction.revision;
-    entry.mod_revision = transaction.revision;
-    entry.value = *operation.value;
-    entry.lease = operation.lease;
-  }
-}
 
 std::string MetadataLog::log_path(std::uint64_t id) const {
   return fmt::format("{}/{}{:016x}", path_, kLogPrefix, id);
@@ -304,34 +123,11 @@ Result<> MetadataLog::make_new() {
 
 Result<> MetadataLog::load_snapshot(std::span<const std::byte> bytes, Contents& contents) {
   const std::string path = fmt::format("{}/{}", path_, kSnapshotName);
-  if (!header_sound(bytes, kSnapshotMagic)) return corrupt(path, 0, "its header does not verify");
-  const std::byte* header = bytes.data();
-  if (load_le<std::uint32_t>(header + 4) != kVersion) {
-    return corrupt(path, 4, "its version is not known to this program");
-  }
-  log_id_ = load_le<std::uint64_t>(header + 8);
-  contents.revision = load_le<std::uint64_t>(header + 16);
-  const auto payload = bytes.subspan(kHeaderBytes);
-  if (load_le<std::uint64_t>(header + 32) != payload.size() ||
-      load_le<std::uint64_t>(header + 24) != xxh3_64(payload)) {
-    return corrupt(path, kHeaderBytes, "its entries do not verify");
-  }
-  Cursor from(payload);
-  const auto count = load_le<std::uint64_t>(header + 40);
-  for (std::uint64_t i = 0; i < count && from.ok(); ++i) {
-    StoredEntry entry;
-    entry.create_revision = from.number<std::uint64_t>();
-    entry.mod_revision = from.number<std::uint64_t>();
-    entry.lease = from.number<std::uint64_t>();
-    const auto key_bytes = from.number<std::uint32_t>();
-    const auto value_bytes = from.number<std::uint32_t>();
-    std::string key = from.raw(key_bytes);
-    entry.value = from.raw(value_bytes);
-    contents.entries.insert_or_assign(std::move(key), std::move(entry));
-  }
-  if (!from.at_end() || contents.entries.size() != count) {
-    return corrupt(path, kHeaderBytes, "its entries cannot be read");
-  }
+  std::expected<Snapshot, SnapshotProblem> snapshot = decode_snapshot(bytes);
+  if (!snapshot) return corrupt(path, snapshot.error().position, snapshot.error().what);
+  log_id_ = snapshot->log_id;
+  contents.revision = snapshot->revision;
+  contents.entries = std::move(snapshot->entries);
   return {};
 }
 
@@ -349,13 +145,13 @@ Result<> MetadataLog::load_log(Contents& contents) {
   while (position < bytes.size()) {
     const auto rest = std::span(bytes).subspan(position);
     const std::optional<RecordHeader> header = decode_record_header(rest);
-    if (header && load_le<std::uint32_t>(rest.data() + 4) != kVersion) {
+    if (header && header->version != kMetadataFormatVersion) {
       return corrupt(path, position + 4, "its version is not known to this program");
     }
     const bool whole = header && header->log_id == log_id_ && header->sequence == sequence_ + 1 &&
-                       header->payload_bytes <= rest.size() - kHeaderBytes;
-    const auto payload =
-        whole ? rest.subspan(kHeaderBytes, header->payload_bytes) : std::span<const std::byte>();
+                       header->payload_bytes <= rest.size() - kRecordHeaderBytes;
+    const auto payload = whole ? rest.subspan(kRecordHeaderBytes, header->payload_bytes)
+                               : std::span<const std::byte>();
     if (!whole || header->payload_checksum != xxh3_64(payload)) break;
     TIDELOG_TRY(load_record(payload, header->transactions, position, contents));
     if (contents.revision != header->revision) {
@@ -363,7 +159,7 @@ Result<> MetadataLog::load_log(Contents& contents) {
     }
     sequence_ = header->sequence;
     proven_ = header->transactions == 0;
-    position += align_up(kHeaderBytes + header->payload_bytes, kRecordAlignment);
+    position += align_up(kRecordHeaderBytes + header->payload_bytes, kRecordAlignment);
   }
   end_ = position;
   revision_ = contents.revision;
@@ -395,17 +191,17 @@ Result<> MetadataLog::check_nothing_behind(std::span<const std::byte> bytes, std
 
 Result<> MetadataLog::load_record(std::span<const std::byte> payload, std::uint32_t transactions,
                                   std::size_t position, Contents& contents) {
-  Cursor from(payload);
-  for (std::uint32_t i = 0; i < transactions; ++i) {
-    const std::optional<LoggedTransaction> transaction = decode_transaction(from);
-    if (!transaction || transaction->revision != contents.revision + 1) {
-      return corrupt(log_path(log_id_), position, "its transactions cannot be read");
-    }
-    apply_transaction(*transaction, contents.entries);
-    contents.revision = transaction->revision;
+  const auto decoded = decode_transactions(payload, transactions);
+  if (!decoded) {
+    return corrupt(log_path(log_id_), position, "its transactions cannot be read");
   }
-  if (!from.at_end())
-    return corrupt(log_path(log_id_), position, "something follows its last transaction");
+  for (const LoggedTransaction& transaction : *decoded) {
+    if (transaction.revision != contents.revision + 1) {
+      return corrupt(log_path(log_id_), position, "its revisions do not follow the former ones");
+    }
+    apply_transaction(transaction, contents.entries);
+    contents.revision = transaction.revision;
+  }
   return {};
 }
 
@@ -421,23 +217,9 @@ Result<> MetadataLog::remove_leftovers() {
 }
 
 Result<> MetadataLog::append(std::span<const LoggedTransaction> group) {
-  Writer to;
-  to.bytes().resize(kHeaderBytes);
-  for (const LoggedTransaction& transaction : group) encode_transaction(transaction, to);
-  const std::size_t used = to.bytes().size();
-  TIDELOG_CHECK(used - kHeaderBytes <= std::numeric_limits<std::uint32_t>::max(),
-                "a group of transactions is far below 4 GiB");
-  const auto payload = std::span<const std::byte>(to.bytes()).subspan(kHeaderBytes);
   const Revision revision = group.empty() ? revision_ : group.back().revision;
-  encode_record_header({.log_id = log_id_,
-                        .sequence = sequence_ + 1,
-                        .payload_checksum = xxh3_64(payload),
-                        .revision = revision,
-                        .payload_bytes = static_cast<std::uint32_t>(payload.size()),
-                        .transactions = static_cast<std::uint32_t>(group.size())},
-                       to.bytes().data());
-  to.bytes().resize(align_up(used, kRecordAlignment));
-  if (auto written = log_->write_at(FilePosition(end_), to.bytes()); !written) {
+  const std::vector<std::byte> record = encode_record(log_id_, sequence_ + 1, revision, group);
+  if (auto written = log_->write_at(FilePosition(end_), record); !written) {
     if (written.error().code() != ErrorCode::kStorageFull) return written;
     // Whatever arrived must be gone for good before the transactions are refused as not applied.
     if (!log_->truncate(end_) || !log_->sync_data()) {
@@ -451,7 +233,7 @@ Result<> MetadataLog::append(std::span<const LoggedTransaction> group) {
   ++sequence_;
   revision_ = revision;
   proven_ = group.empty();
-  end_ += to.bytes().size();
+  end_ += record.size();
   return {};
 }
 

@@ -22,25 +22,10 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "log/io/file_system.h"
+#include "replication/metadata_format.h"
 #include "replication/metadata_store.h"
 
 namespace tidelog::replication {
-
-struct StoredEntry {
-  std::string value;
-  Revision create_revision = 0;
-  Revision mod_revision = 0;
-  LeaseId lease = 0;
-};
-using StoredEntries = std::map<std::string, StoredEntry, std::less<>>;
-
-struct LoggedTransaction {
-  Revision revision = 0;
-  std::vector<Operation> operations;
-};
-
-// Applies one transaction that committed.
-void apply_transaction(const LoggedTransaction& transaction, StoredEntries& entries);
 
 class MetadataLog {
  public:
