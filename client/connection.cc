@@ -279,7 +279,7 @@ bool Connection::take_frames() {
   return true;
 }
 
-void Connection::frame_arrived(const wire::FramePrefix& prefix, SharedBytes frame) {
+void Connection::frame_arrived(const wire::FramePrefix& prefix, const SharedBytes& frame) {
   const std::span<const std::byte> table =
       frame.bytes().subspan(wire::kFramePrefixBytes, prefix.table_bytes);
   const Result<> sound =

@@ -126,7 +126,7 @@ class Connection {
   void received(Result<std::size_t> count);
   // Takes whole frames out of the read buffer. False: the connection closed.
   bool take_frames();
-  void frame_arrived(const wire::FramePrefix& prefix, SharedBytes frame);
+  void frame_arrived(const wire::FramePrefix& prefix, const SharedBytes& frame);
   void answer_arrived(const wire::FramePrefix& prefix, Answer answer);
   void notice_arrived(std::span<const std::byte> table);
 

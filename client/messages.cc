@@ -152,6 +152,7 @@ Result<MetadataAnswer> decode_metadata(std::span<const std::byte> table) {
 Table encode(const CreateTopicRequest& request) {
   flatbuffers::FlatBufferBuilder builder;
   std::vector<flatbuffers::Offset<fb::Setting>> settings;
+  settings.reserve(request.settings.size());
   for (const auto& [name, value] : request.settings) {
     settings.push_back(fb::CreateSettingDirect(builder, name.c_str(), value.c_str()));
   }
@@ -245,6 +246,7 @@ Table encode(const FetchRequest& request) {
                          entry.leader_epoch.value());
   }
   std::vector<fb::ForgottenPartition> forgotten;
+  forgotten.reserve(request.forgotten.size());
   for (const TopicPartition& partition : request.forgotten) {
     forgotten.emplace_back(to_wire(partition.topic), partition.partition.value());
   }

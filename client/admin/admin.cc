@@ -81,7 +81,7 @@ PartitionDescription to_public(const core::DescribedPartition& from) {
 
 }  // namespace
 
-Admin::Admin(ConnectOptions options) : impl_(std::make_unique<Impl>(options)) {}
+Admin::Admin(ConnectOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 Admin::~Admin() = default;
 
 Status Admin::create_topic(const NewTopic& topic) {

@@ -224,7 +224,7 @@ void Consumer::Impl::report(const core::Fetched& fetched, const tidelog::Error& 
   queue_.restart(*fetched.cursor, position);
 }
 
-Consumer::Consumer(ConsumerOptions options) : impl_(std::make_unique<Impl>(options)) {}
+Consumer::Consumer(ConsumerOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 Consumer::~Consumer() = default;
 
 Status Consumer::assign(std::vector<Assignment> assignments) {

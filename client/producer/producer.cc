@@ -135,7 +135,7 @@ class Producer::Impl {
   std::unique_ptr<core::Sender> sender_;  // lives on the driver's thread
 };
 
-Producer::Producer(ProducerOptions options) : impl_(std::make_unique<Impl>(options)) {}
+Producer::Producer(ProducerOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 Producer::~Producer() = default;
 
 void Producer::produce(Record record, Callback callback) {

@@ -110,7 +110,7 @@ void Sender::note_topic(const Topic& topic) {
   if (facts.partitions == 0) return metadata_.refresh();
   std::vector<FailedRecord> failed;
   accumulator_.set_topic(topic.name, std::move(facts), failed);
-  for (FailedRecord& record : failed) fail_record(std::move(record.record), record.error);
+  for (const FailedRecord& record : failed) fail_record(record.record, record.error);
 }
 
 void Sender::expire(SteadyTime now) {
@@ -119,8 +119,8 @@ void Sender::expire(SteadyTime now) {
   expiry_check_at_ =
       now + std::clamp(timeout / 10, std::chrono::microseconds(1000), kExpiryCheckMax);
   const SteadyTime too_old = now - timeout;
-  for (WaitingRecord& record : accumulator_.take_waiting_since(too_old)) {
-    fail_record(std::move(record), too_late(std::nullopt));
+  for (const WaitingRecord& record : accumulator_.take_waiting_since(too_old)) {
+    fail_record(record, too_late(std::nullopt));
   }
   const std::vector<PartitionQueue*> active = active_;
   for (PartitionQueue* partition : active) {

@@ -99,7 +99,7 @@ class Sender {
   void acknowledge(PartitionQueue& partition, std::unique_ptr<Batch> batch,
                    std::int64_t base_offset);
   void fail_batch(std::unique_ptr<Batch> batch, const Error& error);
-  void fail_record(WaitingRecord record, const Error& error);
+  void fail_record(const WaitingRecord& record, const Error& error);
   // Everything of the partition that is not in flight.
   void fail_queued(PartitionQueue& partition, const Error& error);
   void fail_topic(const std::string& name, const Error& error);

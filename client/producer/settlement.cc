@@ -198,7 +198,7 @@ void Sender::fail_batch(std::unique_ptr<Batch> batch, const Error& error) {
   accumulator_.settled(batch->flush_epoch, batch->records.size());
 }
 
-void Sender::fail_record(WaitingRecord record, const Error& error) {
+void Sender::fail_record(const WaitingRecord& record, const Error& error) {
   accumulator_.release_bytes(record.charged_bytes);
   accumulator_.count({.records_failed = 1});
   if (record.callback) record.callback(client::Result<client::Delivery>(to_public(error)));
@@ -219,8 +219,8 @@ void Sender::fail_queued(PartitionQueue& partition, const Error& error) {
 void Sender::fail_topic(const std::string& name, const Error& error) {
   topics_.erase(name);
   metadata_.forget(name);
-  for (WaitingRecord& record : accumulator_.forget_topic(name)) {
-    fail_record(std::move(record), error);
+  for (const WaitingRecord& record : accumulator_.forget_topic(name)) {
+    fail_record(record, error);
   }
   for (PartitionQueue* partition : accumulator_.partitions(name)) fail_queued(*partition, error);
 }
@@ -232,8 +232,8 @@ void Sender::abandon() {
   executor_.cancel(std::exchange(timer_, 0));
   const Error cancelled(ErrorCode::kCancelled,
                         "the producer was closed before this record was sent");
-  for (WaitingRecord& record : accumulator_.take_waiting_since(SteadyTime::max())) {
-    fail_record(std::move(record), cancelled);
+  for (const WaitingRecord& record : accumulator_.take_waiting_since(SteadyTime::max())) {
+    fail_record(record, cancelled);
   }
   const std::vector<PartitionQueue*> active = active_;
   for (PartitionQueue* partition : active) fail_queued(*partition, cancelled);

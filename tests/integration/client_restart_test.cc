@@ -148,5 +148,41 @@ TEST_F(ClientRestartTest, SaysThatNoBrokerCanBeReached) {
   EXPECT_FALSE(topics.error().hint.empty());
 }
 
+TEST_F(ClientRestartTest, SettlesEverythingWhileItsTopicIsDeletedAndMadeAgain) {
+  create_topic("t", 16);
+  std::atomic<int> acknowledged{0};
+  std::atomic<int> refused{0};
+  std::atomic<bool> stopping{false};
+  client::Producer producer({.connect = connect(), .batch_bytes_max = 2000, .linger = 1ms});
+  int sent = 0;
+  std::thread user([&] {
+    for (; !stopping.load(); ++sent) {
+      producer.produce({.topic = "t", .value = std::to_string(sent)}, [&](const Outcome& outcome) {
+        if (outcome.ok()) {
+          ++acknowledged;
+        } else {
+          EXPECT_THAT(outcome.error().message, HasSubstr("t"));
+          ++refused;
+        }
+      });
+    }
+  });
+  while (acknowledged.load() < 1000) std::this_thread::yield();
+  client::Admin admin(connect());
+  const client::Status deleted = admin.delete_topic("t");
+  EXPECT_TRUE(deleted.ok()) << deleted.error().to_string();
+  while (deleted.ok() && refused.load() == 0) std::this_thread::yield();
+  const client::Status made = admin.create_topic({.name = "t", .partitions = 1});
+  EXPECT_TRUE(made.ok()) << made.error().to_string();
+  const int before = acknowledged.load();
+  while (made.ok() && acknowledged.load() < before + 1000) std::this_thread::yield();
+  stopping = true;
+  user.join();
+  EXPECT_TRUE(producer.close(60s));
+  EXPECT_EQ(acknowledged.load() + refused.load(), sent);
+  client::Consumer consumer({.connect = connect()});
+  EXPECT_GE(*consumer.resolve("t", 0, Position::end()).value(), 1000);
+}
+
 }  // namespace
 }  // namespace tidelog
