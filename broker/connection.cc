@@ -185,7 +185,9 @@ bool ClientConnection::admit(const wire::FramePrefix& prefix) {
   if (prefix.api_key == static_cast<std::uint16_t>(wire::ApiKey::kProduce)) {
     next_hold_ = shard_.broker().produce_budget.take(prefix.frame_bytes);
     if (!next_hold_) {
-      shard_.wait_for_produce_budget(shared_from_this());
+      if (!std::exchange(waits_for_budget_, true)) {
+        shard_.wait_for_produce_budget(shared_from_this());
+      }
       return false;
     }
   }
@@ -193,7 +195,10 @@ bool ClientConnection::admit(const wire::FramePrefix& prefix) {
   return true;
 }
 
-void ClientConnection::budget_freed() { advance(); }
+void ClientConnection::budget_freed() {
+  waits_for_budget_ = false;
+  advance();
+}
 
 void ClientConnection::dispatch(Frame frame) {
   const SteadyTime now = shard_.executor().clock().now();

@@ -171,7 +171,8 @@ class ClientConnection : public std::enable_shared_from_this<ClientConnection> {
   bool closing_ = false;
   bool receiving_ = false;  // a receive is pending
   bool advancing_ = false;
-  std::byte scrap_{};        // received while closing
+  bool waits_for_budget_ = false;
+  std::byte scrap_{};     // received while closing
   BudgetHold next_hold_;  // of the admitted frame
   std::size_t peer_frame_bytes_max_ = wire::kHelloFrameBytesMax;
   std::uint32_t requests_in_flight_ = 0;

@@ -122,6 +122,13 @@ void ParkedFetches::arm(std::uint64_t session, std::size_t bytes, bool reply) {
   collect(reader);
 }
 
+void ParkedFetches::disarm(std::uint64_t session) {
+  const auto at = readers_.find(session);
+  if (at == readers_.end()) return;
+  at->second->armed = false;
+  at->second->must_reply = false;
+}
+
 void ParkedFetches::advanced(Partition& partition) {
   if (partition.advanced || partition.positions.empty()) return;
   partition.advanced = true;
@@ -343,6 +350,7 @@ FetchChunk ParkedFetches::chunk_of(const FetchPosition& position) const {
   FetchChunk chunk;
   chunk.id = position.target.id;
   chunk.generation = position.target.generation;
+  chunk.first_offset = position.target.offset;
   chunk.next_offset = position.target.offset;
   if (position.partition == nullptr) return chunk;
   chunk.start_offset = position.partition->log->log_start();
@@ -356,8 +364,9 @@ FetchChunk ParkedFetches::read_chunk(FetchPosition& position, log::ReadResult re
   metrics.fetched_bytes.add(result.bytes);
   metrics.fetched_records.add(
       static_cast<std::uint64_t>(result.next_offset - position.target.offset));
-  position.target.offset = result.next_offset;
   FetchChunk chunk = chunk_of(position);
+  position.target.offset = result.next_offset;
+  chunk.next_offset = result.next_offset;
   chunk.pieces = std::move(result.pieces);
   chunk.bytes = result.bytes;
   chunk.hold = shard_.broker().fetch_budget.take_anyway(result.bytes);

@@ -48,6 +48,7 @@ struct FetchChunk {
   LeaderEpoch leader_epoch{-1};
   Offset start_offset{-1};
   Offset high_watermark{-1};
+  Offset first_offset{-1};  // the position that this was read from
   Offset next_offset{-1};
   std::optional<log::PartitionLog::EpochEnd> diverging;
   std::optional<Offset> sound_offset;
@@ -83,6 +84,8 @@ class ParkedFetches {
   // delivers even without news, as soon as no read is in flight. Calling it again while armed only
   // adds `reply`.
   void arm(std::uint64_t session, std::size_t bytes, bool reply);
+  // No fetch is open any more: nothing is delivered until the next arm().
+  void disarm(std::uint64_t session);
 
   // The partition's high watermark advanced or its replica stopped. Readers are woken by
   // end_of_turn().

@@ -69,7 +69,7 @@ void FetchSession::apply(FetchOrder& order) {
     } else {
       drop_chunks_of(target.id);
     }
-    at->second = PartitionState{.generation = target.generation};
+    at->second = PartitionState{.generation = target.generation, .bytes_max = target.bytes_max};
     by_owner[owner].push_back(target);
   }
   advancing_ = true;  // what this shard delivers meanwhile is looked at by advance()
@@ -188,6 +188,7 @@ void FetchSession::answer_front() {
     if (result.hold) holds.push_back(std::move(result.hold));
   }
   fetch.ticket.answer(table, std::move(pieces), std::move(holds));
+  if (open_.empty()) disarm();
 }
 
 // Takes from the news what fits into an answer: one result a partition, at least one of them.
@@ -230,6 +231,33 @@ std::vector<FetchChunk> FetchSession::take_results(std::size_t bytes_max,
     chunks_.pop_front();
   }
   return results;
+}
+
+void FetchSession::disarm() {
+  answered_at_ = connection_.shard().executor().clock().now();
+  for (std::size_t i = 0; i < slices_.size(); ++i) {
+    if (!std::exchange(slices_[i].armed, false)) continue;
+    slices_[i].must_reply = false;
+    connection_.shard().router().send(
+        i, [session = id_](Shard* owner) { owner->parked_fetches().disarm(session); });
+  }
+}
+
+void FetchSession::take_back_news(SteadyTime before) {
+  if (!open_.empty() || chunk_bytes_ == 0 || answered_at_ > before) return;
+  // Each partition goes back to where its first news was read from, and is read again when asked
+  // for.
+  FetchOrder order;
+  for (const FetchChunk& chunk : chunks_) {
+    const auto state = partitions_.find(chunk.id);
+    if (chunk.error || state == partitions_.end()) continue;
+    const bool has_one = std::ranges::any_of(
+        order.changed, [&](const FetchTarget& target) { return target.id == chunk.id; });
+    if (has_one) continue;
+    order.changed.push_back(
+        {.id = chunk.id, .offset = chunk.first_offset, .bytes_max = state->second.bytes_max});
+  }
+  apply(order);
 }
 
 void FetchSession::expire(std::uint64_t serial) {
@@ -286,6 +314,10 @@ void FetchSessions::fetch(FetchOrder order, RequestTicket ticket) {
 
 void FetchSessions::can_answer() {
   for (auto& [id, session] : sessions_) session->advance();
+}
+
+void FetchSessions::take_back_news(SteadyTime before) {
+  for (auto& [id, session] : sessions_) session->take_back_news(before);
 }
 
 void FetchSessions::answer_all() {

@@ -16,6 +16,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/executor.h"
 #include "broker/parked_fetches.h"
 
@@ -59,11 +60,15 @@ class FetchSession {
   void advance();
   // Answers every open fetch at once with what is there.
   void answer_all();
+  // News that no fetch has asked for is not kept for long: it holds memory that others may need.
+  // Called by the shard about ten times a second; takes back what has waited since `before`.
+  void take_back_news(SteadyTime before);
 
  private:
   struct OpenFetch;
   struct PartitionState {
     std::uint32_t generation = 0;
+    std::uint32_t bytes_max = 0;
     std::uint64_t answer = 0;  // the answer that holds a result of it already, and where
     std::size_t result = 0;
   };
@@ -78,6 +83,7 @@ class FetchSession {
   void apply(FetchOrder& order);
   void forget(const TopicPartition& id);
   void drop_chunks_of(const TopicPartition& id);
+  void disarm();
   bool satisfied(const OpenFetch& fetch) const;
   bool reply_pending() const;
   void pull(const OpenFetch& fetch);
@@ -99,6 +105,7 @@ class FetchSession {
   std::uint64_t deliveries_ = 0;
   std::size_t first_slice_ = 0;  // asked first; rotates
   bool advancing_ = false;
+  SteadyTime answered_at_;  // when the last open fetch was answered
 };
 
 // The sessions of one connection. Thread: its shard's.
@@ -113,6 +120,7 @@ class FetchSessions {
   void fetch(FetchOrder order, RequestTicket ticket);
   void can_answer();
   void answer_all();
+  void take_back_news(SteadyTime before);
   void close_all() { sessions_.clear(); }
 
  private:

@@ -15,6 +15,8 @@ namespace tidelog::broker {
 namespace {
 
 constexpr std::chrono::milliseconds kTick{100};
+// How long news may wait for the next fetch of its session.
+constexpr std::chrono::milliseconds kUnaskedNewsKept{1000};
 
 }  // namespace
 
@@ -159,6 +161,7 @@ void Shard::tick() {
   calls_.check_deadlines(now);
   std::vector<std::shared_ptr<ClientConnection>> overdue;
   for (const auto& [id, connection] : connections_) {
+    connection->sessions().take_back_news(now - kUnaskedNewsKept);
     if (connection->is_overdue(now)) overdue.push_back(connection);
   }
   for (const auto& connection : overdue) connection->close_overdue(now);

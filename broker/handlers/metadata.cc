@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -78,28 +79,36 @@ void handle_metadata(Shard& shard, RequestTicket ticket, Frame frame) {
   flatbuffers::FlatBufferBuilder& to = shard.builder();
   std::vector<flatbuffers::Offset<fb::TopicMetadata>> topics;
   const bool named = names + ids > 0;
+  // One topic may be named thousands of times, and have thousands of partitions.
+  const std::size_t bytes_max =
+      std::min(ticket.connection().peer_frame_bytes_max(), shard.broker().limits.frame_bytes_max) -
+      wire::kFrameOverheadBytesMax;
+  const auto fits = [&] { return to.GetSize() < bytes_max; };
   if (request->all() || !named) {
-    for (const auto& [name, topic] : view.topics())
-      topics.push_back(known_topic(to, shard, *topic));
-  } else {
-    if (request->names() != nullptr) {
-      for (const flatbuffers::String* name : *request->names()) {
-        const replication::TopicView* topic = view.find(name->string_view());
-        topics.push_back(topic != nullptr
-                             ? known_topic(to, shard, *topic)
-                             : refused_topic(to, name->string_view(), nullptr,
-                                             shard.topics().unknown_topic(name->string_view())));
-      }
+    for (const auto& [name, topic] : view.topics()) {
+      if (fits()) topics.push_back(known_topic(to, shard, *topic));
     }
-    if (request->ids() != nullptr) {
-      for (const fb::Uuid* id : *request->ids()) {
-        const replication::TopicView* topic = view.find(topic_id(*id));
-        topics.push_back(
-            topic != nullptr
-                ? known_topic(to, shard, *topic)
-                : refused_topic(to, "", id, shard.topics().unknown_topic(topic_id(*id))));
-      }
-    }
+  }
+  for (std::size_t i = 0; i < names && !request->all() && fits(); ++i) {
+    const std::string_view name =
+        request->names()->Get(static_cast<flatbuffers::uoffset_t>(i))->string_view();
+    const replication::TopicView* topic = view.find(name);
+    topics.push_back(topic != nullptr
+                         ? known_topic(to, shard, *topic)
+                         : refused_topic(to, name, nullptr, shard.topics().unknown_topic(name)));
+  }
+  for (std::size_t i = 0; i < ids && !request->all() && fits(); ++i) {
+    const fb::Uuid* id = request->ids()->Get(static_cast<flatbuffers::uoffset_t>(i));
+    const replication::TopicView* topic = view.find(topic_id(*id));
+    topics.push_back(topic != nullptr
+                         ? known_topic(to, shard, *topic)
+                         : refused_topic(to, "", id, shard.topics().unknown_topic(topic_id(*id))));
+  }
+  if (!fits()) {
+    return ticket.fail(Error(
+        ErrorCode::kTooLarge,
+        fmt::format("broker {}: the metadata asked for is larger than a frame; name fewer topics",
+                    shard.broker().id.value())));
   }
   const BrokerContext& broker = shard.broker();
   const auto status = ok_status(to);

@@ -402,6 +402,50 @@ TEST_P(FetchTest, ASlowReaderIsBoundedAndLosesNothing) {
   EXPECT_EQ(seen, kBatches);
 }
 
+TEST_P(FetchTest, ConsumersThatPauseHoldNoMemoryThatOthersNeed) {
+  stop();
+  fetch_memory_bytes_ = 1 << 20;
+  start();
+  const TopicId topic = make_topic("t", 4);
+  RawClient producer = connect();
+  std::vector<fb::FetchPartition> all;
+  constexpr std::size_t kBatches = 12;
+  for (std::int32_t p = 0; p < 4; ++p) {
+    const TopicPartition id{topic, PartitionIndex(p)};
+    for (std::size_t i = 0; i < kBatches; ++i) {
+      producer.produce(id, make_large_batch(id, 50'000));
+    }
+    all.push_back(fetch_from(id, 0));
+  }
+  // Each reads once, of all shards, and then no more for as long as the test lasts.
+  std::vector<RawClient> paused;
+  std::vector<std::uint64_t> sessions;
+  std::vector<std::size_t> seen;
+  const auto count = [](const Answer& answer) {
+    std::size_t values = 0;
+    for (const auto& [id, result] : results_of(answer)) values += result.values.size();
+    return values;
+  };
+  for (int i = 0; i < 12; ++i) {
+    paused.push_back(connect());
+    const Answer answer =
+        paused.back().fetch({.changed = all, .max_wait_ms = kLongWaitMs, .bytes_max = 400'000});
+    sessions.push_back(session_of(answer));
+    seen.push_back(count(answer));
+  }
+  // What they did not take yet comes once, when they go on.
+  for (std::size_t i = 0; i < paused.size(); ++i) {
+    while (seen[i] < 4 * kBatches) {
+      const std::size_t more = count(paused[i].fetch(
+          {.session = sessions[i], .max_wait_ms = kLongWaitMs, .bytes_max = 400'000}));
+      ASSERT_GT(more, 0U);
+      seen[i] += more;
+    }
+    EXPECT_EQ(seen[i], 4 * kBatches);
+    EXPECT_THAT(results_of(paused[i].fetch({.session = sessions[i]})), IsEmpty());
+  }
+}
+
 TIDELOG_WITH_SHARDS(FetchTest);
 
 }  // namespace
