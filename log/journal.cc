@@ -353,6 +353,12 @@ void Journal::truncate(JournalLane& lane, Offset base, Offset end, std::vector<s
   truncates_.push_back({&lane, entry, std::move(head), std::move(done)});
 }
 
+void Journal::stop() {
+  failed_ = true;
+  if (quiet_timer_ != 0) environment_.executor->cancel(quiet_timer_);
+  quiet_timer_ = 0;
+}
+
 void Journal::forget(JournalLane& lane) {
   for (std::size_t i = 0; i < live_.size(); ++i) {
     if (!live_[i]->complete) std::ranges::replace(live_[i]->lanes, &lane, nullptr);

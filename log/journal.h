@@ -108,6 +108,9 @@ class Journal {
                 TruncateCallback done);
   void release(std::uint64_t sequence);
 
+  // Starts nothing any more. REQUIRES: idle().
+  void stop();
+
   // The log goes: its entries count as stable. REQUIRES: the lane is not journalling, or the
   // journal failed.
   void forget(JournalLane& lane);

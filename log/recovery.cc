@@ -165,34 +165,41 @@ class Recovery {
           entries[entry.entry.id].push_back({&entry, write.header.sequence, write.header.durable});
         }
       }
-      for (const auto& [id, replica] : replicas_) {
-        const auto own = entries.find(id);
-        const bool concerned = own != entries.end() || may_be_lost(replayed, id);
-        if (!concerned || done_.contains(id)) continue;
-        LogEvidence evidence = evidence_of(id, replica);
-        if (own != entries.end()) evidence.entries = own->second;
+      for (const auto& [id, own] : entries) {
+        if (done_.contains(id)) continue;  // a log has one journal between two starts
+        LogEvidence evidence = evidence_of(id, replicas_.at(id));
+        evidence.entries = own;
         evidence.journal_durable = replayed.durable;
         evidence.journal_lost = replayed.lost;
-        for (const JournalCheckpoint& known : journal_checkpoints_) {
-          if (known.journal_id == replayed.journal_id)
-            evidence.checkpoint_sequence = known.durable_sequence;
-        }
-        TIDELOG_TRY(recover_one(id, replica, evidence));
+        evidence.checkpoint_sequence = checkpointed_sequence(replayed.journal_id);
+        TIDELOG_TRY(recover_one(id, replicas_.at(id), evidence));
+      }
+      if (!replayed.lost.empty()) {
+        losses_.push_back({replayed.shard, replayed.shard_count, replayed.lost,
+                           checkpointed_sequence(replayed.journal_id)});
       }
     }
     return {};
   }
 
-  // With the shards of today the owner of a lost entry is known; else any log may be.
-  bool may_be_lost(const ReplayedJournal& journal, const TopicPartition& id) const {
-    if (journal.lost.empty()) return false;
-    return journal.shard_count != request_.shards || request_.shard_of(id) == journal.shard;
+  std::uint64_t checkpointed_sequence(std::uint64_t journal_id) const {
+    const auto known =
+        std::ranges::find(journal_checkpoints_, journal_id, &JournalCheckpoint::journal_id);
+    return known == journal_checkpoints_.end() ? 0 : known->durable_sequence;
   }
 
+  // Logs of which no journal holds anything now; a lost write may have.
   Result<> recover_the_rest() {
     for (const auto& [id, replica] : replicas_) {
       if (done_.contains(id)) continue;
-      TIDELOG_TRY(recover_one(id, replica, evidence_of(id, replica)));
+      LogEvidence evidence = evidence_of(id, replica);
+      for (const Loss& loss : losses_) {
+        // With the shards of today the owner of a lost entry is known; else it may be any log.
+        if (loss.shard_count == request_.shards && request_.shard_of(id) != loss.shard) continue;
+        if (evidence.checkpoint && loss.checkpointed >= loss.sequences.back()) continue;
+        evidence.journal_lost = loss.sequences;
+      }
+      TIDELOG_TRY(recover_one(id, replica, evidence));
     }
     return {};
   }
@@ -253,7 +260,11 @@ class Recovery {
       TIDELOG_ASSIGN(const std::uint64_t size, open[i]->size());
       header.file_bytes = size / io::kBlockBytes * io::kBlockBytes;
       if (numbers[i] != renewed.size() || header.file_bytes < request_.options.journal_bytes_min) {
-        unfit.push_back(numbers[i]);  // the making of it was cut short
+        // The making of it was cut short, or the sizes asked for changed. It goes; until then it
+        // must not look damaged.
+        if (header.file_bytes >= kJournalDataStart)
+          TIDELOG_TRY(write_journal_header(*open[i], header));
+        unfit.push_back(numbers[i]);
         continue;
       }
       TIDELOG_TRY(write_journal_header(*open[i], header));
@@ -279,6 +290,13 @@ class Recovery {
   const DataPaths& paths_;
   LogRecoveryContext context_;
   RecoveryOutcome outcome_;
+  struct Loss {
+    std::uint32_t shard = 0;
+    std::uint32_t shard_count = 0;
+    std::vector<std::uint64_t> sequences;  // of journal writes, rising
+    std::uint64_t checkpointed = 0;        // what a checkpoint knows to be older than itself
+  };
+  std::vector<Loss> losses_;
   std::vector<JournalFiles> journals_;
   std::vector<JournalCheckpoint> journal_checkpoints_;
   std::map<TopicPartition, LogCheckpoint> checkpoints_;

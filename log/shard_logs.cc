@@ -302,6 +302,7 @@ void ShardLogsImpl::drive_close() {
   }
   if (!rest) return;
   finishing_close_ = true;
+  journal_.stop();
   finish_close();
 }
 

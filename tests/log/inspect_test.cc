@@ -1,0 +1,114 @@
+#include "log/inspect.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+
+#include "tests/log/log_harness.h"
+
+namespace tidelog::log {
+namespace {
+
+class InspectTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    HarnessOptions options;
+    options.shards = 1;
+    harness_ = std::make_unique<LogHarness>(disk_, ledger_, options);
+    ASSERT_TRUE(harness_->open());
+    ASSERT_TRUE(harness_->create(id_));
+    for (int i = 0; i < 60; ++i) {
+      ASSERT_TRUE(harness_->append(id_, 2000));
+      harness_->pass(std::chrono::milliseconds(1));
+    }
+    ASSERT_TRUE(harness_->wait_durable(id_));
+  }
+  std::string segment() const { return "data/" + id_.to_string() + "/00000000000000000000.log"; }
+
+  sim::SimDisk disk_;
+  Ledger ledger_;
+  std::unique_ptr<LogHarness> harness_;
+  TopicPartition id_ = partition_of(2, 0);
+};
+
+TEST_F(InspectTest, FindsNothingWrongBesideARunningStore) {
+  const auto report = verify_path(disk_, "data");
+  ASSERT_TRUE(report) << report.error().to_string();
+  EXPECT_TRUE(report->ok()) << (report->problems.empty() ? "" : report->problems.front());
+  ASSERT_EQ(report->partitions.size(), 1U);
+  EXPECT_GT(report->journal_writes, 0U);
+}
+
+TEST_F(InspectTest, CountsEveryBatchAfterACleanStop) {
+  ASSERT_TRUE(harness_->stop_cleanly());
+  const auto report = verify_path(disk_, "data");
+  ASSERT_TRUE(report) << report.error().to_string();
+  EXPECT_TRUE(report->ok());
+  ASSERT_EQ(report->partitions.size(), 1U);
+  const PartitionReport& partition = report->partitions[0];
+  EXPECT_EQ(partition.id, id_);
+  EXPECT_EQ(partition.batches, 60U);
+  EXPECT_EQ(partition.records, 60U);
+  EXPECT_EQ(partition.end, Offset(60));
+  EXPECT_GT(partition.segments, 1U);
+}
+
+TEST_F(InspectTest, NamesDamageWithFileAndByte) {
+  ASSERT_TRUE(harness_->stop_cleanly());
+  disk_.flip_bit(segment(), 30000 * 8);
+  const auto report = verify_path(disk_, "data");
+  ASSERT_TRUE(report) << report.error().to_string();
+  EXPECT_FALSE(report->ok());
+  ASSERT_FALSE(report->partitions[0].problems.empty());
+  EXPECT_TRUE(report->partitions[0].problems[0].contains(segment() + ": byte "));
+  const auto one_file = verify_path(disk_, segment());
+  ASSERT_TRUE(one_file);
+  EXPECT_FALSE(one_file->ok());
+}
+
+TEST_F(InspectTest, NamesADamagedCatalogCopyAndAMissingPartition) {
+  ASSERT_TRUE(harness_->stop_cleanly());
+  disk_.flip_bit("data/catalog.0", 300);
+  const auto report = verify_path(disk_, "data");
+  ASSERT_TRUE(report);
+  ASSERT_EQ(report->problems.size(), 1U);
+  EXPECT_TRUE(report->problems[0].contains("catalog.0"));
+}
+
+TEST_F(InspectTest, ShowsEveryKindOfFile) {
+  ASSERT_TRUE(harness_->stop_cleanly());
+  std::map<std::string, int> kinds;
+  const auto count = [&](const DumpItem& item) {
+    ++kinds[item.kind];
+    EXPECT_EQ(item.problem, "") << item.kind << " at " << item.position;
+  };
+  std::int64_t next = 0;
+  for (const std::string& path : disk_.files()) {
+    if (path.ends_with("lock")) continue;
+    const auto dumped = dump_file(disk_, path, [&](const DumpItem& item) {
+      count(item);
+      if (path.ends_with(".log") && item.batch) {
+        EXPECT_EQ(item.batch->base_offset, Offset(next));
+        next = item.batch->next_offset().value();
+      }
+    });
+    EXPECT_TRUE(dumped) << path << ": " << dumped.error().to_string();
+  }
+  EXPECT_EQ(next, 60);
+  for (const char* kind : {"segment", "write", "batch", "journal", "entry", "catalog", "replica",
+                           "checkpoint", "log", "meta", "clean-stop", "index"}) {
+    EXPECT_GT(kinds[kind], 0) << kind;
+  }
+}
+
+TEST_F(InspectTest, RefusesWhatIsNotTidelogs) {
+  disk_.put("else/notes.txt", std::as_bytes(std::span("just some text in a file")));
+  EXPECT_EQ(dump_file(disk_, "else/notes.txt", [](const DumpItem&) {}).error().code(),
+            ErrorCode::kInvalidArgument);
+  EXPECT_EQ(verify_path(disk_, "nowhere").error().code(), ErrorCode::kNotFound);
+  EXPECT_EQ(verify_path(disk_, "else").error().code(), ErrorCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace tidelog::log
