@@ -216,7 +216,23 @@ void Destager::synced(const JobPtr& job) {
   }
   space_found(job);
   job->target->destaged(segment.summary.end);
-  step(job);
+  if (segment.summary.bytes - segment.index_saved_at < context_.options.index_save_bytes) {
+    return step(job);
+  }
+  save_index_so_far(job);
+}
+
+// Bounds what a start has to scan. Nothing else happens to the segment meanwhile.
+void Destager::save_index_so_far(const JobPtr& job) {
+  context_.run_blocking<void>(
+      [files = context_.files, segment = job->segment] { return save_index(*files, *segment); },
+      [this, job](Result<> saved) {
+        // Without it the next start scans more; only a failed disk matters.
+        if (!saved && saved.error().code() != ErrorCode::kStorageFull)
+          return trouble(job, saved.error());
+        job->segment->index_saved_at = job->segment->summary.bytes;
+        step(job);
+      });
 }
 
 void Destager::space_found(const JobPtr& job) {

@@ -69,6 +69,7 @@ class Destager {
   void write(const JobPtr& job);
   void written(const JobPtr& job, const Result<>& result);
   void synced(const JobPtr& job);
+  void save_index_so_far(const JobPtr& job);
   void finish(const JobPtr& job);
   // Tries the step again later when space ran out; else the directory failed.
   void trouble(const JobPtr& job, const Error& error);

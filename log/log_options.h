@@ -22,7 +22,8 @@ struct ShardLogOptions {
   int journal_writes_in_flight_max = 2;
   std::size_t destage_bytes = 256ULL << 10;  // a log's journalled bytes go to its segment from here
   std::size_t index_interval_bytes = 32ULL << 10;
-  std::size_t tail_cache_bytes = 256ULL << 20;  // of the shard, beyond what waits for destaging
+  std::uint64_t index_save_bytes = 64ULL << 20;  // the most of a segment that a start has to scan
+  std::size_t tail_cache_bytes = 256ULL << 20;   // of the shard, beyond what waits for destaging
   std::size_t unstable_bytes_max = 64ULL
                                    << 20;  // staged and not yet durable; above it append refuses
   std::size_t read_cache_bytes = 64ULL << 20;  // what came from the disk

@@ -133,13 +133,15 @@ Result<bool> cut_torn_tail(const LogRecoveryContext& context, const SegmentSearc
     TIDELOG_TRY(context.files->sync_directory(search.directory));
     cut = true;
   }
-  if (found.segments.empty() || !found.rest_written) return cut;
+  if (found.segments.empty()) return cut;
   Segment& last = *found.segments.back();
+  // An index that did not count must not fit by chance when the segment has grown again.
   TIDELOG_ASSIGN(const bool indexed, context.files->exists(last.index_path()));
   if (indexed && last.index_saved_at == 0) {
     TIDELOG_TRY(context.files->remove_file(last.index_path()));
     TIDELOG_TRY(context.files->sync_directory(search.directory));
   }
+  if (!found.rest_written) return cut;
   TIDELOG_ASSIGN(auto file,
                  context.files->open(last.path, {.mode = io::OpenMode::kWrite, .direct = true}));
   TIDELOG_TRY(file->truncate(last.summary.bytes));
