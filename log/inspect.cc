@@ -122,7 +122,7 @@ Result<VerifyReport> verify_path(io::FileSystem& files, const std::string& path)
   TIDELOG_ASSIGN(const bool exists, files.exists(path));
   if (!exists) return fail(ErrorCode::kNotFound, fmt::format("{} does not exist", path));
   const auto entries = files.list(path);
-  if (!entries) return verify_file(files, path);
+  if (!entries || path.ends_with(".log")) return verify_file(files, path);
   const auto has = [&](auto matches) {
     return std::ranges::any_of(*entries, [&](const auto& entry) { return matches(entry.name); });
   };

@@ -61,9 +61,10 @@ TEST_F(InspectTest, NamesDamageWithFileAndByte) {
   ASSERT_TRUE(report) << report.error().to_string();
   EXPECT_FALSE(report->ok());
   ASSERT_FALSE(report->partitions[0].problems.empty());
-  EXPECT_TRUE(report->partitions[0].problems[0].contains(segment() + ": byte "));
+  EXPECT_TRUE(report->partitions[0].problems[0].contains("00000000000000000000.log: byte "))
+      << report->partitions[0].problems[0];
   const auto one_file = verify_path(disk_, segment());
-  ASSERT_TRUE(one_file);
+  ASSERT_TRUE(one_file) << one_file.error().to_string();
   EXPECT_FALSE(one_file->ok());
 }
 
