@@ -8,7 +8,9 @@ set(TIDELOG_SANITIZE "" CACHE STRING "Sanitizers: 'address,undefined', 'thread' 
 
 find_program(TIDELOG_CCACHE ccache)
 if(TIDELOG_CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER "${TIDELOG_CCACHE}")
+  # Paths relative to the checkout, so that a clone elsewhere finds what another one compiled.
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+    "${CMAKE_COMMAND}" -E env "CCACHE_BASEDIR=${CMAKE_SOURCE_DIR}" CCACHE_NOHASHDIR=1 "${TIDELOG_CCACHE}")
 endif()
 if(TIDELOG_CLANG_TIDY)
   find_program(TIDELOG_TIDY NAMES clang-tidy-19 REQUIRED)
