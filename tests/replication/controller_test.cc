@@ -38,13 +38,13 @@ class Broker {
             store, executor, kSelf,
             [this](std::shared_ptr<const ClusterView> view) { views_.push_back(std::move(view)); },
             std::move(random)) {
-    controller_.on_create([this](Topic topic, Controller::TopicReady ready) {
+    controller_.on_create([this](const Topic& topic, Controller::TopicReady ready) {
       made_.insert(topic->name);
       if (make_fails_) return ready(fail(ErrorCode::kStorageFull, "no space for replicas"));
       replicas_.insert(topic->id);
       ready({});
     });
-    controller_.on_delete([this](Topic topic, Controller::TopicReady ready) {
+    controller_.on_delete([this](const Topic& topic, Controller::TopicReady ready) {
       dropped_.insert(topic->name);
       if (drop_fails_) return ready(fail(ErrorCode::kStorageFailed, "cannot unlink"));
       replicas_.erase(topic->id);
@@ -106,7 +106,8 @@ class ControllerTest : public testing::Test {
   SimExecutor executor_;
   sim::SimMetadata service_{executor_};
   sim::SimMetadataStore store_{service_, executor_};
-  std::function<std::uint64_t()> ids_ = counting_ids();
+  std::uint64_t last_id_ = 0;
+  std::function<std::uint64_t()> ids_ = [this] { return ++last_id_; };
   Broker broker_{executor_, store_, ids_};
 };
 
@@ -138,7 +139,7 @@ TEST_F(ControllerTest, PublishesTheViewBeforeItAnswers) {
 TEST_F(ControllerTest, ShowsNoTopicBeforeItsReplicasAreMade) {
   Controller::TopicReady ready;
   broker_.controller_.on_create(
-      [&](Topic, Controller::TopicReady done) { ready = std::move(done); });
+      [&](const Topic&, Controller::TopicReady done) { ready = std::move(done); });
   std::optional<Result<Topic>> answer;
   broker_.controller_.create_topic({.name = "t", .settings = {}},
                                    [&](Result<Topic> topic) { answer = std::move(topic); });
@@ -302,7 +303,7 @@ TEST_F(ControllerTest, ACallbackThatOutlivesTheControllerDoesNothing) {
   auto other = restarted();
   ASSERT_TRUE(other->start());
   other->controller_.on_create(
-      [&](Topic, Controller::TopicReady done) { ready = std::move(done); });
+      [&](const Topic&, Controller::TopicReady done) { ready = std::move(done); });
   bool answered = false;
   other->controller_.create_topic({.name = "late", .settings = {}},
                                   [&](Result<Topic>) { answered = true; });

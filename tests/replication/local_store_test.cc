@@ -41,8 +41,10 @@ struct OpenStore {
 
   // Unlike counting_ids(): stores opened one after the other on one disk get distinct ids.
   static std::function<std::uint64_t()> random_ids() {
-    static const auto ids = counting_ids();
-    return ids;
+    return [] {
+      static std::uint64_t last = 1'000'000;  // beyond what counting_ids() reaches
+      return ++last;
+    };
   }
 
   Result<TransactionResult> commit(std::vector<Operation> operations) {

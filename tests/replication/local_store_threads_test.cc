@@ -77,6 +77,7 @@ TEST_F(LocalStoreThreadsTest, CountersRaisedByManyThreadsLoseNothing) {
     Process process(path);
     std::atomic<int> conflicts{0};
     std::vector<std::thread> threads;
+    threads.reserve(kThreads);
     for (int t = 0; t < kThreads; ++t) {
       threads.emplace_back([&process, &conflicts] {
         for (int done = 0; done < kRounds;) {

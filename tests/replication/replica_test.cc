@@ -14,7 +14,6 @@ using sim::MemoryLog;
 using sim::SimExecutor;
 using testing::ElementsAre;
 using testing::HasSubstr;
-using testing::IsEmpty;
 
 const TopicPartition kPartition{*TopicId::parse("000102030405060708090a0b0c0d0e0f"),
                                 PartitionIndex(3)};
@@ -24,7 +23,8 @@ constexpr BrokerId kOther{2};
 // Answers are kept as text: "ok 5" or the error's name.
 class ReplicaTest : public testing::Test {
  protected:
-  void lead(ReplicaOptions options = {}, std::vector<BrokerId> isr = {kSelf}, int epoch = 0) {
+  void lead(ReplicaOptions options = {}, const std::vector<BrokerId>& isr = {kSelf},
+            int epoch = 0) {
     options.self = kSelf;
     replica_ = std::make_unique<Replica>(executor_, log_, options);
     replica_->on_advance([this] { ++advances_; });

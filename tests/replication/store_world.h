@@ -55,9 +55,9 @@ inline std::string value_of(sim::SimExecutor& executor, MetadataStore& store, st
   return found && found->has_value() ? (*found)->value : "";
 }
 
-// Ids 1, 2, 3, ... Each run of a simulation needs its own.
+// Ids 1, 2, 3, ... Each run of a simulation needs its own; a copy goes on by itself.
 inline std::function<std::uint64_t()> counting_ids() {
-  return [next = std::make_shared<std::uint64_t>(0)] { return ++*next; };
+  return [next = std::uint64_t{0}]() mutable { return ++next; };
 }
 
 }  // namespace tidelog::replication

@@ -132,7 +132,10 @@ void SimMetadataStore::list(std::string prefix, Revision mod_revision_min, Callb
 void SimMetadataStore::commit(Transaction transaction, Callback<TransactionResult> done) {
   later([this, transaction = std::move(transaction), done = std::move(done)]() mutable {
     if (const std::optional<bool> applied = std::exchange(lost_answer_, std::nullopt)) {
-      if (*applied) static_cast<void>(service_.commit(transaction));
+      if (*applied) {
+        // Its outcome is what nobody hears of.
+        [[maybe_unused]] const Result<TransactionResult> unheard = service_.commit(transaction);
+      }
       return done(fail(ErrorCode::kUnknownOutcome, "the answer was lost"));
     }
     done(service_.commit(transaction));
@@ -169,6 +172,7 @@ replication::MetadataStore::WatchId SimMetadataStore::watch(
     });
   };
   std::vector<WatchEvent> present;
+  present.reserve(service_.entries_.size());
   for (const auto& [key, entry] : service_.entries_) present.push_back({entry.data, false});
   tell(present);
   watches_[id] = service_.next_listener_++;
