@@ -101,11 +101,19 @@ void ControlThread::on_all_shards(const TopicViewPointer& topic, const OnShard& 
   }
 }
 
+void ControlThread::when_views_arrived(Task then) {
+  on_all_shards(
+      nullptr, [](Shard&, const TopicViewPointer&, Topics::DoneCallback report) { report({}); },
+      [then = std::move(then)](const Result<>&) mutable { then(); });
+}
+
 void ControlThread::create_topic(replication::NewTopic topic, Executor& home, CreateCallback done) {
   executor_->post([this, topic = std::move(topic), &home, done = std::move(done)]() mutable {
-    auto answer = [&home, done = std::move(done)](Result<TopicViewPointer> created) mutable {
-      home.post([done = std::move(done), created = std::move(created)]() mutable {
-        done(std::move(created));
+    auto answer = [this, &home, done = std::move(done)](Result<TopicViewPointer> created) mutable {
+      when_views_arrived([&home, done = std::move(done), created = std::move(created)]() mutable {
+        home.post([done = std::move(done), created = std::move(created)]() mutable {
+          done(std::move(created));
+        });
       });
     };
     if (!controller_) return answer(fail(ErrorCode::kDraining, "the broker is stopping"));
@@ -115,9 +123,11 @@ void ControlThread::create_topic(replication::NewTopic topic, Executor& home, Cr
 
 void ControlThread::delete_topic(std::string name, Executor& home, DoneCallback done) {
   executor_->post([this, name = std::move(name), &home, done = std::move(done)]() mutable {
-    auto answer = [&home, done = std::move(done)](Result<> deleted) mutable {
-      home.post([done = std::move(done), deleted = std::move(deleted)]() mutable {
-        done(std::move(deleted));
+    auto answer = [this, &home, done = std::move(done)](Result<> deleted) mutable {
+      when_views_arrived([&home, done = std::move(done), deleted = std::move(deleted)]() mutable {
+        home.post([done = std::move(done), deleted = std::move(deleted)]() mutable {
+          done(std::move(deleted));
+        });
       });
     };
     if (!controller_) return answer(fail(ErrorCode::kDraining, "the broker is stopping"));

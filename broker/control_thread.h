@@ -51,6 +51,10 @@ class ControlThread final : public ControlPlane {
   void on_all_shards(const TopicViewPointer& topic, const OnShard& work,
                      replication::Controller::TopicReady ready);
   void publish(const std::shared_ptr<const replication::ClusterView>& view);
+  // Runs `then` on this thread once every shard has the views published so far. A shard looks at
+  // its sockets before its posts: a client that heard of a change from one shard and asks another
+  // must find it there.
+  void when_views_arrived(Task then);
 
   const BrokerId self_;
   BlockingExecutor& blocking_;

@@ -22,6 +22,28 @@ TEST_P(TopicsTest, ACreatedTopicTakesWritesAtOnceOnEveryPartition) {
   }
 }
 
+TEST_P(TopicsTest, EveryShardKnowsATopicWhenItsCreationIsAnsweredAndForgetsADeletedOne) {
+  // One client on each shard: the kernel spreads connections.
+  std::map<std::int32_t, RawClient> by_shard;
+  while (by_shard.size() < static_cast<std::size_t>(GetParam())) {
+    RawClient client(broker_->port());
+    const std::int32_t shard = client.hello().table<fb::HelloAnswer>().shard();
+    by_shard.emplace(shard, std::move(client));
+  }
+  RawClient& asked = by_shard.begin()->second;
+  RawClient& other = by_shard.rbegin()->second;
+  for (int i = 0; i < 50; ++i) {
+    const std::string name = "t" + std::to_string(i);
+    const Answer created = asked.create_topic(name, 2);
+    ASSERT_EQ(created.code(), ErrorCode::kOk) << created.message();
+    const TopicPartition id{topic_id_of(*created.table<fb::CreateTopicAnswer>().id()),
+                            PartitionIndex(i % 2)};
+    EXPECT_EQ(other.produce(id, make_batch(id, {"v"})), 0);
+    ASSERT_EQ(asked.delete_topic(name).code(), ErrorCode::kOk);
+    EXPECT_EQ(other.list_offset(id, -1).code, ErrorCode::kUnknownTopic);
+  }
+}
+
 TEST_P(TopicsTest, MetadataNamesTopicsPartitionsAndAnAddressThatWorks) {
   const TopicId topic = make_topic("orders", 3, {{"max.message.bytes", "100000"}});
   make_topic("other");
