@@ -297,6 +297,7 @@ void Journal::stable(JournalLane& lane, Offset end) {
       lane.unproven_ = true;
       unproven_.push_back(&lane);
     }
+    arm_quiet_write();  // no completion may come that would
   }
   if (lane.queued_ && lane.tail_->untaken_bytes() == 0) drop_from_queue(lane);
   retire();

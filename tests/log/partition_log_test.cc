@@ -68,5 +68,28 @@ TEST_F(PartitionLogTest, GoesOnAfterACleanStopWithoutAScan) {
   EXPECT_EQ(compare(*harness_, ledger_), "");
 }
 
+// Records that go straight to a segment, because the ring has no room, need the quiet write as much
+// as others: without it, rot in their segment write looks like a torn one.
+TEST_F(PartitionLogTest, AQuietWriteProvesWhatBecameDurableWithoutTheJournal) {
+  HarnessOptions options;
+  options.shards = 1;
+  options.store.shard.journal_bytes_max = options.store.shard.journal_bytes_min;
+  start(options);
+  ASSERT_TRUE(harness_->create(id_));
+  for (int i = 0; i < 7; ++i) {
+    ASSERT_TRUE(harness_->append(id_, 100));
+    ASSERT_TRUE(harness_->wait_durable(id_));
+  }
+  harness_->pass(std::chrono::milliseconds(100));
+  const auto writes = [this] { return harness_->shard_of(id_).counters().journal_writes; };
+  const auto before = writes();
+  ASSERT_EQ(before, 8U) << "one each, and the quiet one: half of the ring";
+  ASSERT_TRUE(harness_->append(id_, 20000));
+  ASSERT_TRUE(harness_->wait_durable(id_));
+  ASSERT_EQ(writes(), before) << "the ring had room";
+  harness_->pass(std::chrono::milliseconds(200));
+  EXPECT_EQ(writes(), before + 1);
+}
+
 }  // namespace
 }  // namespace tidelog::log
