@@ -75,6 +75,9 @@ Result<std::vector<std::uint32_t>> Catalog::apply(std::span<const Change> change
       incarnations.push_back(next.next_incarnation);
       next.replicas[change.id] = {next.next_incarnation++, *change.state};
     } else {
+      const bool again =
+          it->second.state == ReplicaState::kRemoving && *change.state == ReplicaState::kLives;
+      if (again) it->second.incarnation = next.next_incarnation++;
       it->second.state = *change.state;
       incarnations.push_back(it->second.incarnation);
     }

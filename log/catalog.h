@@ -60,9 +60,9 @@ class Catalog {
     TopicPartition id;
     std::optional<ReplicaState> state;  // nullopt: strike it out
   };
-  // Applies all changes with one write; stable on return. A new replica gets a new incarnation; the
-  // answer holds the incarnation of each change's replica. On failure nothing changed. Fails with
-  // kStorageFull, kStorageFailed.
+  // Applies all changes with one write; stable on return. A new replica, or one that was being
+  // removed and lives again, gets a new incarnation; the answer holds the incarnation of each
+  // change's replica. On failure nothing changed. Fails with kStorageFull, kStorageFailed.
   Result<std::vector<std::uint32_t>> apply(std::span<const Change> changes);
 
  private:

@@ -19,6 +19,7 @@ class LogStoreImpl final : public LogStore {
  public:
   LogStoreImpl(io::FileSystem& files, std::unique_ptr<DataDirectory> directory, std::size_t shards)
       : directory_(std::move(directory)),
+        partition_directories_(files, directory_->paths()),
         catalog_(files, directory_->paths().catalog()),
         checkpoint_(files, directory_->paths().checkpoint(), shards) {}
 
@@ -35,6 +36,7 @@ class LogStoreImpl final : public LogStore {
   }
 
   std::unique_ptr<DataDirectory> directory_;
+  PartitionDirectories partition_directories_;
   Catalog catalog_;
   CheckpointFile checkpoint_;
   RecoverySummary summary_;
@@ -83,6 +85,7 @@ Result<std::unique_ptr<LogStore>> LogStore::open(
                              .paths = store->directory_->paths(),
                              .options = options.shard,
                              .shard = i,
+                             .directories = &store->partition_directories_,
                              .catalog = &store->catalog_,
                              .checkpoint = &store->checkpoint_,
                              .journal = std::move(recovered.journals[i]),

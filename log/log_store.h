@@ -72,7 +72,8 @@ class ShardLogs {
 
   using DoneCallback = std::move_only_function<void(Result<>)>;
   // Takes the log out of the catalog, durably, then removes its files on a file thread. The
-  // PartitionLog is gone when `done` runs; reads in flight ended with kUnknownPartition.
+  // PartitionLog is gone when `done` runs; reads in flight ended with kUnknownPartition. Without
+  // space it waits until there is some.
   virtual void remove(const TopicPartition& id, DoneCallback done) = 0;
 
   // Called by the shard at the end of each loop turn: starts journal writes for what was staged,

@@ -10,6 +10,7 @@
 #include "base/random.h"
 #include "log/journal_replay.h"
 #include "log/log_recovery.h"
+#include "log/partition_directories.h"
 #include "log/slot_file.h"
 
 namespace tidelog::log {
@@ -88,7 +89,7 @@ class Recovery {
     std::vector<Catalog::Change> gone;
     for (const auto& [id, entry] : replicas_) {
       if (entry.state != ReplicaState::kRemoving) continue;
-      TIDELOG_TRY(remove_partition_files(files_, paths_, id));
+      TIDELOG_TRY(PartitionDirectories(files_, paths_).remove(id));
       gone.push_back({id, std::nullopt});
     }
     if (gone.empty()) return {};
@@ -114,7 +115,7 @@ class Recovery {
         if (replicas_.contains(id)) continue;
         TIDELOG_ASSIGN(const auto inside, files_.list(paths_.partition(id)));
         if (inside.empty()) {
-          TIDELOG_TRY(remove_partition_files(files_, paths_, id));
+          TIDELOG_TRY(PartitionDirectories(files_, paths_).remove(id));
         } else {
           say(fmt::format("{} is not in the catalog; it is left alone", paths_.partition(id)));
         }
@@ -307,35 +308,5 @@ class Recovery {
 }  // namespace
 
 Result<RecoveryOutcome> recover(const RecoveryRequest& request) { return Recovery(request).run(); }
-
-Result<> remove_partition_files(io::FileSystem& files, const DataPaths& paths,
-                                const TopicPartition& id) {
-  const std::string directory = paths.partition(id);
-  TIDELOG_ASSIGN(const bool exists, files.exists(directory));
-  if (exists) {
-    TIDELOG_ASSIGN(auto entries, files.list(directory));
-    std::ranges::reverse(entries);  // newest first: what a crash leaves is a log without its end
-    for (const io::DirectoryEntry& entry : entries) {
-      TIDELOG_TRY(files.remove_file(directory + "/" + entry.name));
-    }
-    TIDELOG_TRY(files.sync_directory(directory));
-    TIDELOG_TRY(files.remove_directory(directory));
-  }
-  // Whoever removes the topic's last partition removes its directory; shards do so side by side.
-  const std::string topic = paths.topic(id.topic);
-  const auto removed_meanwhile = [](const Result<>& result) {
-    return !result && result.error().code() == ErrorCode::kNotFound;
-  };
-  if (const auto others = files.list(topic); others && !others->empty()) {
-    const Result<> synced = files.sync_directory(topic);
-    if (!removed_meanwhile(synced)) return synced;
-  } else if (others) {
-    const Result<> removed = files.remove_directory(topic);
-    if (!removed && !removed_meanwhile(removed)) return removed;
-  } else if (others.error().code() != ErrorCode::kNotFound) {
-    return fail(others.error());
-  }
-  return files.sync_directory(paths.root);
-}
 
 }  // namespace tidelog::log

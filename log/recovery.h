@@ -37,9 +37,4 @@ struct RecoveryOutcome {
 // Fails with kCorruptData, kStorageFailed, kStorageFull.
 Result<RecoveryOutcome> recover(const RecoveryRequest& request);
 
-// Removes a log's directory with all that is in it; stable on return. Nothing happens when it is
-// not there.
-Result<> remove_partition_files(io::FileSystem& files, const DataPaths& paths,
-                                const TopicPartition& id);
-
 }  // namespace tidelog::log

@@ -3,16 +3,20 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/check.h"
 #include "base/logging.h"
-#include "log/recovery.h"
 
 namespace tidelog::log {
+namespace {
+constexpr std::chrono::milliseconds kFullRetryAfter{100};
+}
 
 ShardLogsImpl::ShardLogsImpl(
     Parts parts, const std::function<PartitionLogSettings(const TopicPartition&)>& settings_of)
     : shard_(parts.shard),
+      directories_(*parts.directories),
       catalog_(*parts.catalog),
       checkpoint_file_(*parts.checkpoint),
       tail_cache_(parts.options.tail_cache_bytes),
@@ -118,7 +122,7 @@ void ShardLogsImpl::remove(const TopicPartition& id, DoneCallback done) {
 
 void ShardLogsImpl::change_catalog() {
   if (changing_catalog_) return;
-  if (!removals_.empty()) return remove_all();
+  if (!removals_.empty() && !removals_wait_) return remove_all();
   if (!creations_.empty()) create_all();
 }
 
@@ -138,16 +142,9 @@ void ShardLogsImpl::create_all() {
     changes.push_back({creation.id, ReplicaState::kLives});
   context_.run_blocking<std::vector<std::uint32_t>>(
       [this, changes]() -> Result<std::vector<std::uint32_t>> {
-        std::vector<TopicId> topics;
-        for (const Catalog::Change& change : changes) {
-          TIDELOG_TRY(context_.files->make_directories(context_.paths.partition(change.id)));
-          if (std::ranges::find(topics, change.id.topic) == topics.end())
-            topics.push_back(change.id.topic);
-        }
-        for (const TopicId& topic : topics) {
-          TIDELOG_TRY(context_.files->sync_directory(context_.paths.topic(topic)));
-        }
-        TIDELOG_TRY(context_.files->sync_directory(context_.paths.root));
+        std::vector<TopicPartition> ids;
+        for (const Catalog::Change& change : changes) ids.push_back(change.id);
+        TIDELOG_TRY(directories_.make(ids));
         return catalog_.apply(changes);
       },
       [this, creations](Result<std::vector<std::uint32_t>> made) {
@@ -184,7 +181,7 @@ void ShardLogsImpl::remove_all() {
         if (const auto applied = catalog_.apply(marked); !applied) return fail(applied.error());
         std::vector<Catalog::Change> struck;
         for (const Catalog::Change& change : marked) {
-          TIDELOG_TRY(remove_partition_files(*context_.files, context_.paths, change.id));
+          TIDELOG_TRY(directories_.remove(change.id));
           struck.push_back({change.id, std::nullopt});
         }
         if (const auto applied = catalog_.apply(struck); !applied) return fail(applied.error());
@@ -192,14 +189,31 @@ void ShardLogsImpl::remove_all() {
       },
       [this, removals](Result<> removed) {
         changing_catalog_ = false;
-        if (!removed && removed.error().code() != ErrorCode::kStorageFull)
-          fail_directory(removed.error());
+        if (!removed && removed.error().code() == ErrorCode::kStorageFull) {
+          return remove_later(std::move(*removals), removed.error());
+        }
+        if (!removed) fail_directory(removed.error());
         for (Removal& removal : *removals) {
           if (--leaving_[removal.id] == 0) leaving_.erase(removal.id);
           removal.done(removed);
         }
         change_catalog();
       });
+}
+
+// A removal ends as a removal, so that no new life of a partition begins beside files of the old.
+void ShardLogsImpl::remove_later(std::vector<Removal> removals, const Error& error) {
+  std::ranges::move(removals, std::back_inserter(removals_));
+  removals_wait_ = true;
+  check_space();
+  if (close_done_) std::exchange(close_done_, nullptr)(fail(error));
+  context_.environment.executor->run_after(kFullRetryAfter,
+                                           [this, alive = std::weak_ptr<bool>(context_.alive)] {
+                                             if (alive.expired()) return;
+                                             removals_wait_ = false;
+                                             change_catalog();
+                                           });
+  change_catalog();
 }
 
 void ShardLogsImpl::fail_directory(const Error& error) {

@@ -13,6 +13,7 @@
 #include "log/destager.h"
 #include "log/journal.h"
 #include "log/log_store.h"
+#include "log/partition_directories.h"
 #include "log/partition_log_impl.h"
 #include "log/shard_context.h"
 #include "log/tail_cache.h"
@@ -27,6 +28,7 @@ class ShardLogsImpl final : public ShardLogs, public JournalEvents {
     DataPaths paths;
     ShardLogOptions options;
     std::size_t shard = 0;
+    PartitionDirectories* directories = nullptr;
     Catalog* catalog = nullptr;
     CheckpointFile* checkpoint = nullptr;
     std::vector<JournalFile> journal;
@@ -65,6 +67,7 @@ class ShardLogsImpl final : public ShardLogs, public JournalEvents {
   void change_catalog();
   void create_all();
   void remove_all();
+  void remove_later(std::vector<Removal> removals, const Error& error);
   void finish_creation(Creation creation, const Result<std::uint32_t>& incarnation);
   void fail_directory(const Error& error);
   void check_space();
@@ -78,6 +81,7 @@ class ShardLogsImpl final : public ShardLogs, public JournalEvents {
 
   ShardContext context_;
   std::size_t shard_;
+  PartitionDirectories& directories_;
   Catalog& catalog_;
   CheckpointFile& checkpoint_file_;
   TailCache tail_cache_;
@@ -89,6 +93,7 @@ class ShardLogsImpl final : public ShardLogs, public JournalEvents {
   std::vector<Creation> creations_;        // wait for the next change of the catalog
   std::vector<Removal> removals_;          // ended, wait for it too
   std::map<TopicPartition, int> leaving_;  // removed, files not gone yet
+  bool removals_wait_ = false;             // for space
   bool changing_catalog_ = false;
   std::vector<std::move_only_function<void()>> checkpoint_waiters_;
   bool checkpointing_ = false;

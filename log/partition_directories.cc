@@ -1,0 +1,41 @@
+#include "log/partition_directories.h"
+
+#include <algorithm>
+#include <set>
+
+namespace tidelog::log {
+
+Result<> PartitionDirectories::make(std::span<const TopicPartition> ids) {
+  const std::lock_guard lock(topics_);
+  std::set<TopicId> topics;
+  for (const TopicPartition& id : ids) {
+    TIDELOG_TRY(files_.make_directories(paths_.partition(id)));
+    topics.insert(id.topic);
+  }
+  for (const TopicId& topic : topics) TIDELOG_TRY(files_.sync_directory(paths_.topic(topic)));
+  return files_.sync_directory(paths_.root);
+}
+
+Result<> PartitionDirectories::remove(const TopicPartition& id) {
+  const std::string directory = paths_.partition(id);
+  TIDELOG_ASSIGN(const bool exists, files_.exists(directory));
+  if (exists) {
+    TIDELOG_ASSIGN(auto entries, files_.list(directory));
+    std::ranges::reverse(entries);  // newest first: what a crash leaves is a log without its end
+    for (const io::DirectoryEntry& entry : entries) {
+      TIDELOG_TRY(files_.remove_file(directory + "/" + entry.name));
+    }
+    TIDELOG_TRY(files_.sync_directory(directory));
+    TIDELOG_TRY(files_.remove_directory(directory));
+  }
+  const std::lock_guard lock(topics_);
+  const std::string topic = paths_.topic(id.topic);
+  TIDELOG_ASSIGN(const bool topic_exists, files_.exists(topic));
+  if (topic_exists) {
+    TIDELOG_ASSIGN(const auto others, files_.list(topic));
+    TIDELOG_TRY(others.empty() ? files_.remove_directory(topic) : files_.sync_directory(topic));
+  }
+  return files_.sync_directory(paths_.root);
+}
+
+}  // namespace tidelog::log

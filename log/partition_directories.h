@@ -1,0 +1,34 @@
+// The directories of partitions, as file threads of several shards make and remove them side by
+// side: partitions of one topic share the topic's directory, whatever shard they live on.
+#pragma once
+
+#include <mutex>
+#include <span>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "log/data_directory.h"
+#include "log/io/file_system.h"
+
+namespace tidelog::log {
+
+// Thread: any; calls block.
+class PartitionDirectories {
+ public:
+  PartitionDirectories(io::FileSystem& files, DataPaths paths)
+      : files_(files), paths_(std::move(paths)) {}
+
+  // Makes what is missing; stable on return. Fails with kStorageFull, kStorageFailed.
+  Result<> make(std::span<const TopicPartition> ids);
+  // Removes a log's directory with all that is in it, and the topic's with its last partition;
+  // stable on return. Nothing happens when it is not there. Fails with kStorageFailed.
+  Result<> remove(const TopicPartition& id);
+
+ private:
+  io::FileSystem& files_;
+  const DataPaths paths_;
+  // Held while a topic's directory is made or removed; not while files go, which may take long.
+  std::mutex topics_;
+};
+
+}  // namespace tidelog::log
