@@ -332,8 +332,8 @@ void Journal::retire() {
 
 void Journal::truncate(JournalLane& lane, Offset base, Offset end, std::vector<std::byte> head,
                        TruncateCallback done) {
-  TIDELOG_CHECK(!lane.journalling() && lane.tail_->untaken_bytes() == 0,
-                "a log is truncated when its writes ended");
+  TIDELOG_CHECK(!lane.journalling() && lane.unstable_.empty() && lane.tail_->untaken_bytes() == 0,
+                "a log is truncated when segments hold all of it");
   std::uint64_t chain = 0;
   for (std::size_t at = 0; at < head.size();) {
     chain = chain_checksum(chain, load_le<std::uint64_t>(head.data() + at + 88));
@@ -347,10 +347,6 @@ void Journal::truncate(JournalLane& lane, Offset base, Offset end, std::vector<s
                            .length = static_cast<std::uint32_t>(head.size()),
                            .incarnation = lane.incarnation_,
                            .checksum = chain};
-  // What lies behind the cut needs no segment any more.
-  for (std::size_t i = 0; i < lane.unstable_.size(); ++i) {
-    lane.unstable_[i].next = std::min(lane.unstable_[i].next, end);
-  }
   truncates_.push_back({&lane, entry, std::move(head), std::move(done)});
 }
 

@@ -103,7 +103,7 @@ class Journal {
   using TruncateCallback = std::function<void(std::uint64_t sequence)>;
   // Commits that the lane is cut back to `end`, of which it keeps `head` (whole batches from `base`
   // to `end`) only here. The write's space is kept until release(sequence), beyond what stable()
-  // says. REQUIRES: the lane is not journalling and has nothing untaken.
+  // says. REQUIRES: segments hold all of the lane, durably.
   void truncate(JournalLane& lane, Offset base, Offset end, std::vector<std::byte> head,
                 TruncateCallback done);
   void release(std::uint64_t sequence);

@@ -231,35 +231,19 @@ void LogTail::evict() {
   chunks_.pop_front();
 }
 
-Offset LogTail::batch_boundary(Offset offset) const {
-  const TailChunk& chunk = *chunks_[chunk_of(offset)];
-  return chunk.base_at(chunk.find(offset));
-}
-
 void LogTail::cut(Offset end) {
   while (!chunks_.empty() && chunks_.back()->end > end) {
-    TailChunk& chunk = *chunks_.back();
-    const bool stable = chunk.state == TailChunk::State::kStable;
-    if (chunk.base < end) {
-      // Readers may hold views of what goes, so nothing may be written there: the chunk takes no
-      // more.
-      const std::size_t kept = chunk.find(end);
-      const std::size_t used = chunk.batches[kept];
-      if (!stable) unstable_bytes_ -= chunk.used - used;
-      chunk.used = used;
-      chunk.batches.resize(kept);
-      chunk.end = end;
-      if (!stable) chunk.state = TailChunk::State::kSealed;
-      break;
-    }
-    if (!stable) unstable_bytes_ -= chunk.used - kWriteHeaderBytes;
+    const TailChunk& chunk = *chunks_.back();
+    // Readers may hold views of the rest of a chunk that is kept in part, where nothing may be
+    // written then: there is no such chunk.
+    TIDELOG_CHECK(chunk.state == TailChunk::State::kStable && chunk.base >= end,
+                  "a cut falls between stable chunks");
     memory_bytes_ -= chunk.buffer.capacity();
-    if (stable) stable_memory_bytes_ -= chunk.buffer.capacity();
+    stable_memory_bytes_ -= chunk.buffer.capacity();
     chunks_.pop_back();
   }
   end_ = end;
-  start_ = std::min(start_, end);
-  if (chunks_.empty()) start_ = end;
+  start_ = chunks_.empty() ? end : std::min(start_, end);
   taken_ = end;
   untaken_bytes_ = 0;
 }

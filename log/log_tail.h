@@ -107,10 +107,8 @@ class LogTail {
   // REQUIRES: evictable_bytes() > 0.
   void evict();
 
-  // The last batch boundary at or below `offset`. REQUIRES: start() <= offset < end().
-  Offset batch_boundary(Offset offset) const;
-  // Drops everything from `end` on. REQUIRES: no chunk is being destaged or
-  // journalled; `end` is a batch boundary or below start().
+  // Drops everything from `end` on. REQUIRES: all chunks are stable; `end` is a chunk's base or
+  // below start().
   void cut(Offset end);
 
   // Base offset and epoch of the first batch from the one that holds `from` on that reaches

@@ -269,6 +269,7 @@ void PartitionLogImpl::retire(std::move_only_function<void()> done) {
   durable_listener_ = nullptr;
   failure_listener_ = nullptr;
   when_retired_ = std::move(done);
+  drop_truncation();
   wait_until_retired();
 }
 

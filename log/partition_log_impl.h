@@ -91,7 +91,7 @@ class PartitionLogImpl final : public PartitionLog,
   SegmentList& target_segments() override { return segments_; }
   Offset target_limit() const override { return destage_all_ ? tail_->end() : durable_end(); }
   Offset target_durable_end() const override { return durable_end(); }
-  bool target_open() const override { return !retired_ && !truncation_; }
+  bool target_open() const override;
   void destaged(Offset end) override;
   void destage_ended() override;
   // ColdSource
@@ -107,7 +107,11 @@ class PartitionLogImpl final : public PartitionLog,
   Result<> may_append(std::span<const std::byte> batches, LeaderEpoch epoch) const;
   Result<> may_read(Offset from, const ReadLimits& limits) const;
   void search_timestamp(std::int64_t timestamp_ms, Offset from, Offset up_to, FindCallback done);
+  // Answers a truncation that has not begun.
+  void drop_truncation();
   void truncate_when_quiet();
+  void truncation_failed(const Error& error);
+  void truncate_journal(const TruncationPtr& truncation);
   void truncate_in_memory(const TruncationPtr& truncation);
   void truncate_files(const TruncationPtr& truncation);
   void truncate_finish(const TruncationPtr& truncation);

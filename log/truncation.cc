@@ -1,11 +1,13 @@
-// The half of PartitionLogImpl that cuts a log back. Order that crashes rely on: nothing of the log
-// is under way; the cut is in the journal, with the head to keep of the segment write it falls
-// into; later segments go, newest first; the write's segment is cut at that write's first block and
-// synced; a checkpoint that knows the new end is stable; only then the journal forgets the cut and
-// appends go on.
+// The half of PartitionLogImpl that cuts a log back. First segments get everything, so that the
+// log holds no space of the journal (a cut waits for nothing that waits for it) and there is one
+// kind of cut. Order that crashes rely on: nothing of the log is under way; the cut is in the
+// journal, with the head to keep of the segment write it falls into; later segments go, newest
+// first; the write's segment is cut at that write's first block and synced; a checkpoint that knows
+// the new end is stable; only then the journal forgets the cut and appends go on.
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/bytes.h"
 #include "base/check.h"
@@ -90,7 +92,7 @@ struct PartitionLogImpl::Truncation {
   Offset offset;
   DoneCallback done;
   bool begun = false;
-  std::optional<CutPlace> cut;  // nullopt: segments keep everything
+  CutPlace cut;
   std::uint64_t journal_sequence = 0;
   std::vector<std::shared_ptr<Segment>> gone;
   std::shared_ptr<Segment> kept;
@@ -122,51 +124,61 @@ void PartitionLogImpl::truncate(Offset offset, DoneCallback done) {
   truncation_ = std::make_shared<Truncation>();
   truncation_->offset = offset;
   truncation_->done = std::move(done);
-  truncate_when_quiet();
+  destage(true);
+}
+
+bool PartitionLogImpl::target_open() const {
+  return !retired_ && (!truncation_ || !truncation_->begun);
+}
+
+void PartitionLogImpl::drop_truncation() {
+  if (!truncation_ || truncation_->begun) return;
+  context_.environment.executor->post([id = id_, truncation = std::exchange(truncation_, nullptr)] {
+    truncation->done(
+        fail(ErrorCode::kUnknownPartition, fmt::format("{} is being removed", id.to_string())));
+  });
 }
 
 void PartitionLogImpl::truncate_when_quiet() {
-  if (truncation_->begun || journalling() || tail_->untaken_bytes() > 0 || destaging()) return;
+  if (truncation_->begun || journalling() || destaging() || stable_end_ < tail_->end()) return;
   truncation_->begun = true;
-  const auto journal = [self = shared_from_this(), truncation = truncation_](
-                           Offset base, Offset end, std::vector<std::byte> head) {
-    truncation->offset = end;
-    self->context_.journal->truncate(*self, base, end, std::move(head),
-                                     [self, truncation](std::uint64_t sequence) {
-                                       truncation->journal_sequence = sequence;
-                                       self->truncate_in_memory(truncation);
-                                     });
-  };
-  if (truncation_->offset >= stable_end_) {
-    const Offset end = tail_->batch_boundary(truncation_->offset);
-    return journal(end, end, {});
-  }
   const auto segment = segments_.find(truncation_->offset);
   TIDELOG_CHECK(segment != nullptr, "a sound log has a segment for each stable offset");
   context_.run_blocking<CutPlace>(
       [files = context_.files, path = segment->path, id = id_, summary = segment->summary,
        offset = truncation_->offset] { return find_cut(*files, path, id, summary, offset); },
-      [self = shared_from_this(), truncation = truncation_, journal](Result<CutPlace> cut) {
-        if (!cut) {
-          self->truncation_.reset();
-          if (cut.error().code() == ErrorCode::kStorageFailed) self->context_.fail(cut.error());
-          return truncation->done(fail(cut.error()));
-        }
+      [self = shared_from_this(), truncation = truncation_](Result<CutPlace> cut) {
+        if (!cut) return self->truncation_failed(cut.error());
         truncation->cut = std::move(*cut);
-        journal(truncation->cut->base, truncation->cut->end, truncation->cut->head);
+        self->truncate_journal(truncation);
       });
 }
 
-void PartitionLogImpl::truncate_in_memory(const TruncationPtr& truncation) {
-  const std::size_t before = tail_->stable_memory_bytes();
-  epochs_.cut(truncation->offset);
-  high_watermark_ = std::min(high_watermark_, truncation->offset);
-  if (!truncation->cut) {
-    tail_->cut(truncation->offset);
-    context_.tail_cache->forget(before - tail_->stable_memory_bytes());
-    return truncate_finish(truncation);
+void PartitionLogImpl::truncation_failed(const Error& error) {
+  const TruncationPtr truncation = std::exchange(truncation_, nullptr);
+  if (error.code() == ErrorCode::kStorageFailed) context_.fail(error);
+  if (retired_) {
+    wait_until_retired();
+  } else if (durable_listener_) {
+    durable_listener_(durable_end());  // it may have moved meanwhile
   }
-  const CutPlace& cut = *truncation->cut;
+  truncation->done(fail(error));
+}
+
+void PartitionLogImpl::truncate_journal(const TruncationPtr& truncation) {
+  const CutPlace& cut = truncation->cut;
+  context_.journal->truncate(*this, cut.base, cut.end, cut.head,
+                             [self = shared_from_this(), truncation](std::uint64_t sequence) {
+                               truncation->journal_sequence = sequence;
+                               self->truncate_in_memory(truncation);
+                             });
+}
+
+void PartitionLogImpl::truncate_in_memory(const TruncationPtr& truncation) {
+  const CutPlace& cut = truncation->cut;
+  const std::size_t before = tail_->stable_memory_bytes();
+  epochs_.cut(cut.end);
+  high_watermark_ = std::min(high_watermark_, cut.end);
   tail_->cut(cut.base);
   context_.tail_cache->forget(before - tail_->stable_memory_bytes());
   context_.cold_reader->forget(*this, cut.base);
@@ -211,6 +223,8 @@ void PartitionLogImpl::truncate_files(const TruncationPtr& truncation) {
 void PartitionLogImpl::truncate_finish(const TruncationPtr& truncation) {
   context_.checkpoint([self = shared_from_this(), truncation] {
     self->context_.journal->release(truncation->journal_sequence);
+    // A cut between two writes keeps no head, so nothing would be destaged that frees its entry.
+    self->context_.journal->stable(*self, self->stable_end_);
     self->truncation_.reset();
     if (self->retired_) {
       self->wait_until_retired();

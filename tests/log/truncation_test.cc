@@ -1,0 +1,144 @@
+// Truncation against everything else that may be under way: a full ring, a lack of space, removal,
+// readers.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/log/log_harness.h"
+
+namespace tidelog::log {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+const TopicPartition kId = partition_of(2, 0);
+const TopicPartition kOther = partition_of(4, 0);
+
+HarnessOptions small_ring() {
+  HarnessOptions options;
+  options.shards = 1;
+  options.store.shard.journal_bytes_max = options.store.shard.journal_bytes_min;
+  return options;
+}
+
+class TruncationTest : public testing::Test {
+ protected:
+  void start(HarnessOptions options) {
+    harness_ = std::make_unique<LogHarness>(*disk_, ledger_, std::move(options));
+    const auto opened = harness_->open();
+    ASSERT_TRUE(opened) << opened.error().to_string();
+  }
+  // As kill -9 does.
+  void restart(HarnessOptions options) {
+    harness_.reset();
+    start(std::move(options));
+  }
+  void append(const TopicPartition& id, int count, std::size_t bytes,
+              LeaderEpoch epoch = LeaderEpoch(1)) {
+    for (int i = 0; i < count; ++i) {
+      const auto appended = harness_->append(id, bytes, epoch);
+      ASSERT_TRUE(appended) << appended.error().to_string();
+    }
+  }
+
+  std::unique_ptr<sim::SimDisk> disk_ = std::make_unique<sim::SimDisk>();
+  Ledger ledger_;
+  std::unique_ptr<LogHarness> harness_;
+};
+
+TEST_F(TruncationTest, ACutBetweenTwoWritesHoldsNoSpaceOfTheJournal) {
+  start(small_ring());
+  ASSERT_TRUE(harness_->create(kId));
+  ASSERT_TRUE(harness_->create(kOther));
+  append(kId, 3, 500);
+  ASSERT_TRUE(harness_->wait_durable(kId));
+  ASSERT_TRUE(harness_->truncate(kId, Offset(0)));
+  // More than the ring holds, while the first log rests.
+  for (int i = 0; i < 60; ++i) {
+    append(kOther, 1, 4000);
+    ASSERT_TRUE(harness_->wait_durable(kOther)) << "at batch " << i;
+  }
+  EXPECT_EQ(compare(*harness_, ledger_), "");
+  restart(small_ring());
+  EXPECT_EQ(compare(*harness_, ledger_), "");
+}
+
+TEST_F(TruncationTest, EndsWhenItsOwnLogFillsTheRing) {
+  HarnessOptions options = small_ring();
+  options.latency = [](const sim::SimIoOperation& operation) {
+    return operation.path.ends_with(".log") ? milliseconds(20) : microseconds(50);
+  };
+  start(options);
+  ASSERT_TRUE(harness_->create(kId));
+  ASSERT_TRUE(harness_->create(kOther));
+  append(kId, 60, 4000);
+  harness_->pass(milliseconds(3));
+  ASSERT_LT(harness_->find(kId)->durable_end(), harness_->find(kId)->log_end())
+      << "the ring had room";
+  ASSERT_TRUE(harness_->truncate(kId, Offset(7)));
+  EXPECT_EQ(harness_->find(kId)->log_end(), Offset(7));
+  append(kId, 2, 4000, LeaderEpoch(2));
+  append(kOther, 2, 4000);
+  ASSERT_TRUE(harness_->wait_durable(kId));
+  ASSERT_TRUE(harness_->wait_durable(kOther));
+  EXPECT_EQ(compare(*harness_, ledger_), "");
+  restart(options);
+  EXPECT_EQ(compare(*harness_, ledger_), "");
+}
+
+TEST_F(TruncationTest, IsAnsweredByARemovalWhenItHasNotBegun) {
+  start(small_ring());
+  ASSERT_TRUE(harness_->create(kId));
+  append(kId, 3, 500);
+  harness_->pass(milliseconds(0));  // journalling now
+  std::optional<Result<>> truncated;
+  harness_->find(kId)->truncate(Offset(1), [&](Result<> result) { truncated = std::move(result); });
+  EXPECT_TRUE(harness_->remove(kId));
+  ASSERT_TRUE(truncated);
+  EXPECT_EQ(truncated->error().code(), ErrorCode::kUnknownPartition);
+  EXPECT_TRUE(harness_->stop_cleanly());
+}
+
+TEST_F(TruncationTest, NothingComesBackWhenADestageBeforeItFoundNoSpace) {
+  for (std::uint64_t write = 1; write <= 12; ++write) {
+    SCOPED_TRACE(fmt::format("write {} finds no space", write));
+    disk_ = std::make_unique<sim::SimDisk>();
+    ledger_ = {};
+    start(small_ring());
+    ASSERT_TRUE(harness_->create(kId));
+    disk_->fail_nth(sim::DiskOperation::kWrite, write, sim::DiskFault::kNoSpace);
+    append(kId, 24, 1500);
+    ASSERT_TRUE(harness_->wait_durable(kId));
+    ASSERT_TRUE(harness_->truncate(kId, Offset(2)));
+    EXPECT_EQ(compare(*harness_, ledger_), "");
+    harness_.reset();  // as kill -9 does
+    disk_ = disk_->crash_image(sim::CrashPolicy::everything());
+    start(small_ring());
+    EXPECT_EQ(harness_->find(kId)->log_end(), Offset(2));
+    EXPECT_EQ(compare(*harness_, ledger_), "");
+    harness_.reset();
+  }
+}
+
+TEST_F(TruncationTest, LeavesTheBytesThatReadersView) {
+  start(small_ring());
+  ASSERT_TRUE(harness_->create(kId));
+  append(kId, 3, 500);
+  ASSERT_TRUE(harness_->wait_durable(kId));
+  PartitionLog* log = harness_->find(kId);
+  const auto viewed = log->read_tail(
+      Offset(0), {.up_to = log->log_end(), .bytes_max = 1 << 20, .at_least_one = true});
+  ASSERT_TRUE(viewed && *viewed);
+  ASSERT_EQ((*viewed)->pieces.size(), 1U);
+  const auto bytes = (*viewed)->pieces[0].bytes();
+  const std::vector<std::byte> before(bytes.begin(), bytes.end());
+  ASSERT_TRUE(harness_->truncate(kId, Offset(1)));
+  append(kId, 1, 30, LeaderEpoch(2));
+  ASSERT_TRUE(harness_->stop_cleanly());  // all of it is in segments
+  EXPECT_TRUE(std::ranges::equal(bytes, before));
+}
+
+}  // namespace
+}  // namespace tidelog::log
