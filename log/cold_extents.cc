@@ -160,6 +160,7 @@ void ColdReader::read_ahead(const Request& request, const Extent& extent,
   ahead->from = extent.next;
   ahead->limits = {.up_to = Offset(0), .bytes_max = 0, .at_least_one = false};
   ahead->window = context_.options.cold_read_bytes;
+  ahead->cuts = source.cuts_;
   source.reading_ahead_ = extent.next;
   queue_.push_back(std::move(ahead));
   start_next();
@@ -202,6 +203,7 @@ const ColdReader::Extent& ColdReader::insert(const ColdSource& source, Extent ex
 }
 
 void ColdReader::forget(ColdSource& source, Offset offset) {
+  ++source.cuts_;
   for (auto it = extents_.lower_bound({&source, Offset(0)});
        it != extents_.end() && it->first.first == &source;) {
     if (it->second.extent.next <= offset) {

@@ -31,6 +31,7 @@ void ColdReader::read(std::shared_ptr<ColdSource> source, Offset from, const Rea
         [request, result = std::move(result)]() mutable { request->done(std::move(result)); });
     return;
   }
+  request->cuts = request->source->cuts_;
   queue_.push_back(std::move(request));
   start_next();
 }
@@ -40,7 +41,7 @@ void ColdReader::start_next() {
     const RequestPtr request = std::move(queue_.front());
     queue_.pop_front();
     ++running_;
-    run(request);
+    request->source->cuts_ == request->cuts ? run(request) : run_after_cut(request);
   }
 }
 
@@ -70,11 +71,24 @@ void ColdReader::run(const RequestPtr& request) {
       return finish(request, refuse(*request));
   }
   request->segment = source.source_segments().find(request->from);
+  request->cuts = source.cuts_;
   if (!request->segment) return finish(request, refuse(*request));
   with_index(request->source, request->segment, [this, request](const Result<>& opened) {
+    if (request->source->cuts_ != request->cuts) return run_after_cut(request);
     if (!opened) return finish(request, fail(opened.error()));
     load(request);
   });
+}
+
+// What is asked for may be gone, or in the tail, or other records in the same place.
+void ColdReader::run_after_cut(const RequestPtr& request) {
+  ColdSource& source = *request->source;
+  if (request->done && !source.source_gone()) {
+    if (auto answer = source.source_tail(request->from, request->limits)) {
+      return finish(request, std::move(*answer));
+    }
+  }
+  run(request);
 }
 
 void ColdReader::with_index(std::shared_ptr<ColdSource> source, std::shared_ptr<Segment> segment,
@@ -86,7 +100,12 @@ void ColdReader::with_index(std::shared_ptr<ColdSource> source, std::shared_ptr<
        interval = context_.options.index_interval_bytes] {
         return open_segment(*files, id, copy, interval, active);
       },
-      [this, segment, active, done = std::move(done)](Result<OpenedSegment> opened) mutable {
+      [this, source, segment, active, cuts = source->cuts_,
+       done = std::move(done)](Result<OpenedSegment> opened) mutable {
+        if (source->cuts_ != cuts) {
+          return done(fail(ErrorCode::kCancelled,
+                           fmt::format("{} was cut meanwhile", source->source_id().to_string())));
+        }
         if (!opened) return done(fail(opened.error()));
         if (!segment->file) segment->file = std::move(opened->file);
         if (!segment->index) segment->index = std::move(opened->index);
@@ -131,6 +150,7 @@ void ColdReader::load(const RequestPtr& request) {
       [this, request, buffer, start, position, expected, file = segment.file,
        alive = std::weak_ptr<bool>(context_.alive)](const Result<std::size_t>& read) {
         if (alive.expired()) return;
+        if (request->source->cuts_ != request->cuts) return run_after_cut(request);
         if (!read) return finish(request, fail(read.error()));
         loaded(request, std::move(*buffer).freeze(*read), start, position, expected);
       });
@@ -139,13 +159,11 @@ void ColdReader::load(const RequestPtr& request) {
 void ColdReader::loaded(const RequestPtr& request, SharedBytes memory, std::uint64_t start,
                         std::uint64_t position, Offset expected) {
   ColdSource& source = *request->source;
-  if (source.source_gone() || source.source_segments().find(request->from) != request->segment) {
-    return run(request);  // removed or truncated meanwhile
-  }
+  if (source.source_gone()) return run(request);
   Parsed parsed = parse(*request, memory, start, position, expected);
   if (parsed.window_needed > request->window) {
     request->window = parsed.window_needed;
-    return load(request);
+    return run(request);  // the segment may have been closed meanwhile
   }
   if (parsed.corrupt) {
     add_corrupt(source, *parsed.corrupt,

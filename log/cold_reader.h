@@ -32,6 +32,8 @@ class ColdSource {
   virtual SegmentList& source_segments() = 0;
   virtual const std::vector<Hole>& source_holes() const = 0;
   virtual bool source_gone() const = 0;
+  // What the tail answers; nullopt: the disk is needed.
+  virtual std::optional<Result<ReadResult>> source_tail(Offset from, const ReadLimits& limits) = 0;
 
   // Ranges in which the disk gave back something else than what was written; rising.
   const std::vector<Hole>& corrupt_ranges() const { return corrupt_; }
@@ -40,6 +42,8 @@ class ColdSource {
   friend class ColdReader;
   std::vector<Hole> corrupt_;
   std::optional<Offset> reading_ahead_;
+  // Counts forget(): what was asked of the disk before one may be of what is no more.
+  std::uint64_t cuts_ = 0;
 };
 
 class ColdReader {
@@ -51,9 +55,10 @@ class ColdReader {
   // kUnknownPartition, kStorageFailed.
   void read(std::shared_ptr<ColdSource> source, Offset from, const ReadLimits& limits,
             PartitionLog::ReadCallback done);
-  // Drops what the cache holds of `source` from `offset` on.
+  // Drops what the cache holds of `source` from `offset` on, and what is being read of it now.
   void forget(ColdSource& source, Offset offset);
-  // Loads the index of `segment` if it is not in memory.
+  // Opens `segment` and loads its index where that is not done. Fails with kCancelled when the log
+  // was cut meanwhile (what it held may lie elsewhere now), kCorruptData, kStorageFailed.
   void with_index(std::shared_ptr<ColdSource> source, std::shared_ptr<Segment> segment,
                   std::move_only_function<void(Result<>)> done);
 
@@ -84,6 +89,7 @@ class ColdReader {
     PartitionLog::ReadCallback done;  // null: a read ahead
     std::size_t window = 0;
     std::shared_ptr<Segment> segment;
+    std::uint64_t cuts = 0;  // of the source when it was looked at last
   };
   using RequestPtr = std::shared_ptr<Request>;
   // What a window of a segment showed.
@@ -96,6 +102,7 @@ class ColdReader {
 
   void start_next();
   void run(const RequestPtr& request);
+  void run_after_cut(const RequestPtr& request);
   void load(const RequestPtr& request);
   void loaded(const RequestPtr& request, SharedBytes memory, std::uint64_t start,
               std::uint64_t position, Offset expected);

@@ -218,6 +218,9 @@ void PartitionLogImpl::find_timestamp(std::int64_t timestamp_ms, Offset up_to, F
         shared_from_this(), segment,
         [self = shared_from_this(), segment, timestamp_ms, up_to,
          done = std::move(done)](Result<> opened) mutable {
+          if (!opened && opened.error().code() == ErrorCode::kCancelled) {
+            return self->find_timestamp(timestamp_ms, up_to, std::move(done));
+          }
           if (!opened) return done(fail(opened.error()));
           const IndexEntry* entry = segment->index->reaching(timestamp_ms);
           const Offset from = entry != nullptr ? entry->base : segment->summary.base;

@@ -99,6 +99,9 @@ class PartitionLogImpl final : public PartitionLog,
   SegmentList& source_segments() override { return segments_; }
   const std::vector<Hole>& source_holes() const override { return holes_; }
   bool source_gone() const override { return retired_; }
+  std::optional<Result<ReadResult>> source_tail(Offset from, const ReadLimits& limits) override {
+    return read_tail(from, limits);
+  }
 
  private:
   struct Truncation;

@@ -140,5 +140,82 @@ TEST_F(TruncationTest, LeavesTheBytesThatReadersView) {
   EXPECT_TRUE(std::ranges::equal(bytes, before));
 }
 
+TEST_F(TruncationTest, AReadUnderWayNeverGivesWhatWasCut) {
+  HarnessOptions options = small_ring();
+  options.store.shard.tail_cache_bytes = 0;
+  options.latency = [](const sim::SimIoOperation& operation) {
+    return operation.operation == sim::DiskOperation::kRead ? milliseconds(50) : microseconds(50);
+  };
+  start(options);
+  ASSERT_TRUE(harness_->create(kId));
+  append(kId, 40, 900);
+  ASSERT_TRUE(harness_->wait_durable(kId));
+  harness_->pass(milliseconds(10));
+  PartitionLog* log = harness_->find(kId);
+  std::optional<Result<ReadResult>> answer;
+  log->read(Offset(5), {.up_to = Offset(6), .bytes_max = 1, .at_least_one = true},
+            [&](Result<ReadResult> result) { answer = std::move(result); });
+  std::optional<Result<ReadResult>> beyond;
+  log->read(Offset(20), {.up_to = Offset(21), .bytes_max = 1, .at_least_one = true},
+            [&](Result<ReadResult> result) { beyond = std::move(result); });
+  harness_->pass(milliseconds(1));
+  ASSERT_EQ(harness_->shard_of(kId).counters().cold_reads, 2U);
+  ASSERT_TRUE(harness_->truncate(kId, Offset(3)));
+  append(kId, 15, 900, LeaderEpoch(2));
+  ASSERT_TRUE(harness_->wait_durable(kId));
+  ASSERT_FALSE(answer || beyond) << "the reads were not under way";
+  ASSERT_TRUE(harness_->executor().run_until([&] { return answer && beyond; }));
+  ASSERT_TRUE(*answer) << answer->error().to_string();
+  ASSERT_EQ((*answer)->pieces.size(), 1U);
+  EXPECT_TRUE(std::ranges::equal((*answer)->pieces[0].bytes(),
+                                 ledger_.logs[kId].batches.at(Offset(5)).bytes));
+  ASSERT_FALSE(*beyond);
+  EXPECT_EQ(beyond->error().code(), ErrorCode::kOffsetOutOfRange);
+  EXPECT_EQ(compare(*harness_, ledger_), "");
+}
+
+TEST_F(TruncationTest, ASegmentBeingOpenedToReadTakesRecordsAgain) {
+  HarnessOptions options = small_ring();
+  options.store.shard.tail_cache_bytes = 0;
+  bool journalled = false;
+  options.latency = [&](const sim::SimIoOperation& operation) {
+    const bool journal =
+        operation.operation == sim::DiskOperation::kWrite && operation.path.contains("/journal/");
+    journalled |= journal;
+    return microseconds(journal ? 1000 : 50);
+  };
+  start(options);
+  ASSERT_TRUE(harness_->create(kId));
+  for (int i = 0; i < 10; ++i) {
+    append(kId, 10, 1500);
+    ASSERT_TRUE(harness_->wait_durable(kId));
+  }
+  ASSERT_TRUE(harness_->stop_cleanly());
+  restart(options);  // sealed segments are not open now
+  harness_->listen(kId);
+  journalled = false;
+  std::optional<Result<>> truncated;
+  PartitionLog* log = harness_->find(kId);
+  log->truncate(Offset(10), [&](Result<> result) { truncated = std::move(result); });
+  ASSERT_TRUE(harness_->executor().run_until([&] { return journalled; }));
+  harness_->executor().run_for(microseconds(999));
+  ASSERT_EQ(log->log_end(), Offset(100)) << "the cut came too early for this test";
+  std::optional<Result<ReadResult>> answer;
+  log->read(Offset(1), {.up_to = Offset(2), .bytes_max = 1, .at_least_one = true},
+            [&](Result<ReadResult> result) { answer = std::move(result); });
+  ASSERT_TRUE(harness_->executor().run_until([&] { return truncated && answer; }));
+  ASSERT_TRUE(*truncated) << truncated->error().to_string();
+  ASSERT_TRUE(*answer) << answer->error().to_string();
+  auto& expected = ledger_.logs[kId];
+  EXPECT_TRUE(
+      std::ranges::equal((*answer)->pieces[0].bytes(), expected.batches.at(Offset(1)).bytes));
+  expected.batches.erase(expected.batches.lower_bound(Offset(10)), expected.batches.end());
+  expected.acknowledged = Offset(10);
+  append(kId, 20, 1500, LeaderEpoch(2));
+  ASSERT_TRUE(harness_->wait_durable(kId));
+  EXPECT_EQ(compare(*harness_, ledger_), "");
+  ASSERT_TRUE(harness_->stop_cleanly());
+}
+
 }  // namespace
 }  // namespace tidelog::log
