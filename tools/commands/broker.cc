@@ -1,6 +1,7 @@
 // tidelog broker: one broker in the foreground.
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <array>
@@ -125,6 +126,17 @@ Result<int> print_settings(bool is_json) {
   return kExitDone;
 }
 
+// Each partition in use keeps a file open, each client a socket or two: shells commonly allow 1,024
+// unless asked.
+void allow_many_files() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+    log_warning("the limit of open files could not be raised; many partitions may need more");
+  }
+}
+
 Result<int> run_broker(const BrokerOptions& options) {
   if (options.prints_settings) return print_settings(options.is_json);
   if (options.is_json) {
@@ -135,6 +147,7 @@ Result<int> run_broker(const BrokerOptions& options) {
   if (!settings) return report(settings.error());
   interrupt_event();
   start_logging(settings->log_level);
+  allow_many_files();
   auto broker = broker::Broker::start(*settings);
   if (!broker) return report(broker.error());
   greet(**broker, *settings);
