@@ -123,7 +123,7 @@ void ClientConnection::received(Result<std::size_t> bytes) {
 
 void ClientConnection::advance() {
   if (advancing_ || receiving_ || closing_ || stream_ == nullptr) return;
-  // A handler may settle its request at once, which comes back here.
+  // A handler may settle its request at once, which is looked at by this loop.
   advancing_ = true;
   const std::shared_ptr<ClientConnection> self = shared_from_this();
   bool need_bytes = false;
@@ -219,7 +219,16 @@ void ClientConnection::settled(std::size_t bytes) {
   bytes_in_flight_ -= bytes;
   if (stream_ == nullptr) return;
   last_activity_ = shard_.executor().clock().now();
-  advance();
+  advance_later();
+}
+
+void ClientConnection::advance_later() {
+  if (advance_posted_ || advancing_ || receiving_ || closing_) return;
+  advance_posted_ = true;
+  shard_.executor().post([self = shared_from_this()] {
+    self->advance_posted_ = false;
+    self->advance();
+  });
 }
 
 void ClientConnection::send(const RequestHead& head, std::uint16_t flags,

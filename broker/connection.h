@@ -153,6 +153,8 @@ class ClientConnection : public std::enable_shared_from_this<ClientConnection> {
             std::vector<BudgetHold> holds);
   void send_notice(std::uint8_t kind, const Error& reason);
   void settled(std::size_t bytes);
+  // advance() in a task of its own: for those who are called by what advance() may destroy.
+  void advance_later();
   std::size_t unsent_bytes() const;
   void sent();
   std::optional<Error> overdue(SteadyTime now) const;
@@ -171,6 +173,7 @@ class ClientConnection : public std::enable_shared_from_this<ClientConnection> {
   bool closing_ = false;
   bool receiving_ = false;  // a receive is pending
   bool advancing_ = false;
+  bool advance_posted_ = false;
   bool waits_for_budget_ = false;
   std::byte scrap_{};     // received while closing
   BudgetHold next_hold_;  // of the admitted frame

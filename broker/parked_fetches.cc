@@ -60,6 +60,11 @@ void ParkedFetches::change(const SessionKey& key, std::vector<FetchTarget> targe
     reader = std::make_unique<Reader>();
     reader->key = key;
   }
+  if (!reader->finished.empty()) {
+    PartitionSet moved;
+    for (const FetchTarget& target : targets) moved.insert(target.id);
+    drop_finished(*reader, moved);
+  }
   for (FetchTarget& target : targets) {
     const auto old = reader->positions.find(target.id);
     if (old != reader->positions.end()) remove(*reader, *old->second);
@@ -85,10 +90,23 @@ void ParkedFetches::change(const SessionKey& key, std::vector<FetchTarget> targe
 void ParkedFetches::forget(std::uint64_t session, const std::vector<TopicPartition>& partitions) {
   const auto at = readers_.find(session);
   if (at == readers_.end()) return;
-  for (const TopicPartition& id : partitions) {
-    const auto position = at->second->positions.find(id);
-    if (position != at->second->positions.end()) remove(*at->second, *position->second);
+  Reader& reader = *at->second;
+  if (!reader.finished.empty()) {
+    drop_finished(reader, PartitionSet(partitions.begin(), partitions.end()));
   }
+  for (const TopicPartition& id : partitions) {
+    const auto position = reader.positions.find(id);
+    if (position != reader.positions.end()) remove(reader, *position->second);
+  }
+  // A reply may have waited for a read of what is gone now.
+  collect(reader);
+}
+
+// News of positions that the client has left would be kept until somebody fetches, and it may
+// never stop leaving positions.
+void ParkedFetches::drop_finished(Reader& reader, const PartitionSet& partitions) {
+  std::erase_if(reader.finished,
+                [&](const FetchChunk& chunk) { return partitions.contains(chunk.id); });
 }
 
 void ParkedFetches::close(std::uint64_t session) {

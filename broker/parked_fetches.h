@@ -23,6 +23,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "broker/budgets.h"
+#include "broker/partition_hash.h"
 #include "log/partition_log.h"
 
 namespace tidelog::broker {
@@ -114,6 +115,7 @@ class ParkedFetches {
   FetchChunk read_chunk(FetchPosition& position, log::ReadResult result);
   FetchChunk error_chunk(const FetchPosition& position, const Error& error) const;
   void remove(Reader& reader, FetchPosition& position);
+  static void drop_finished(Reader& reader, const PartitionSet& partitions);
 
   Shard& shard_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Reader>> readers_;

@@ -30,12 +30,17 @@ FetchSession::~FetchSession() {
   shard.remove_session(id_);
   for (const OpenFetch& fetch : open_) shard.executor().cancel(fetch.timer);
   for (std::size_t i = 0; i < slices_.size(); ++i) {
-    if (slices_[i].asked_for == 0 && slices_[i].partitions == 0) continue;
+    if (!slices_[i].has_reader) continue;
     shard.router().send(i, [id = id_](Shard* owner) { owner->parked_fetches().close(id); });
   }
 }
 
 void FetchSession::fetch(FetchOrder order, RequestTicket ticket) {
+  if (holds_too_many_with(order)) {
+    return ticket.fail(
+        Error(ErrorCode::kTooLarge,
+              fmt::format("a fetch session has at most {} partitions", kPartitionsMax)));
+  }
   apply(order);
   // One batch always fits beside the rest of an answer: batch limit + 64 KiB <= frame limit.
   const std::size_t frame_bytes_max = std::min(connection_.peer_frame_bytes_max(),
@@ -56,25 +61,32 @@ void FetchSession::fetch(FetchOrder order, RequestTicket ticket) {
   advance();
 }
 
+bool FetchSession::holds_too_many_with(const FetchOrder& order) const {
+  if (partitions_.size() + order.changed.size() <= kPartitionsMax) return false;
+  PartitionSet after;
+  for (const auto& [id, state] : partitions_) after.insert(id);
+  for (const TopicPartition& id : order.forgotten) after.erase(id);
+  for (const FetchTarget& target : order.changed) after.insert(target.id);
+  return after.size() > kPartitionsMax;
+}
+
 void FetchSession::apply(FetchOrder& order) {
-  for (const TopicPartition& id : order.forgotten) forget(id);
+  advancing_ = true;  // what this shard delivers meanwhile is looked at by advance()
+  forget(order.forgotten);
   Shard& shard = connection_.shard();
   std::vector<std::vector<FetchTarget>> by_owner(order.changed.empty() ? 0 : slices_.size());
   for (FetchTarget& target : order.changed) {
     target.generation = ++last_generation_;
     const std::size_t owner = shard.router().owner_of(target.id);
     const auto [at, added] = partitions_.try_emplace(target.id);
-    if (added) {
-      ++slices_[owner].partitions;
-    } else {
-      drop_chunks_of(target.id);
-    }
+    if (added) ++slices_[owner].partitions;
     at->second = PartitionState{.generation = target.generation, .bytes_max = target.bytes_max};
     by_owner[owner].push_back(target);
   }
-  advancing_ = true;  // what this shard delivers meanwhile is looked at by advance()
+  drop_chunks_of(order);
   for (std::size_t i = 0; i < by_owner.size(); ++i) {
     if (by_owner[i].empty()) continue;
+    slices_[i].has_reader = true;
     const ParkedFetches::SessionKey key{.session = id_, .home = shard.index()};
     shard.router().send(i, [key, targets = std::move(by_owner[i])](Shard* owner) mutable {
       owner->parked_fetches().change(key, std::move(targets));
@@ -83,19 +95,32 @@ void FetchSession::apply(FetchOrder& order) {
   advancing_ = false;
 }
 
-void FetchSession::forget(const TopicPartition& id) {
-  if (partitions_.erase(id) == 0) return;
-  drop_chunks_of(id);
+void FetchSession::forget(const std::vector<TopicPartition>& partitions) {
+  if (partitions.empty()) return;
   Shard& shard = connection_.shard();
-  const std::size_t owner = shard.router().owner_of(id);
-  --slices_[owner].partitions;
-  shard.router().send(
-      owner, [session = id_, id](Shard* at) { at->parked_fetches().forget(session, {id}); });
+  std::vector<std::vector<TopicPartition>> by_owner(slices_.size());
+  for (const TopicPartition& id : partitions) {
+    if (partitions_.erase(id) == 0) continue;
+    const std::size_t owner = shard.router().owner_of(id);
+    --slices_[owner].partitions;
+    by_owner[owner].push_back(id);
+  }
+  for (std::size_t i = 0; i < by_owner.size(); ++i) {
+    if (by_owner[i].empty()) continue;
+    shard.router().send(i, [session = id_, ids = std::move(by_owner[i])](Shard* owner) {
+      owner->parked_fetches().forget(session, ids);
+    });
+  }
 }
 
-void FetchSession::drop_chunks_of(const TopicPartition& id) {
+// Of the partitions that `order` moves or forgets. An error among it is of a partition that has
+// left the session already; it says nothing about the place where the client wants to be now.
+void FetchSession::drop_chunks_of(const FetchOrder& order) {
+  if (chunks_.empty()) return;
+  PartitionSet named(order.forgotten.begin(), order.forgotten.end());
+  for (const FetchTarget& target : order.changed) named.insert(target.id);
   std::erase_if(chunks_, [&](const FetchChunk& chunk) {
-    if (chunk.id != id) return false;
+    if (!named.contains(chunk.id)) return false;
     chunk_bytes_ -= chunk.bytes;
     if (chunk.error) --error_chunks_;
     return true;

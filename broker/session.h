@@ -19,6 +19,8 @@
 #include "base/clock.h"
 #include "base/executor.h"
 #include "broker/parked_fetches.h"
+#include "broker/partition_hash.h"
+#include "wire/limits.h"
 
 namespace flatbuffers {
 class FlatBufferBuilder;
@@ -47,6 +49,9 @@ void write_fetch_answer(flatbuffers::FlatBufferBuilder& to, std::uint64_t sessio
 // Thread: its connection's shard.
 class FetchSession {
  public:
+  // As many as one request can name.
+  static constexpr std::size_t kPartitionsMax = wire::kPartitionsPerRequestMax;
+
   FetchSession(ClientConnection& connection, std::uint64_t id);
   ~FetchSession();
   FetchSession(const FetchSession&) = delete;
@@ -75,14 +80,16 @@ class FetchSession {
   // What one shard owes this session.
   struct Slice {
     std::size_t partitions = 0;
+    bool has_reader = false;  // was told of partitions: its reader is to be closed
     bool armed = false;
     bool must_reply = false;
     std::uint64_t asked_for = 0;  // serial of the fetch it was last armed for
   };
 
+  bool holds_too_many_with(const FetchOrder& order) const;
   void apply(FetchOrder& order);
-  void forget(const TopicPartition& id);
-  void drop_chunks_of(const TopicPartition& id);
+  void forget(const std::vector<TopicPartition>& partitions);
+  void drop_chunks_of(const FetchOrder& order);
   void disarm();
   bool satisfied(const OpenFetch& fetch) const;
   bool reply_pending() const;
@@ -93,7 +100,7 @@ class FetchSession {
 
   ClientConnection& connection_;
   const std::uint64_t id_;
-  std::unordered_map<TopicPartition, PartitionState> partitions_;
+  PartitionMap<PartitionState> partitions_;
   std::vector<Slice> slices_;  // by shard
   std::deque<OpenFetch> open_;
   std::deque<FetchChunk> chunks_;

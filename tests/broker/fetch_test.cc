@@ -261,6 +261,38 @@ TEST_P(FetchTest, APartitionWithAnErrorLeavesTheSessionUntilItIsNamedAgain) {
   EXPECT_THAT(again.at(id).values, ElementsAre("a"));
 }
 
+TEST_P(FetchTest, AnErrorThatWaitsIsDroppedWhenItsPartitionIsSoughtOrForgotten) {
+  const TopicId topic = make_topic("t", 3);
+  // On one shard, however many there are.
+  const TopicPartition first{topic, PartitionIndex(0)};
+  const TopicPartition second{topic, PartitionIndex(2)};
+  RawClient client = connect();
+  for (const TopicPartition& id : {first, second}) client.produce(id, make_batch(id, {"a"}));
+  for (const bool seek : {true, false}) {
+    // Both positions are wrong, and the answer has room for one error only: the other waits.
+    const Answer refused = client.fetch({.changed = {fetch_from(first, 99), fetch_from(second, 99)},
+                                         .max_wait_ms = kLongWaitMs,
+                                         .bytes_max = 200});
+    const auto results = results_of(refused);
+    ASSERT_EQ(results.size(), 1U);
+    EXPECT_EQ(results.begin()->second.code, ErrorCode::kOffsetOutOfRange);
+    const TopicPartition waiting = results.contains(first) ? second : first;
+    if (seek) {
+      const auto sought = results_of(client.fetch({.session = session_of(refused),
+                                                   .changed = {fetch_from(waiting, 0)},
+                                                   .max_wait_ms = kLongWaitMs}));
+      EXPECT_EQ(sought.at(waiting).code, ErrorCode::kOk) << sought.at(waiting).message;
+      EXPECT_THAT(sought.at(waiting).values, ElementsAre("a"));
+    } else {
+      EXPECT_THAT(results_of(client.fetch({.session = session_of(refused),
+                                           .forgotten = {fb::ForgottenPartition(
+                                               uuid_of(topic), waiting.partition.value())},
+                                           .max_wait_ms = 0})),
+                  IsEmpty());
+    }
+  }
+}
+
 TEST_P(FetchTest, ARecordOfAnEpochThatIsNotInTheLogDiverges) {
   const TopicPartition id = make_partition("t");
   RawClient client = connect();
@@ -304,6 +336,61 @@ TEST_P(FetchTest, ClosingASessionAnswersItsOpenFetches) {
   EXPECT_EQ(client.fetch({.session = session, .close_session = true}).code(), ErrorCode::kOk);
   EXPECT_THAT(results_of(client.receive(open)), IsEmpty());
   EXPECT_EQ(client.fetch({.session = session}).code(), ErrorCode::kUnknownSession);
+}
+
+TEST_P(FetchTest, ACloseThatIsLetInByTheAnswerOfAParkedFetchEndsTheSession) {
+  stop();
+  limits_.requests_in_flight_max = 1;
+  start();
+  const TopicPartition id = make_partition("t");
+  RawClient consumer = connect();
+  RawClient producer = connect();
+  for (std::int64_t i = 0; i < 20; ++i) {
+    const std::uint64_t session = session_of(consumer.fetch({.changed = {fetch_from(id, i)}}));
+    // The close has arrived, and may go on only when the parked fetch has settled.
+    const auto [parked, close] =
+        consumer.send_fetches({.session = session, .max_wait_ms = kLongWaitMs},
+                              {.session = session, .close_session = true});
+    producer.produce(id, make_batch(id, {"v"}));
+    EXPECT_THAT(results_of(consumer.receive(parked)).at(id).values, ElementsAre("v"));
+    EXPECT_EQ(consumer.receive(close).code(), ErrorCode::kOk);
+    EXPECT_EQ(consumer.fetch({.session = session}).code(), ErrorCode::kUnknownSession);
+  }
+}
+
+TEST_P(FetchTest, ASessionHoldsABoundedNumberOfPartitions) {
+  RawClient client = connect();
+  const auto many = [] {
+    std::vector<fb::FetchPartition> named;
+    const TopicId topic = TopicId::random();
+    for (std::size_t i = 0; i < wire::kPartitionsPerRequestMax; ++i) {
+      named.push_back(fetch_from({topic, PartitionIndex(static_cast<std::int32_t>(i))}, 0));
+    }
+    return named;
+  };
+  const std::vector<fb::FetchPartition> all = many();
+  // Each answer takes one error away; the others stay.
+  const Answer opened = client.fetch({.changed = all, .max_wait_ms = kLongWaitMs, .bytes_max = 1});
+  const std::uint64_t session = session_of(opened);
+  EXPECT_EQ(results_of(opened).size(), 1U);
+  const Answer refused = client.fetch({.session = session, .changed = many(), .bytes_max = 1});
+  EXPECT_EQ(refused.code(), ErrorCode::kTooLarge);
+  EXPECT_THAT(refused.message(), HasSubstr("at most 20000 partitions"));
+  // The same ones may be named again, and others in their place.
+  EXPECT_EQ(
+      results_of(
+          client.fetch(
+              {.session = session, .changed = all, .max_wait_ms = kLongWaitMs, .bytes_max = 1}))
+          .size(),
+      1U);
+  std::vector<fb::ForgottenPartition> left;
+  for (const fb::FetchPartition& named : all) left.emplace_back(named.topic(), named.partition());
+  const Answer exchanged = client.fetch({.session = session,
+                                         .changed = many(),
+                                         .forgotten = left,
+                                         .max_wait_ms = kLongWaitMs,
+                                         .bytes_max = 1});
+  EXPECT_EQ(results_of(exchanged).begin()->second.code, ErrorCode::kUnknownTopic);
 }
 
 TEST_P(FetchTest, HundredsOfParkedFetchesAreAllWoken) {
@@ -356,6 +443,27 @@ TEST_P(FetchTest, WhatIsNoLongerInMemoryComesFromTheDisk) {
       }
     }
   }
+}
+
+TEST_P(FetchTest, AColdReadOfAPartitionThatIsForgottenDoesNotHoldUpTheAnswer) {
+  stop();
+  tail_cache_bytes_ = 1 << 20;
+  start();
+  const TopicPartition id = make_partition("t");
+  RawClient client = connect();
+  constexpr std::int64_t kBatches = 150;
+  for (std::int64_t i = 0; i < kBatches; ++i) client.produce(id, make_large_batch(id, 30'000));
+  const std::uint64_t session =
+      session_of(client.fetch({.changed = {fetch_from(id, kBatches)}, .max_wait_ms = 0}));
+  // The first asks the disk; the second leaves the partition before the disk has answered.
+  const auto [reading, behind] =
+      client.send_fetches({.session = session, .changed = {fetch_from(id, 0)}, .max_wait_ms = 0},
+                          {.session = session,
+                           .forgotten = {fb::ForgottenPartition(uuid_of(id.topic), 0)},
+                           .max_wait_ms = 4 * kLongWaitMs});
+  EXPECT_THAT(results_of(client.receive(reading)), IsEmpty());
+  EXPECT_EQ(client.fetch({.session = session, .close_session = true}).code(), ErrorCode::kOk);
+  EXPECT_THAT(results_of(client.receive(behind)), IsEmpty());
 }
 
 TEST_P(FetchTest, ASlowReaderIsBoundedAndLosesNothing) {

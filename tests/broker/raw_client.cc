@@ -236,13 +236,27 @@ std::int64_t RawClient::produce(const TopicPartition& id, std::vector<std::byte>
   return results->Get(0)->base_offset();
 }
 
-std::uint64_t RawClient::send_fetch(const Fetch& fetch) {
+std::vector<std::byte> RawClient::encode_fetch(const Fetch& fetch) {
   flatbuffers::FlatBufferBuilder to;
   const auto changed = to.CreateVectorOfStructs(fetch.changed);
   const auto forgotten = to.CreateVectorOfStructs(fetch.forgotten);
   to.Finish(fb::CreateFetchRequest(to, fetch.session, changed, forgotten, fetch.min_bytes,
                                    fetch.max_wait_ms, fetch.bytes_max, fetch.close_session));
-  return send(wire::ApiKey::kFetch, to);
+  return encode(wire::ApiKey::kFetch, to, {});
+}
+
+std::uint64_t RawClient::send_fetch(const Fetch& fetch) {
+  send_bytes(encode_fetch(fetch));
+  return last_correlation_;
+}
+
+std::pair<std::uint64_t, std::uint64_t> RawClient::send_fetches(const Fetch& first,
+                                                                const Fetch& second) {
+  std::vector<std::byte> both = encode_fetch(first);
+  const std::vector<std::byte> behind = encode_fetch(second);
+  both.insert(both.end(), behind.begin(), behind.end());
+  send_bytes(both);
+  return {last_correlation_ - 1, last_correlation_};
 }
 
 RawClient::Listed RawClient::list_offset(const TopicPartition& id, std::int64_t timestamp_ms) {
