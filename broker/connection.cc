@@ -245,8 +245,9 @@ void ClientConnection::send(const RequestHead& head, std::uint16_t flags,
   if (unsent_bytes() == 0) send_progress_at_ = shard_.executor().clock().now();
   stream_->send(std::move(pieces), [this, holds = std::move(holds)](Result<> result) mutable {
     holds.clear();
-    // A stream that broke is heard of by its receive.
-    if (result) sent();
+    if (result) return sent();
+    // A stream that broke is heard of by its receive; but over its limits a connection has none.
+    if (!receiving_ && !closing_) forget();
   });
 }
 

@@ -250,6 +250,43 @@ TEST_P(ConnectionTest, MoreRequestsThanMayBeInFlightWaitAndAreAllAnswered) {
   }
 }
 
+TEST_P(ConnectionTest, AConnectionThatBreaksWhileItIsOverItsLimitsIsForgotten) {
+  stop();
+  limits_.unsent_bytes_max = 256 << 10;
+  start();
+  const TopicPartition id = make_partition("t");
+  {
+    RawClient producer = connect();
+    for (int i = 0; i < 300; ++i) producer.produce(id, make_large_batch(id, 50'000));
+    // Asks for more than the sockets hold, takes nothing of it and goes: its fetches are still
+    // open, so that it would never count as idle.
+    RawClient slow = connect();
+    const std::uint64_t session = slow.fetch({.changed = {fetch_from(id, 300)}, .max_wait_ms = 0})
+                                      .table<fb::FetchAnswer>()
+                                      .session();
+    slow.send_fetch({.session = session, .changed = {fetch_from(id, 0)}, .max_wait_ms = 60'000});
+    for (int i = 0; i < 100; ++i) slow.send_fetch({.session = session, .max_wait_ms = 60'000});
+    slow.await_bytes();
+  }
+  const auto open_connections = [this] {
+    RawClient scraper(broker_->admin_port());
+    scraper.send_text("GET /metrics HTTP/1.1\r\nHost: broker\r\nConnection: close\r\n\r\n");
+    const std::string page = scraper.receive_text();
+    std::uint64_t sum = 0;
+    for (int shard = 0; shard < GetParam(); ++shard) {
+      const std::string sample = "\ntidelog_connections{shard=\"" + std::to_string(shard) + "\"} ";
+      const std::size_t at = page.find(sample);
+      EXPECT_NE(at, std::string::npos);
+      sum += std::stoull(page.substr(at + sample.size()));
+    }
+    return sum;
+  };
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (open_connections() > 0) {
+    ASSERT_LT(std::chrono::steady_clock::now(), give_up) << "it is never forgotten";
+  }
+}
+
 class ImpatientBrokerTest : public ConnectionTest {
  protected:
   void SetUp() override {

@@ -156,6 +156,26 @@ Answer RawClient::call(wire::ApiKey api, const flatbuffers::FlatBufferBuilder& t
   return receive(send(api, table, raw));
 }
 
+void RawClient::await_bytes() {
+  char byte = 0;
+  ssize_t n = 0;
+  do {
+    n = ::recv(socket_, &byte, 1, MSG_PEEK);
+  } while (n < 0 && errno == EINTR);
+  EXPECT_EQ(n, 1);
+}
+
+std::string RawClient::receive_text() {
+  std::string text;
+  char bytes[4096];
+  for (;;) {
+    const ssize_t n = ::recv(socket_, bytes, sizeof bytes, 0);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return text;
+    text.append(bytes, static_cast<std::size_t>(n));
+  }
+}
+
 bool RawClient::closes() {
   while (const std::optional<Answer> answer = receive()) {
     if (answer->prefix.correlation != 0) return false;

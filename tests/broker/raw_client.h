@@ -76,6 +76,10 @@ class RawClient {
               std::span<const std::byte> raw = {});
   // True when the broker closes without saying anything more; notices are passed over.
   bool closes();
+  // What comes until the broker closes, as it is.
+  std::string receive_text();
+  // Returns when something has come, and leaves it where it is.
+  void await_bytes();
   // Ends the sending side, or everything.
   void shut_down_sending();
   void close();
