@@ -108,13 +108,23 @@ FetchSession* Shard::find_session(std::uint64_t id) {
 
 std::uint64_t Shard::keep(RequestTicket ticket) {
   const std::uint64_t id = ++last_id_;
-  kept_.emplace(id, std::move(ticket));
+  kept_.emplace(id, Kept{.ticket = std::move(ticket)});
+  return id;
+}
+
+std::uint64_t Shard::keep(RequestTicket ticket, std::chrono::milliseconds within,
+                          std::move_only_function<void(RequestTicket)> late) {
+  const std::uint64_t id = keep(std::move(ticket));
+  kept_.at(id).timer = executor_->run_after(
+      within, [this, id, late = std::move(late)]() mutable { late(take_kept(id)); });
   return id;
 }
 
 RequestTicket Shard::take_kept(std::uint64_t id) {
   auto kept = kept_.extract(id);
-  return kept.empty() ? RequestTicket() : std::move(kept.mapped());
+  if (kept.empty()) return {};
+  executor_->cancel(kept.mapped().timer);
+  return std::move(kept.mapped().ticket);
 }
 
 void Shard::wait_for_produce_budget(std::shared_ptr<ClientConnection> connection) {

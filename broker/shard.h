@@ -9,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -118,6 +119,9 @@ class Shard {
   // Tickets of requests whose answer comes from another thread wait here, so that they never leave
   // their shard.
   std::uint64_t keep(RequestTicket ticket);
+  // The same; `late` is called with the ticket when nobody has taken it `within` that time.
+  std::uint64_t keep(RequestTicket ticket, std::chrono::milliseconds within,
+                     std::move_only_function<void(RequestTicket)> late);
   // An empty ticket when it was taken already.
   RequestTicket take_kept(std::uint64_t id);
 
@@ -153,7 +157,11 @@ class Shard {
   ParkedFetches parked_fetches_;
   Calls calls_;
   std::unordered_map<std::uint64_t, FetchSession*> sessions_;
-  std::unordered_map<std::uint64_t, RequestTicket> kept_;
+  struct Kept {
+    RequestTicket ticket;
+    TimerId timer = 0;
+  };
+  std::unordered_map<std::uint64_t, Kept> kept_;
   std::vector<std::shared_ptr<ClientConnection>> wait_for_budget_;
   std::unordered_map<std::uint64_t, std::shared_ptr<ClientConnection>> connections_;
   std::unique_ptr<wire::Listener> listener_;

@@ -13,16 +13,16 @@
 namespace tidelog::broker {
 namespace {
 
-// Answers with TIMED_OUT when nobody took the ticket by then.
-void answer_by(Shard& shard, std::uint64_t kept, std::uint32_t deadline_ms, std::string what) {
-  if (deadline_ms == 0) return;
-  shard.executor().run_after(
-      std::chrono::milliseconds(deadline_ms), [&shard, kept, what = std::move(what)] {
-        const RequestTicket ticket = shard.take_kept(kept);
-        if (!ticket) return;
-        ticket.fail(Error(ErrorCode::kTimedOut,
-                          fmt::format("broker {}: {} has not ended within the deadline and goes on",
-                                      shard.broker().id.value(), what)));
+// Keeps the ticket of a change; after its deadline it is answered with TIMED_OUT.
+std::uint64_t keep_until(Shard& shard, RequestTicket ticket, std::uint32_t deadline_ms,
+                         std::string what) {
+  if (deadline_ms == 0) return shard.keep(std::move(ticket));
+  return shard.keep(
+      std::move(ticket), std::chrono::milliseconds(deadline_ms),
+      [&shard, what = std::move(what)](const RequestTicket& late) {
+        late.fail(Error(ErrorCode::kTimedOut,
+                        fmt::format("broker {}: {} has not ended within the deadline and goes on",
+                                    shard.broker().id.value(), what)));
       });
 }
 
@@ -41,6 +41,10 @@ void handle_create_topic(Shard& shard, RequestTicket ticket, Frame frame) {
   if (request == nullptr) return;
   replication::NewTopic topic;
   topic.name = text(request->name());
+  // Before anything is kept: a name of any length may come.
+  if (const Result<> sound = replication::check_topic_name(topic.name); !sound) {
+    return ticket.fail(of_broker(shard, sound.error()));
+  }
   topic.partitions =
       request->partitions() != 0 ? request->partitions() : shard.broker().default_partitions;
   topic.replication_factor = request->replication_factor();
@@ -51,9 +55,8 @@ void handle_create_topic(Shard& shard, RequestTicket ticket, Frame frame) {
       if (!set) return ticket.fail(of_broker(shard, set.error()));
     }
   }
-  const std::string what = fmt::format("the creation of topic '{}'", topic.name);
-  const std::uint64_t kept = shard.keep(std::move(ticket));
-  answer_by(shard, kept, request->deadline_ms(), what);
+  const std::uint64_t kept = keep_until(shard, std::move(ticket), request->deadline_ms(),
+                                        fmt::format("the creation of topic '{}'", topic.name));
   shard.broker().control->create_topic(
       std::move(topic), shard.executor(),
       [&shard, kept](Result<std::shared_ptr<const replication::TopicView>> created) {
@@ -75,8 +78,8 @@ void handle_delete_topic(Shard& shard, RequestTicket ticket, Frame frame) {
   if (shard.topics().view()->find(name) == nullptr) {
     return ticket.fail(shard.topics().unknown_topic(name));
   }
-  const std::uint64_t kept = shard.keep(std::move(ticket));
-  answer_by(shard, kept, request->deadline_ms(), fmt::format("the deletion of topic '{}'", name));
+  const std::uint64_t kept = keep_until(shard, std::move(ticket), request->deadline_ms(),
+                                        fmt::format("the deletion of topic '{}'", name));
   shard.broker().control->delete_topic(std::move(name), shard.executor(),
                                        [&shard, kept](Result<> deleted) {
                                          const RequestTicket waiting = shard.take_kept(kept);
