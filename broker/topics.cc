@@ -144,10 +144,11 @@ bool Topics::any_log_failed() const {
   });
 }
 
-Error Topics::unknown_topic(std::string_view name) const {
+Error Topics::unknown_topic(std::string_view name, bool with_closest) const {
   std::string message =
       fmt::format("broker {}: topic '{}' does not exist", shard_.broker().id.value(), name);
-  const std::vector<std::string> closest = view_->closest_names(name);
+  std::vector<std::string> closest;
+  if (with_closest) closest = view_->closest_names(name);
   if (!closest.empty()) {
     message += fmt::format("; did you mean '{}'?", fmt::join(closest, "' or '"));
   }

@@ -60,8 +60,9 @@ class Topics {
   void clear() { partitions_.clear(); }
   bool any_log_failed() const;
 
-  // Errors that name broker, topic and partition; for an unknown topic the closest ones.
-  Error unknown_topic(std::string_view name) const;
+  // Errors that name broker, topic and partition; for an unknown topic the closest ones, unless
+  // not wanted: looking for them compares the name with all others.
+  Error unknown_topic(std::string_view name, bool with_closest = true) const;
   Error unknown_topic(const TopicId& id) const;
   // Why a partition that is not found here cannot be served.
   Error not_served(const TopicPartition& id) const;

@@ -13,6 +13,10 @@
 namespace tidelog::broker {
 namespace {
 
+// For how many unknown names of a request the closest ones are looked for; the others of this shard
+// wait meanwhile.
+constexpr std::size_t kNamesWithClosestMax = 3;
+
 flatbuffers::Offset<fb::TopicMetadata> known_topic(flatbuffers::FlatBufferBuilder& to, Shard& shard,
                                                    const replication::TopicView& topic) {
   std::vector<fb::PartitionMetadata> partitions;
@@ -89,13 +93,18 @@ void handle_metadata(Shard& shard, RequestTicket ticket, Frame frame) {
       if (fits()) topics.push_back(known_topic(to, shard, *topic));
     }
   }
+  std::size_t unknown_names = 0;
   for (std::size_t i = 0; i < names && !request->all() && fits(); ++i) {
     const std::string_view name =
         request->names()->Get(static_cast<flatbuffers::uoffset_t>(i))->string_view();
     const replication::TopicView* topic = view.find(name);
-    topics.push_back(topic != nullptr
-                         ? known_topic(to, shard, *topic)
-                         : refused_topic(to, name, nullptr, shard.topics().unknown_topic(name)));
+    if (topic != nullptr) {
+      topics.push_back(known_topic(to, shard, *topic));
+      continue;
+    }
+    const bool with_closest = unknown_names++ < kNamesWithClosestMax;
+    topics.push_back(
+        refused_topic(to, name, nullptr, shard.topics().unknown_topic(name, with_closest)));
   }
   for (std::size_t i = 0; i < ids && !request->all() && fits(); ++i) {
     const fb::Uuid* id = request->ids()->Get(static_cast<flatbuffers::uoffset_t>(i));

@@ -90,6 +90,20 @@ TEST_P(TopicsTest, AnUnknownTopicNamesTheClosestOne) {
   EXPECT_THAT(client.delete_topic("oders").message(), HasSubstr("'orders'"));
 }
 
+TEST_P(TopicsTest, OnlyTheFirstUnknownTopicsOfARequestNameTheClosestOne) {
+  make_topic("orders");
+  RawClient client = connect();
+  const Answer answer = client.metadata(std::vector<std::string>(10, "oders"));
+  const auto* topics = answer.table<fb::MetadataAnswer>().topics();
+  ASSERT_EQ(topics->size(), 10U);
+  for (std::uint32_t i = 0; i < 10; ++i) {
+    EXPECT_EQ(code_of(topics->Get(i)->status()), ErrorCode::kUnknownTopic);
+    const bool suggests =
+        message_of(topics->Get(i)->status()).find("'orders'") != std::string::npos;
+    EXPECT_EQ(suggests, i < 3) << i;
+  }
+}
+
 TEST_P(TopicsTest, WrongTopicsAreRefusedWithTheReason) {
   RawClient client = connect();
   EXPECT_EQ(client.create_topic("no spaces", 1).code(), ErrorCode::kInvalidTopicName);
