@@ -384,8 +384,12 @@ Result<> Broker::Parts::drain_and_close(steady_clock::time_point deadline) {
   (void)on_every_shard(
       [](Shard& shard, Topics::DoneCallback done) {
         shard.topics().stop_all();
-        // Behind the answers that stopping the replicas posted.
-        shard.executor().post([done = std::move(done)]() mutable { done({}); });
+        // Behind the answers that stopping the replicas posted. Those for connections of other
+        // shards must be on their way before any shard is told to close its connections.
+        shard.executor().post([&shard, done = std::move(done)]() mutable {
+          shard.router().flush();
+          done({});
+        });
       },
       deadline, "stopping the replicas");
   (void)on_every_shard(
@@ -402,6 +406,9 @@ void Broker::Parts::let_go() {
   ready_ = false;
   if (admin_) admin_->stop();
   for (const auto& shard : shards_) shard->join();
+  // What is still held is given back while the shards go: nobody is to be woken any more.
+  context_.produce_budget.on_freed(nullptr);
+  context_.fetch_budget.on_freed(nullptr);
   for (const auto& shard : shards_) shard->let_go();
   if (control_) control_->let_go();
   logs_.reset();

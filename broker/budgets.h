@@ -46,7 +46,7 @@ class MemoryBudget {
   MemoryBudget& operator=(const MemoryBudget&) = delete;
 
   // `freed` runs on whatever thread gives bytes back, once after a take() was refused and room
-  // came; it must only post. Set before the first take().
+  // came; it must only post; null for nobody. REQUIRES: no other thread takes or gives back.
   void on_freed(std::function<void()> freed) { freed_ = std::move(freed); }
 
   // An empty hold when the budget is used up. What is alone always gets in, whatever its size, so

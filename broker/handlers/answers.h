@@ -29,6 +29,9 @@ flatbuffers::Offset<fb::Status> ok_status(flatbuffers::FlatBufferBuilder& to);
 flatbuffers::Offset<fb::Status> error_status(flatbuffers::FlatBufferBuilder& to,
                                              const Error& error);
 
+// What is refused while the broker stops.
+Error draining_error(Shard& shard);
+
 // The request's table, or null after an answer that says that it is malformed.
 template <typename T>
 const T* request_table(const Frame& frame, const RequestTicket& ticket) {

@@ -16,6 +16,10 @@ flatbuffers::Offset<fb::Status> error_status(flatbuffers::FlatBufferBuilder& to,
   return fb::CreateStatus(to, static_cast<std::uint16_t>(error.code()), message);
 }
 
+Error draining_error(Shard& shard) {
+  return {ErrorCode::kDraining, fmt::format("broker {} is stopping", shard.broker().id.value())};
+}
+
 void dispatch(Shard& shard, RequestTicket ticket, Frame frame) {
   const std::uint16_t key = frame.prefix.api_key;
   const std::uint16_t version = frame.prefix.api_version;
@@ -36,12 +40,10 @@ void dispatch(Shard& shard, RequestTicket ticket, Frame frame) {
     return ticket.fail(
         Error(ErrorCode::kHelloRequired, fmt::format("{} came before a hello", api->name)));
   }
-  const bool changes = api->key == wire::ApiKey::kProduce ||
-                       api->key == wire::ApiKey::kCreateTopic ||
-                       api->key == wire::ApiKey::kDeleteTopic;
-  if (shard.draining() && changes) {
-    return ticket.fail(Error(ErrorCode::kDraining, fmt::format("broker {} is stopping", broker)));
-  }
+  // Produce is refused by its handler, which knows whether an answer is wanted.
+  const bool changes =
+      api->key == wire::ApiKey::kCreateTopic || api->key == wire::ApiKey::kDeleteTopic;
+  if (shard.draining() && changes) return ticket.fail(draining_error(shard));
   switch (api->key) {
     case wire::ApiKey::kNotice:
       return;  // refused above

@@ -223,6 +223,10 @@ void start_entry(Shard& shard, ProduceCall& call, std::size_t index, SharedBytes
 void handle_produce(Shard& shard, RequestTicket ticket, Frame frame) {
   const auto* request = request_table<fb::ProduceRequest>(frame, ticket);
   if (request == nullptr) return;
+  if (shard.draining()) {
+    if (request->acks() == fb::Acks::None) return;
+    return ticket.fail(draining_error(shard));
+  }
   if (const Result<> sound = check_request(*request, frame.raw.size()); !sound) {
     // Who asked for no answer must hear of its mistake all the same.
     if (request->acks() == fb::Acks::None) return ticket.connection().close_because(sound.error());

@@ -147,6 +147,50 @@ TEST_P(LifecycleTest, StoppingWithOpenConnectionsIsQuickCleanAndSaidInANotice) {
   EXPECT_EQ(client.list_offset(id, -1).offset, 2);
 }
 
+TEST_P(LifecycleTest, WhileTheBrokerStopsAcksNoneIsStillNotAnswered) {
+  const TopicPartition id = make_partition("t");
+  RawClient client = connect();
+  for (int i = 0; i < 200; ++i) client.produce(id, make_large_batch(id, 50'000));
+  // The broker goes on stopping for as long as this one does not take its 8 MB.
+  RawClient slow = connect();
+  slow.send_fetch({.changed = {fetch_from(id, 0)}, .min_bytes = 7'000'000, .max_wait_ms = 15'000});
+  slow.await_bytes();
+  std::thread stopper([this] { EXPECT_TRUE(broker_->stop()); });
+  const std::optional<Answer> notice = client.receive();
+  ASSERT_TRUE(notice);
+  EXPECT_EQ(notice->prefix.correlation, 0U);
+  client.send_produce({{id, make_batch(id, {"v"})}}, fb::Acks::None);
+  const std::uint64_t refused = client.send_produce({{id, make_batch(id, {"v"})}});
+  const std::optional<Answer> answer = client.receive();
+  slow.close();
+  stopper.join();
+  broker_.reset();
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->prefix.correlation, refused) << "nothing came for the one before";
+  EXPECT_EQ(answer->code(), ErrorCode::kDraining);
+}
+
+TEST_P(LifecycleTest, AStopThatDoesNotWaitWhileProducersWaitForMemoryEnds) {
+  stop();
+  produce_memory_bytes_ = 256 << 10;
+  for (int round = 0; round < 5; ++round) {
+    start();
+    const TopicId topic = make_topic(std::to_string(round), 4);
+    std::vector<RawClient> clients;
+    for (int c = 0; c < 8; ++c) {
+      RawClient& client = clients.emplace_back(connect());
+      for (std::int32_t i = 0; i < 8; ++i) {
+        const TopicPartition id{topic, PartitionIndex(i % 4)};
+        client.send_produce({{id, make_large_batch(id, 40'000)}});
+      }
+    }
+    // Clean or not: what is held must not be given back to shards that are gone.
+    (void)broker_->stop(std::chrono::milliseconds(1));
+    broker_.reset();
+  }
+  start();
+}
+
 TEST_P(LifecycleTest, AcknowledgedRecordsSurviveAStopUnderLoad) {
   const TopicId topic = make_topic("t", 4);
   std::vector<std::int64_t> acknowledged(4, 0);
