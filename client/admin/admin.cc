@@ -7,6 +7,7 @@
 #include "base/random.h"
 #include "client/control_calls.h"
 #include "client/driver.h"
+#include "client/durations.h"
 #include "client/public_error.h"
 
 namespace tidelog::client {
@@ -49,7 +50,7 @@ class Admin::Impl {
     return future.get();
   }
 
-  std::uint32_t deadline_ms() const { return static_cast<std::uint32_t>(timeout_.count()); }
+  std::uint32_t deadline_ms() const { return core::broker_deadline_ms(timeout_); }
 
  private:
   const std::chrono::milliseconds timeout_;

@@ -1,5 +1,7 @@
 #include "client/consumer/batch_reader.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 #include <vector>
 
@@ -15,12 +17,23 @@ struct HeldBytes {
   SharedBytes bytes;
 };
 
+// Seven fields of one byte each.
+constexpr std::size_t kRecordBytesMin = 7;
+
+// Whoever reads them makes room for as many records as the header says.
+Result<> check_count(const wire::BatchHeader& header, std::span<const std::byte> records) {
+  if (static_cast<std::size_t>(header.record_count) <= records.size() / kRecordBytesMin) return {};
+  return fail(ErrorCode::kInvalidBatch,
+              fmt::format("a batch of {} records has only {} bytes of them", header.record_count,
+                          records.size()));
+}
+
 }  // namespace
 
 BatchReader::BatchReader(const wire::BatchHeader& header, std::shared_ptr<const void> memory,
                          std::span<const std::byte> records)
     : memory_(std::move(memory)),
-      reader_(records, header.record_count),
+      reader_(records, header.record_count, header.last_offset_delta),
       base_offset_(header.base_offset.value()),
       next_offset_(header.next_offset().value()),
       base_timestamp_ms_(header.base_timestamp_ms),
@@ -37,12 +50,14 @@ Result<BatchReader> BatchReader::open(const SharedBytes& batch,
   TIDELOG_ASSIGN(const wire::BatchView view, wire::BatchView::parse(batch.bytes(), batch.size()));
   const wire::BatchHeader header = view.header();
   if (header.codec() == wire::Codec::kNone) {
+    TIDELOG_TRY(check_count(header, view.records()));
     auto held = std::make_shared<HeldBytes>(HeldBytes{buffers, batch});
     return BatchReader(header, std::move(held), view.records());
   }
   auto plain = std::make_shared<std::vector<std::byte>>();
   TIDELOG_TRY(wire::decompress(header.codec(), view.records(), uncompressed_bytes_max, *plain));
   const std::span<const std::byte> records = *plain;
+  TIDELOG_TRY(check_count(header, records));
   return BatchReader(header, std::move(plain), records);
 }
 

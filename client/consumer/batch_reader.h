@@ -17,7 +17,8 @@ class BatchReader {
  public:
   // `batch` is one whole batch whose checksums were verified. Views of records point into
   // memory(), which keeps `buffers` alive too.
-  // Fails with kInvalidBatch, kTooLarge (decompresses to more than `uncompressed_bytes_max`).
+  // Fails with kInvalidBatch (more records than bytes for them), kTooLarge (decompresses to more
+  // than `uncompressed_bytes_max`).
   static Result<BatchReader> open(const SharedBytes& batch,
                                   const std::shared_ptr<BufferPool>& buffers,
                                   std::size_t uncompressed_bytes_max);

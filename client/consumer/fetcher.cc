@@ -267,7 +267,8 @@ void Fetcher::leave_session(Reading& reading) {
   if (!reading.at) return;
   BrokerSession& session = *sessions_.at(*reading.at);
   session.readings.erase(reading.id());
-  if (session.session != 0) session.forgotten.push_back(reading.id());
+  // A fetch under way may open the session, with this partition in it.
+  if (session.session != 0 || session.open_fetches > 0) session.forgotten.push_back(reading.id());
   reading.at.reset();
 }
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "client/durations.h"
 #include "wire/limits.h"
 #include "wire/record_batch.h"
 
@@ -224,7 +225,7 @@ void Sender::send_request(Connection& connection, std::vector<PartitionQueue*>& 
                           SteadyTime now) {
   ProduceRequest request;
   request.acks = options_.acks;
-  request.deadline_ms = static_cast<std::uint32_t>(options_.request_timeout.count());
+  request.deadline_ms = broker_deadline_ms(options_.request_timeout);
   std::vector<SharedBytes> raw;
   SentList sent;
   std::vector<PartitionQueue*> later;

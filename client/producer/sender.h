@@ -98,7 +98,8 @@ class Sender {
   std::unique_ptr<Batch> take_in_flight(PartitionQueue& partition, const Batch& batch);
   void acknowledge(PartitionQueue& partition, std::unique_ptr<Batch> batch,
                    std::int64_t base_offset);
-  void fail_batch(std::unique_ptr<Batch> batch, const Error& error);
+  // Reports `cause`, as an unknown outcome where the batch may be in the log.
+  void fail_batch(std::unique_ptr<Batch> batch, const Error& cause);
   void fail_record(const WaitingRecord& record, const Error& error);
   // Everything of the partition that is not in flight.
   void fail_queued(PartitionQueue& partition, const Error& error);

@@ -186,7 +186,10 @@ void Sender::acknowledge(PartitionQueue& partition, std::unique_ptr<Batch> batch
   accumulator_.recycle(std::move(batch));
 }
 
-void Sender::fail_batch(std::unique_ptr<Batch> batch, const Error& error) {
+void Sender::fail_batch(std::unique_ptr<Batch> batch, const Error& cause) {
+  // An earlier try may have stored it, whatever became of the last.
+  const Error error =
+      batch->maybe_stored ? Error(ErrorCode::kUnknownOutcome, cause.message()) : cause;
   const bool unknown = error.code() == ErrorCode::kUnknownOutcome;
   accumulator_.release_bytes(batch->charged_bytes);
   accumulator_.count({.records_failed = unknown ? 0 : batch->records.size(),

@@ -409,6 +409,66 @@ TEST(FetcherTest, ReadsSeveralPartitionsWithTwoConnections) {
   EXPECT_EQ(world.network.connects(), 2U);
 }
 
+TEST(FetcherTest, LeavesAPartitionThatWasGivenUpWhileItsSessionWasOpened) {
+  ConsumerWorld world(17);
+  world.broker.create_topic("left", 1);
+  world.broker.create_topic("kept", 1);
+  ASSERT_TRUE(world.resolve("left", Position::offset(0)).has_value());  // metadata is known now
+  ASSERT_TRUE(world.resolve("kept", Position::offset(0)).has_value());
+  ASSERT_TRUE(world.assign({{"left", 0, Position::offset(0)}}).has_value());
+  ASSERT_TRUE(world.executor.run_until([&] { return world.broker.counts.fetches == 1; }));
+  ASSERT_TRUE(world.assign({{"kept", 0, Position::offset(0)}}).has_value());
+  ASSERT_EQ(world.broker.counts.fetches, 1);  // its answer is on its way
+  world.executor.run_for(1s);
+  world.broker.append("left", 0, numbers(0, 10));
+  world.executor.run_for(1s);
+  EXPECT_EQ(world.broker.fetch_bytes_answered, 0U);
+  world.broker.append("kept", 0, {"read"});
+  ASSERT_TRUE(world.take_until(1));
+  EXPECT_THAT(world.values, ElementsAre("read"));
+}
+
+// A batch whose header says what it says, of records with these offset deltas.
+SharedBytes batch_of(wire::BatchHeader header, const std::vector<std::int32_t>& deltas) {
+  std::vector<std::byte> bytes(wire::kBatchHeaderBytes);
+  for (const std::int32_t delta : deltas) {
+    wire::RecordView record;
+    record.offset_delta = delta;
+    wire::append_record(record, bytes);
+  }
+  header.records_bytes = static_cast<std::uint32_t>(bytes.size() - wire::kBatchHeaderBytes);
+  wire::encode_batch_header(header, 1, bytes.data());
+  return SharedBytes::copy_of(bytes);
+}
+
+TEST(BatchReaderTest, RefusesARecordWhoseOffsetIsBeyondItsBatch) {
+  auto pool = std::make_shared<BufferPool>(0);
+  wire::BatchHeader header;
+  header.record_count = 2;
+  header.last_offset_delta = 1;
+  auto sound = BatchReader::open(batch_of(header, {0, 1}), pool, 1024);
+  ASSERT_TRUE(sound.has_value());
+  EXPECT_TRUE(sound->next().has_value());
+  EXPECT_TRUE(sound->next().has_value());
+  auto wrong = BatchReader::open(batch_of(header, {0, 2}), pool, 1024);
+  ASSERT_TRUE(wrong.has_value());
+  EXPECT_TRUE(wrong->next().has_value());
+  const auto second = wrong->next();
+  ASSERT_FALSE(second.has_value());
+  EXPECT_EQ(second.error().code(), ErrorCode::kInvalidBatch);
+}
+
+TEST(BatchReaderTest, RefusesMoreRecordsThanItsBytesCanHold) {
+  auto pool = std::make_shared<BufferPool>(0);
+  wire::BatchHeader header;
+  header.record_count = 1'000'000;
+  header.last_offset_delta = 999'999;
+  const auto reader = BatchReader::open(batch_of(header, {0, 1}), pool, 1024);
+  ASSERT_FALSE(reader.has_value());
+  EXPECT_EQ(reader.error().code(), ErrorCode::kInvalidBatch);
+  EXPECT_THAT(reader.error().message(), HasSubstr("1000000 records"));
+}
+
 TEST(BatchReaderTest, StopsADecompressionBombAtItsBound) {
   auto pool = std::make_shared<BufferPool>(0);
   wire::BatchBuilder builder;

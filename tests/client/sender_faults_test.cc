@@ -204,6 +204,40 @@ TEST(SenderFaultsTest, SendsEverythingAtLeastOnceWhenUnknownOutcomesAreRetried) 
   }
 }
 
+TEST(SenderFaultsTest, NeverReportsWhatMayBeStoredAsFailed) {
+  for (const ErrorCode then : {ErrorCode::kInvalidBatch, ErrorCode::kOverloaded}) {
+    ProducerWorld world(16, {.delivery_timeout = 3s, .retry_unknown = true});
+    world.broker.create_topic("t", 1);
+    int asked = 0;
+    world.broker.on_produce = [&](const std::string&, std::int32_t) -> Verdict {
+      if (asked++ == 0) return {.code = ErrorCode::kInternal, .store = true, .cut = true};
+      return {.code = then};  // for good, or until the delivery timeout
+    };
+    world.produce("t", "a");
+    ASSERT_TRUE(world.settle(20s));
+    EXPECT_GE(asked, 2);
+    EXPECT_EQ(world.outcomes[0].error, "UNKNOWN_OUTCOME");
+    EXPECT_EQ(world.accumulator.statistics().records_unknown, 1U);
+    EXPECT_EQ(world.accumulator.statistics().records_failed, 0U);
+  }
+}
+
+TEST(SenderFaultsTest, LearnsTheFateOfTheOthersWhenOnePartitionIsLate) {
+  ProducerWorld world(17, {.request_timeout = 4s});
+  world.broker.create_topic("t", 2);
+  world.broker.on_produce = [](const std::string&, std::int32_t partition) -> Verdict {
+    if (partition == 1) return {};
+    return {.code = ErrorCode::kTimedOut, .late = true};
+  };
+  world.produce("t", "late", 0);
+  world.produce("t", "stored", 1);
+  ASSERT_TRUE(world.settle());
+  EXPECT_EQ(world.broker.counts.produces, 1);
+  EXPECT_EQ(world.outcome("late")->error, "UNKNOWN_OUTCOME");
+  EXPECT_TRUE(world.outcome("stored")->ok);
+  EXPECT_EQ(world.network.connects(), 1U);
+}
+
 TEST(SenderFaultsTest, MovesToANewConnectionWhenTheBrokerDrains) {
   ProducerWorld world(11, {.linger = 0ms});
   world.broker.create_topic("t", 1);

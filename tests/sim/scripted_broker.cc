@@ -222,6 +222,7 @@ class ScriptedBroker::Session : public std::enable_shared_from_this<Session> {
     flatbuffers::FlatBufferBuilder to;
     std::vector<flatbuffers::Offset<fb::ProduceResult>> results;
     bool silent = false;
+    bool late = false;
     for (const fb::ProduceEntry* entry : *asked.entries()) {
       TIDELOG_CHECK(entry->bytes() <= raw.size(), "the entries' bytes are in the raw bytes");
       const std::span<const std::byte> batch = raw.first(entry->bytes());
@@ -246,6 +247,7 @@ class ScriptedBroker::Session : public std::enable_shared_from_this<Session> {
         }
       }
       silent = silent || verdict.silent;
+      late = late || verdict.late;
       if (verdict.cut) return end();
       const fb::Uuid topic = to_wire(partition.topic);
       results.push_back(
@@ -256,7 +258,15 @@ class ScriptedBroker::Session : public std::enable_shared_from_this<Session> {
     TIDELOG_CHECK(raw.empty(), "the entries' bytes add up to the raw bytes");
     if (!silent && asked.acks() != fb::Acks::None) {
       to.Finish(fb::CreateProduceAnswerDirect(to, status(to, ErrorCode::kOk), &results));
-      send(wire::ApiKey::kProduce, correlation, to, {});
+      if (late) {
+        broker_.executor_.run_after(
+            std::chrono::milliseconds(asked.deadline_ms()),
+            [self = shared_from_this(), correlation, answer = std::move(to)] {
+              if (!self->ended_) self->send(wire::ApiKey::kProduce, correlation, answer, {});
+            });
+      } else {
+        send(wire::ApiKey::kProduce, correlation, to, {});
+      }
     }
     broker_.wake_fetches();
   }

@@ -44,6 +44,7 @@ class ScriptedBroker {
     bool store = false;   // with an error: as a broker that failed after the append
     bool silent = false;  // no answer
     bool cut = false;     // the connection ends instead of an answer
+    bool late = false;    // the answer waits for the request's deadline
   };
   std::function<Verdict(const std::string& topic, std::int32_t partition)> on_produce;
   // What a fetch of this partition is answered with; kOk by its log.

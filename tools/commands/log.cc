@@ -147,7 +147,7 @@ class Dump {
           wire::decompress(header.codec(), bytes, wire::kUncompressedBatchBytesMax, decompressed_));
       bytes = decompressed_;
     }
-    wire::RecordReader reader(bytes, header.record_count);
+    wire::RecordReader reader(bytes, header.record_count, header.last_offset_delta);
     wire::RecordView record;
     while (reader.has_next()) {
       TIDELOG_TRY(reader.next(record));
