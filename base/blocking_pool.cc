@@ -6,7 +6,7 @@
 
 namespace tidelog {
 
-BlockingPool::BlockingPool(std::string name, int threads) {
+BlockingPool::BlockingPool(const std::string& name, int threads) {
   for (int i = 0; i < threads; ++i) {
     threads_.emplace_back([this, name] {
       pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());

@@ -15,7 +15,7 @@ namespace tidelog {
 class BlockingPool final : public BlockingExecutor {
  public:
   // Starts `threads` threads whose names begin with `name`.
-  BlockingPool(std::string name, int threads);
+  BlockingPool(const std::string& name, int threads);
   // Runs what was given, then ends the threads.
   ~BlockingPool() override;
 

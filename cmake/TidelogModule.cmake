@@ -54,13 +54,18 @@ function(tidelog_module)
     "$<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}>" "$<BUILD_INTERFACE:${CMAKE_BINARY_DIR}/generated>")
 endfunction()
 
-# tidelog_test(NAME name SOURCES file... DEPENDS target...)
-# Declares the GoogleTest program <name>; each of its tests is a ctest test.
+# tidelog_test(NAME name [SIMULATED] SOURCES file... DEPENDS target...)
+# Declares the GoogleTest program <name>; each of its tests is a ctest test. SIMULATED: the tests run in one
+# thread, so that ThreadSanitizer has nothing to see in them (tests/run leaves them out there).
 function(tidelog_test)
-  cmake_parse_arguments(T "" "NAME" "SOURCES;DEPENDS" ${ARGN})
+  cmake_parse_arguments(T "SIMULATED" "NAME" "SOURCES;DEPENDS" ${ARGN})
+  set(labels threaded)
+  if(T_SIMULATED)
+    set(labels simulated)
+  endif()
   add_executable(${T_NAME} ${T_SOURCES})
   target_link_libraries(${T_NAME} PRIVATE tidelog_flags ${T_DEPENDS} GTest::gmock GTest::gtest GTest::gtest_main)
-  gtest_discover_tests(${T_NAME} DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 300)
+  gtest_discover_tests(${T_NAME} DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 300 LABELS ${labels})
 endfunction()
 
 # tidelog_fuzz(NAME name SOURCES file... DEPENDS target...)
