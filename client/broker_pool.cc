@@ -109,7 +109,7 @@ void BrokerPool::closed(SlotKey key, const Error& reason) {
 
 void BrokerPool::drain(SlotKey key) {
   Slot& slot = slots_.at(key);
-  log(fmt::format("{} is going to stop", slot.connection->name()));
+  const std::string sentence = fmt::format("{} is going to stop", slot.connection->name());
   Connection* leaving = slot.connection.get();
   leaving->on_draining(nullptr);
   leaving->on_closed([this, leaving](const Error&) {
@@ -121,6 +121,7 @@ void BrokerPool::drain(SlotKey key) {
   draining_.push_back(std::move(slot.connection));
   slot.open = false;
   wait_before_retry(slot);
+  log(sentence);  // behind all that its hearer, by closing the client, would change
   changed();
 }
 
@@ -166,7 +167,6 @@ void BrokerPool::seed_opened(Result<> result) {
   std::unique_ptr<Connection> connection = std::move(seed_connection_);
   if (!result) {
     last_failure_ = result.error();
-    log(fmt::format("cannot reach a broker: {}", result.error().message()));
     discard(std::move(connection));
     if (tried_in_round_ < all_addresses().size()) {
       try_next_seed();
@@ -178,6 +178,7 @@ void BrokerPool::seed_opened(Result<> result) {
         changed();
       });
     }
+    log(fmt::format("cannot reach a broker: {}", result.error().message()));
     return changed();
   }
   tried_in_round_ = 0;

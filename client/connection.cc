@@ -16,6 +16,9 @@ constexpr std::size_t kReadBufferBytes = 64 * 1024;
 constexpr std::string_view kClientVersion = "0.1.0";
 // Every API of this client is at its first version.
 constexpr std::uint16_t kApiVersion = 1;
+// Set in the correlation of a request that has no answer, so that one which comes all the same (of
+// a broker that refuses the request) is told from one to nothing that was asked.
+constexpr std::uint64_t kOneWay = std::uint64_t{1} << 63;
 
 std::string_view api_name(wire::ApiKey api) {
   const wire::ApiInfo* info = wire::api_info(static_cast<std::uint16_t>(api));
@@ -146,12 +149,12 @@ void Connection::send_one_way(wire::ApiKey api, const Table& table, std::vector<
   std::size_t raw_bytes = 0;
   for (const SharedBytes& piece : raw) raw_bytes += piece.size();
   std::vector<SharedBytes> pieces;
-  pieces.push_back(wire::encode_frame(
-      {.api = api, .version = kApiVersion, .correlation = next_correlation_++, .flags = 0}, table,
-      raw_bytes, pool_));
+  const std::uint64_t id = kOneWay | next_correlation_++;
+  pieces.push_back(
+      wire::encode_frame({.api = api, .version = kApiVersion, .correlation = id, .flags = 0}, table,
+                         raw_bytes, pool_));
   std::ranges::move(raw, std::back_inserter(pieces));
   last_sent_ = executor_.clock().now();
-  const std::uint64_t id = next_correlation_ - 1;
   one_way_.emplace(id, std::move(taken));
   stream_->send(std::move(pieces), [this, id](Result<> result) {
     const auto at = one_way_.find(id);
@@ -294,6 +297,10 @@ void Connection::frame_arrived(const wire::FramePrefix& prefix, const SharedByte
 }
 
 void Connection::answer_arrived(const wire::FramePrefix& prefix, Answer answer) {
+  if (prefix.is_answer() && (prefix.correlation & kOneWay) != 0 &&
+      (prefix.correlation & ~kOneWay) < next_correlation_) {
+    return;  // nobody waits for it
+  }
   const auto at = calls_.find(prefix.correlation);
   if (at == calls_.end() || !prefix.is_answer() ||
       prefix.api_key != static_cast<std::uint16_t>(at->second.api)) {

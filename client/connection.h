@@ -82,8 +82,8 @@ class Connection {
   void call(wire::ApiKey api, const Table& table, std::vector<SharedBytes> raw,
             std::chrono::milliseconds timeout, AnswerCallback done);
 
-  // Sends a request that has no answer. `taken` runs when the network has taken all of it, or with
-  // an error when the connection closed first.
+  // Sends a request that has no answer; one that comes all the same is ignored. `taken` runs when
+  // the network has taken all of it, or with an error when the connection closed first.
   void send_one_way(wire::ApiKey api, const Table& table, std::vector<SharedBytes> raw,
                     wire::Connection::SendCallback taken);
 

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "base/check.h"
+#include "client/durations.h"
 #include "wire/transport/asio_transport.h"
 
 namespace tidelog::client_core {
@@ -55,10 +56,10 @@ bool Driver::on_thread() const { return loop_->executor.on_loop_thread(); }
 Result<PoolOptions> to_pool_options(const client::ConnectOptions& options) {
   PoolOptions pool;
   pool.connection.client_name = options.client_name;
-  pool.connection.connect_timeout = options.connect_timeout;
-  pool.connection.request_timeout = options.request_timeout;
-  pool.backoff_min = options.backoff_min;
-  pool.backoff_max = options.backoff_max;
+  pool.connection.connect_timeout = bounded(options.connect_timeout);
+  pool.connection.request_timeout = bounded(options.request_timeout);
+  pool.backoff_min = bounded(options.backoff_min);
+  pool.backoff_max = bounded(options.backoff_max);
   pool.log = options.log;
   for (const std::string& broker : options.brokers) {
     TIDELOG_ASSIGN(HostPort address, parse_address(broker));

@@ -17,7 +17,8 @@ namespace core = client_core;
 class Admin::Impl {
  public:
   explicit Impl(const ConnectOptions& options)
-      : timeout_(options.request_timeout), pool_options_(core::to_pool_options(options)) {
+      : timeout_(core::bounded(options.request_timeout)),
+        pool_options_(core::to_pool_options(options)) {
     if (!pool_options_) return;  // every call says so
     driver_.run([this] {
       pool_ = std::make_unique<core::BrokerPool>(driver_.network(), driver_.executor(),

@@ -13,6 +13,7 @@
 #include "client/consumer/fetcher.h"
 #include "client/consumer/prefetch_queue.h"
 #include "client/driver.h"
+#include "client/durations.h"
 #include "client/public_error.h"
 
 namespace tidelog::client {
@@ -29,12 +30,13 @@ core::FetcherOptions fetcher_options(const ConsumerOptions& options, core::PoolO
   constexpr std::size_t kWireMax = 0x7FFFFFFF;
   core::FetcherOptions fetcher;
   fetcher.pool = std::move(pool);
-  fetcher.request_timeout = options.connect.request_timeout;
+  fetcher.request_timeout = core::bounded(options.connect.request_timeout);
   fetcher.prefetch_bytes_max = options.prefetch_bytes_max;
   fetcher.fetch_bytes_max = std::clamp<std::size_t>(options.fetch_bytes_max, 1, kWireMax);
   fetcher.partition_fetch_bytes_max =
       std::clamp<std::size_t>(options.partition_fetch_bytes_max, 1, kWireMax);
-  fetcher.fetch_wait = options.fetch_wait;
+  fetcher.fetch_wait = std::min<std::chrono::milliseconds>(core::bounded(options.fetch_wait),
+                                                           std::chrono::hours(24));
   fetcher.uncompressed_batch_bytes_max = options.uncompressed_batch_bytes_max;
   return fetcher;
 }
@@ -131,9 +133,7 @@ class Consumer::Impl {
 
 ConsumedRecords Consumer::Impl::poll(std::chrono::milliseconds timeout, std::size_t records_max) {
   const auto now = std::chrono::steady_clock::now();
-  // A timeout of "for ever" must not overflow.
-  const auto deadline =
-      now + std::min<std::chrono::milliseconds>(timeout, std::chrono::hours(24 * 365));
+  const auto deadline = now + core::bounded(timeout);
   const std::lock_guard lock(poll_mutex_);
   ConsumedRecords out;
   while (out.records.size() < std::min(records_max, kPollRecords) && out.errors.empty()) {
@@ -173,9 +173,15 @@ void Consumer::Impl::read_current(std::size_t records_max, ConsumedRecords& out)
   const std::size_t before = out.records.size();
   out.records.reserve(before + std::min(records_max - before,
                                         static_cast<std::size_t>(current.reader.record_count())));
+  const auto keep_memory = [&] {
+    if (out.records.size() == before) return;
+    out.memory_.push_back(current.reader.memory());
+    out.memory_.push_back(current.fetched.cursor);
+  };
   while (current.reader.has_next() && out.records.size() < records_max) {
     const auto record = current.reader.next();
     if (!record) {
+      keep_memory();  // of the records before it
       report(current.fetched, record.error(), current.position, out);
       queue_.finish(current.fetched);
       current_.reset();
@@ -196,10 +202,7 @@ void Consumer::Impl::read_current(std::size_t records_max, ConsumedRecords& out)
     }
     current.position = offset + 1;
   }
-  if (out.records.size() > before) {
-    out.memory_.push_back(current.reader.memory());
-    out.memory_.push_back(current.fetched.cursor);
-  }
+  keep_memory();
   const bool ended = !current.reader.has_next();
   if (ended) current.position = std::max(current.position, current.reader.next_offset());
   queue_.advance(current.fetched, current.position);
@@ -211,6 +214,10 @@ void Consumer::Impl::read_current(std::size_t records_max, ConsumedRecords& out)
 
 void Consumer::Impl::report(const core::Fetched& fetched, const tidelog::Error& error,
                             std::int64_t position, ConsumedRecords& out) {
+  // Nothing behind it may be given as if it were there.
+  bool stopped = false;
+  driver_.run([&] { stopped = fetcher_->stop(fetched, position); });
+  if (!stopped) return;  // sought or left meanwhile: no error of what is read now
   const core::ReadCursor& cursor = *fetched.cursor;
   PartitionError report;
   report.topic = cursor.topic;
@@ -219,9 +226,6 @@ void Consumer::Impl::report(const core::Fetched& fetched, const tidelog::Error& 
   report.error = core::to_public(error.with_context(fmt::format(
       "topic '{}' partition {}, batch for offset {}", cursor.topic, cursor.partition, position)));
   out.errors.push_back(std::move(report));
-  // Nothing behind it may be given as if it were there.
-  driver_.run([&] { fetcher_->stop(cursor.topic, cursor.partition); });
-  queue_.restart(*fetched.cursor, position);
 }
 
 Consumer::Consumer(ConsumerOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}

@@ -20,6 +20,14 @@ constexpr int kGapsMax = 3;
 // Below this, fetching waits until more was polled; many small answers cost more than they bring.
 constexpr std::size_t kUsefulFetchBytes = 64 * 1024;
 
+// What a batch costs: its bytes; or its share of the answer's buffer where most of that holds no
+// batches, as with a few records in the smallest buffer there is.
+std::size_t memory_of(const SharedBytes& batch, std::size_t answer_bytes) {
+  const std::size_t held = batch.held_bytes();
+  if (answer_bytes >= held / 2) return batch.size();
+  return (batch.size() * held + answer_bytes - 1) / answer_bytes;
+}
+
 }  // namespace
 
 // One assigned partition.
@@ -180,11 +188,15 @@ std::shared_ptr<ReadCursor> Fetcher::cursor(const std::string& topic,
   return at != readings_.end() ? at->second->cursor : nullptr;
 }
 
-void Fetcher::stop(const std::string& topic, std::int32_t partition) {
-  const auto at = readings_.find({topic, partition});
-  if (at == readings_.end()) return;
+bool Fetcher::stop(const Fetched& fetched, std::int64_t position) {
+  // Generations change on this thread only, so what is current stays so until the end of this.
+  if (!queue_.is_current(fetched)) return false;
+  const auto at = readings_.find({fetched.cursor->topic, fetched.cursor->partition});
+  if (at == readings_.end()) return false;
   at->second->stopped = true;
   leave_session(*at->second);
+  at->second->generation = queue_.restart(*fetched.cursor, position);
+  return true;
 }
 
 void Fetcher::shut_down() {
@@ -380,7 +392,7 @@ void Fetcher::apply(BrokerSession& session, std::uint64_t number, const FetchAns
     if (!result.status.ok()) {
       apply_error(*reading->second, number, result);
     } else {
-      apply_batches(*reading->second, number, result, batches);
+      apply_batches(*reading->second, number, result, batches, raw.size());
     }
   }
 }
@@ -423,7 +435,7 @@ void Fetcher::retry_later(Reading& reading) {
 }
 
 void Fetcher::apply_batches(Reading& reading, std::uint64_t number, const FetchResult& result,
-                            const SharedBytes& batches) {
+                            const SharedBytes& batches, std::size_t answer_bytes) {
   queue_.set_high_watermark(*reading.cursor, result.high_watermark);
   reading.refusals = 0;
   std::size_t at = 0;
@@ -437,12 +449,14 @@ void Fetcher::apply_batches(Reading& reading, std::uint64_t number, const FetchR
                            fmt::format("{}, batch for offset {}", reading.place(), reading.next)),
                        std::nullopt);
     }
-    if (!take_batch(reading, number, batches.slice(at, view->size()))) return;
+    const SharedBytes batch = batches.slice(at, view->size());
+    if (!take_batch(reading, number, batch, memory_of(batch, answer_bytes))) return;
     at += view->size();
   }
 }
 
-bool Fetcher::take_batch(Reading& reading, std::uint64_t number, const SharedBytes& batch) {
+bool Fetcher::take_batch(Reading& reading, std::uint64_t number, const SharedBytes& batch,
+                         std::size_t memory) {
   const auto view = wire::BatchView::parse(batch.bytes(), batch.size());
   const std::int64_t base = view->base_offset().value();
   const std::int64_t behind = view->next_offset().value();
@@ -463,7 +477,7 @@ bool Fetcher::take_batch(Reading& reading, std::uint64_t number, const SharedByt
   reading.gaps = 0;
   reading.next = behind;
   reading.last_epoch = view->leader_epoch();
-  queue_.push({reading.cursor, reading.generation, batch.size(), batch});
+  queue_.push({reading.cursor, reading.generation, memory, batch});
   return true;
 }
 

@@ -60,8 +60,9 @@ class Fetcher {
   // Sends what fetches it can; call when the queue drained.
   void pump();
 
-  // Stops reading a partition whose content poll() could not use.
-  void stop(const std::string& topic, std::int32_t partition);
+  // Stops reading a partition at `position`, since poll() could not use what was fetched there.
+  // False, and nothing happened: it was sought or left meanwhile.
+  bool stop(const Fetched& fetched, std::int64_t position);
 
   // Ends everything.
   void shut_down();
@@ -95,9 +96,10 @@ class Fetcher {
              const SharedBytes& raw);
   void apply_error(Reading& reading, std::uint64_t number, const FetchResult& result);
   void apply_batches(Reading& reading, std::uint64_t number, const FetchResult& result,
-                     const SharedBytes& batches);
-  // False: nothing more of this answer concerns the partition.
-  bool take_batch(Reading& reading, std::uint64_t number, const SharedBytes& batch);
+                     const SharedBytes& batches, std::size_t answer_bytes);
+  // `memory`: bytes to charge for it. False: nothing more of this answer concerns the partition.
+  bool take_batch(Reading& reading, std::uint64_t number, const SharedBytes& batch,
+                  std::size_t memory);
   void retry_later(Reading& reading);
   void stop_with(Reading& reading, const Error& error, std::optional<std::int64_t> resume_offset);
   std::size_t room() const;

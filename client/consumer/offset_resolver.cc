@@ -36,6 +36,7 @@ void OffsetResolver::resolve(const std::string& topic, std::int32_t partition,
   operation.partition = PartitionIndex(partition);
   operation.position = position;
   operation.deadline = executor_.clock().now() + options_.timeout;
+  operation.answers_at_start = metadata_.answers();
   operation.rounds_at_start = pool_.rounds_failed();
   operation.done = std::move(done);
   const At at = operations_.insert(operations_.end(), std::move(operation));
@@ -83,8 +84,11 @@ void OffsetResolver::proceed(At at) {
   wait_for_timer(at);
   if (topic == nullptr) return metadata_.want(at->topic);
   if (topic->as_of <= at->metadata_after || now < at->not_before) return;
+  // It may have been made since: nothing is said to be missing on the word of an earlier answer.
+  const bool is_old = topic->as_of <= at->answers_at_start;
   if (topic->error) {
     if (topic->error->code() == ErrorCode::kUnknownTopic || !topic->error->retriable()) {
+      if (is_old) return metadata_.refresh();
       const Error error = *topic->error;
       metadata_.forget(at->topic);
       return finish(at, fail(error));
@@ -93,6 +97,7 @@ void OffsetResolver::proceed(At at) {
   }
   const auto index = static_cast<std::size_t>(at->partition.value());
   if (at->partition.value() < 0 || index >= topic->partitions.size()) {
+    if (is_old) return metadata_.refresh();
     return finish(
         at, fail(ErrorCode::kUnknownPartition,
                  fmt::format("topic '{}' has {} partitions, so there is no partition {}", at->topic,

@@ -57,6 +57,7 @@ class OffsetResolver {
     client::Position position;
     SteadyTime deadline;
     std::uint64_t rounds_at_start = 0;
+    std::uint64_t answers_at_start = 0;  // of the metadata
     Callback done;
     Step step = Step::kFirst;
     std::int64_t found = -1;  // by the step before

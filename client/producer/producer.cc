@@ -5,6 +5,7 @@
 
 #include "base/random.h"
 #include "client/driver.h"
+#include "client/durations.h"
 #include "client/producer/accumulator.h"
 #include "client/producer/sender.h"
 #include "client/public_error.h"
@@ -44,9 +45,9 @@ core::SenderOptions sender_options(const ProducerOptions& options, core::PoolOpt
   sender.pool = std::move(pool);
   sender.acks = to_wire(options.acks);
   sender.codec = to_wire(options.compression);
-  sender.linger = options.linger;
-  sender.request_timeout = options.connect.request_timeout;
-  sender.delivery_timeout = options.delivery_timeout;
+  sender.linger = core::bounded(options.linger);
+  sender.request_timeout = core::bounded(options.connect.request_timeout);
+  sender.delivery_timeout = core::bounded(options.delivery_timeout);
   sender.in_flight_max = options.in_flight_max;
   sender.retry_unknown = options.retry_unknown;
   return sender;
@@ -102,7 +103,7 @@ class Producer::Impl {
 
   bool flush(std::chrono::milliseconds deadline) {
     if (driver_.on_thread()) return false;  // waiting here would stop what is waited for
-    const auto until = std::chrono::steady_clock::now() + deadline;
+    const auto until = std::chrono::steady_clock::now() + core::bounded(deadline);
     return accumulator_.wait_flushed(accumulator_.begin_flush(), until);
   }
 

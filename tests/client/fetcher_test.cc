@@ -428,6 +428,75 @@ TEST(FetcherTest, LeavesAPartitionThatWasGivenUpWhileItsSessionWasOpened) {
   EXPECT_THAT(world.values, ElementsAre("read"));
 }
 
+TEST(FetcherTest, StaysWithinItsBoundWithBatchesThatAreSmallerThanTheirBuffers) {
+  constexpr std::size_t kBound = 200'000;
+  ConsumerWorld world(18, {.prefetch_bytes_max = kBound});
+  world.broker.create_topic("t", 1);
+  ASSERT_TRUE(world.assign({{"t", 0, Position::start()}}).has_value());
+  for (int i = 0; i < 1000; ++i) {
+    world.broker.append("t", 0, {std::to_string(i)});
+    world.executor.run_for(2ms);  // an answer each
+  }
+  EXPECT_GT(world.pool->outstanding_bytes(), kBound / 2);
+  EXPECT_LE(world.pool->outstanding_bytes(), kBound + 4 * 64 * 1024);  // reading, and answers
+  ASSERT_TRUE(world.take_until(1000));
+  EXPECT_EQ(world.values, numbers(0, 1000));
+}
+
+TEST(FetcherTest, DoesNotStopAPartitionThatWasSoughtMeanwhile) {
+  ConsumerWorld world(19);
+  world.broker.create_topic("t", 1);
+  world.broker.append("t", 0, numbers(0, 10));
+  ASSERT_TRUE(world.assign({{"t", 0, Position::start()}}).has_value());
+  world.executor.run_for(1s);
+  const auto useless = world.queue.pop(std::chrono::steady_clock::time_point::min());
+  ASSERT_TRUE(useless.has_value());
+  ASSERT_TRUE(world.seek("t", 0, Position::offset(5)).has_value());
+  EXPECT_FALSE(world.fetcher->stop(*useless, 0));
+  world.queue.finish(*useless);
+  ASSERT_TRUE(world.take_until(5));
+  EXPECT_EQ(world.values, numbers(5, 10));
+  world.broker.append("t", 0, numbers(10, 20));
+  world.executor.run_for(1s);
+  const auto current = world.queue.pop(std::chrono::steady_clock::time_point::min());
+  ASSERT_TRUE(current.has_value());
+  EXPECT_TRUE(world.fetcher->stop(*current, 12));
+  world.queue.finish(*current);
+  world.broker.append("t", 0, numbers(20, 30));
+  world.executor.run_for(1s);
+  world.take();
+  EXPECT_EQ(world.values.size(), 5U);
+  EXPECT_EQ(world.queue.position(*world.fetcher->cursor("t", 0)), 12);
+}
+
+TEST(FetcherTest, AsksAgainBeforeItSaysThatAPartitionIsMissing) {
+  ConsumerWorld world(20);
+  world.broker.create_topic("t", 1);
+  ASSERT_TRUE(world.assign({{"t", 0, Position::start()}}).has_value());
+  world.executor.run_for(1s);
+  ASSERT_TRUE(world.assign({}).has_value());
+  world.broker.create_topic("t", 3);
+  const Result<> assigned = world.assign({{"t", 2, Position::start()}});
+  EXPECT_TRUE(assigned.has_value()) << assigned.error().to_string();
+  const Result<> beyond = world.assign({{"t", 3, Position::start()}});
+  ASSERT_FALSE(beyond.has_value());
+  EXPECT_EQ(beyond.error().code(), ErrorCode::kUnknownPartition);
+}
+
+TEST(FetcherTest, FindsATopicAgainOnceItWasMadeAgain) {
+  ConsumerWorld world(21);
+  world.broker.create_topic("t", 1);
+  ASSERT_TRUE(world.assign({{"t", 0, Position::start()}}).has_value());
+  world.broker.delete_topic("t");
+  ASSERT_TRUE(world.take_error());
+  world.executor.run_for(5s);
+  world.broker.create_topic("t", 1);
+  world.broker.append("t", 0, {"new"});
+  const Result<> sought = world.seek("t", 0, Position::start());
+  ASSERT_TRUE(sought.has_value()) << sought.error().to_string();
+  ASSERT_TRUE(world.take_until(1));
+}
+
 // A batch whose header says what it says, of records with these offset deltas.
 SharedBytes batch_of(wire::BatchHeader header, const std::vector<std::int32_t>& deltas) {
   std::vector<std::byte> bytes(wire::kBatchHeaderBytes);

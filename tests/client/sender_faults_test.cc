@@ -251,6 +251,39 @@ TEST(SenderFaultsTest, MovesToANewConnectionWhenTheBrokerDrains) {
   EXPECT_EQ(world.network.connects(), 2U);
 }
 
+TEST(SenderFaultsTest, MayBeClosedWhileItTellsOfTrouble) {
+  for (const bool drains : {true, false}) {
+    ProducerWorld world(18, {.linger = 0ms});
+    world.broker.create_topic("t", 1);
+    world.on_log = [&](const std::string&) { world.sender->abandon(); };
+    if (drains) {
+      world.produce("t", "a");
+      ASSERT_TRUE(world.settle());
+      world.broker.announce_draining();
+    } else {
+      world.broker.stop();
+      world.produce("t", "a");
+    }
+    world.executor.run_for(60s);
+    EXPECT_EQ(world.log_lines.size(), 1U);
+    EXPECT_EQ(world.network.connects(), 1U);  // and none is opened anew
+  }
+}
+
+TEST(SenderFaultsTest, IgnoresAnswersToWhatHasNone) {
+  ProducerWorld world(19, {.acks = AcksOnWire::kNone});
+  world.broker.settings.answers_one_way = true;
+  world.broker.create_topic("t", 1);
+  for (int i = 0; i < 10; ++i) {
+    world.produce("t", std::to_string(i));
+    ASSERT_TRUE(world.settle());
+    world.executor.run_for(1s);
+  }
+  EXPECT_EQ(world.broker.log("t", 0).values(), world.produced);
+  EXPECT_EQ(world.network.connects(), 1U);
+  EXPECT_TRUE(world.log_lines.empty());
+}
+
 TEST(SenderFaultsTest, NamesTheReasonThatTheBrokerGaveForClosing) {
   ProducerWorld world(12, {.linger = 0ms, .request_timeout = 5s});
   world.broker.create_topic("t", 1);

@@ -10,7 +10,10 @@ ProducerWorld::ProducerWorld(std::uint64_t seed, SenderOptions options, Accumula
       broker(executor, network, kPort),
       accumulator(executor.clock(), buffer) {
   options.pool.seeds = {{"sim", kPort}};
-  options.pool.log = [this](const std::string& line) { log_lines.push_back(line); };
+  options.pool.log = [this](const std::string& line) {
+    log_lines.push_back(line);
+    if (on_log) on_log(line);
+  };
   sender = std::make_unique<Sender>(network, executor, pool, accumulator, options, seed * 17 + 3);
   accumulator.on_work([this] {
     executor.post([this] {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -50,6 +51,7 @@ class ProducerWorld {
   std::vector<Outcome> outcomes;
   std::vector<std::string> produced;
   std::vector<std::string> log_lines;
+  std::function<void(const std::string&)> on_log;
   std::size_t refused_by_full_buffer = 0;
 };
 

@@ -256,7 +256,7 @@ class ScriptedBroker::Session : public std::enable_shared_from_this<Session> {
                                   verdict.code == ErrorCode::kOk ? base : -1));
     }
     TIDELOG_CHECK(raw.empty(), "the entries' bytes add up to the raw bytes");
-    if (!silent && asked.acks() != fb::Acks::None) {
+    if (!silent && (asked.acks() != fb::Acks::None || broker_.settings.answers_one_way)) {
       to.Finish(fb::CreateProduceAnswerDirect(to, status(to, ErrorCode::kOk), &results));
       if (late) {
         broker_.executor_.run_after(
