@@ -119,7 +119,10 @@ class Broker::Parts {
   Result<> on_every_shard(std::function<void(Shard&, Topics::DoneCallback)> work,
                           steady_clock::time_point deadline, const char* what);
   Result<> drain_and_close(steady_clock::time_point deadline);
-  // Ends all threads and takes everything apart, in the order that lifetimes want.
+  // Ends all threads and everything under way on the disk; the loops stay, for what was posted to
+  // them.
+  void end_threads();
+  // Does so and takes everything apart, in the order that lifetimes want.
   void let_go();
   std::vector<Router::Peer> peers() const;
 
@@ -357,8 +360,7 @@ Result<> Broker::Parts::stop(milliseconds deadline) {
     let_go();
     return outcome;
   }
-  for (const auto& shard : shards_) shard->join();
-  for (const auto& shard : shards_) shard->let_go();
+  end_threads();
   if (outcome) outcome = logs_->finish_clean_stop();
   let_go();
   if (outcome) {
@@ -402,19 +404,23 @@ Result<> Broker::Parts::drain_and_close(steady_clock::time_point deadline) {
       deadline, "closing the logs");
 }
 
-void Broker::Parts::let_go() {
-  ready_ = false;
-  if (admin_) admin_->stop();
+void Broker::Parts::end_threads() {
   for (const auto& shard : shards_) shard->join();
   // What is still held is given back while the shards go: nobody is to be woken any more.
   context_.produce_budget.on_freed(nullptr);
   context_.fetch_budget.on_freed(nullptr);
   for (const auto& shard : shards_) shard->let_go();
   if (control_) control_->let_go();
-  logs_.reset();
-  // Its last jobs post their ends to the loops, which go after it.
+  // Jobs and writes under way use the logs' own files and memory, so they end before the logs do.
   file_threads_.reset();
   queues_.clear();
+}
+
+void Broker::Parts::let_go() {
+  ready_ = false;
+  if (admin_) admin_->stop();
+  end_threads();
+  logs_.reset();
   shards_.clear();
   control_.reset();
 }
