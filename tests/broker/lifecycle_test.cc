@@ -191,39 +191,55 @@ TEST_P(LifecycleTest, AStopThatDoesNotWaitWhileProducersWaitForMemoryEnds) {
   start();
 }
 
-TEST_P(LifecycleTest, AcknowledgedRecordsSurviveAStopUnderLoad) {
-  const TopicId topic = make_topic("t", 4);
-  std::vector<std::int64_t> acknowledged(4, 0);
-  std::vector<std::thread> producers;
-  for (std::int32_t p = 0; p < 4; ++p) {
-    producers.emplace_back([this, p, &acknowledged, id = TopicPartition{topic, PartitionIndex(p)}] {
-      RawClient client = connect();
-      const std::vector<std::byte> batch = make_batch(id, {"v"});
-      for (;;) {
-        client.send_produce({{id, batch}});
-        const std::optional<Answer> answer = client.receive();
-        if (!answer) return;
-        if (answer->prefix.correlation == 0) continue;  // draining
-        if (answer->code() != ErrorCode::kOk) return;
-        const auto* result = answer->table<fb::ProduceAnswer>().results()->Get(0);
-        if (code_of(result->status()) != ErrorCode::kOk) return;
-        acknowledged[static_cast<std::size_t>(p)] = result->base_offset() + 1;
-      }
-    });
+// Produces to four partitions until the broker says no, stops it within `deadline` meanwhile, and
+// starts it again.
+class StopUnderLoadTest : public LifecycleTest {
+ protected:
+  Result<> stop_under_load(std::chrono::milliseconds deadline, std::size_t value_bytes) {
+    const TopicId topic = make_topic("t", 4);
+    std::vector<std::int64_t> acknowledged(4, 0);
+    std::vector<std::thread> producers;
+    for (std::int32_t p = 0; p < 4; ++p) {
+      producers.emplace_back(
+          [=, this, &acknowledged, id = TopicPartition{topic, PartitionIndex(p)}] {
+            RawClient client = connect();
+            const std::vector<std::byte> batch = make_batch(id, {std::string(value_bytes, 'v')});
+            for (;;) {
+              client.send_produce({{id, batch}});
+              const std::optional<Answer> answer = client.receive();
+              if (!answer) return;
+              if (answer->prefix.correlation == 0) continue;  // draining
+              if (answer->code() != ErrorCode::kOk) return;
+              const auto* result = answer->table<fb::ProduceAnswer>().results()->Get(0);
+              if (code_of(result->status()) != ErrorCode::kOk) return;
+              acknowledged[static_cast<std::size_t>(p)] = result->base_offset() + 1;
+            }
+          });
+    }
+    RawClient watcher = connect();
+    while (watcher.list_offset({topic, PartitionIndex(0)}, -1).offset < 100) {
+    }
+    Result<> stopped = broker_->stop(deadline);
+    broker_.reset();
+    for (std::thread& producer : producers) producer.join();
+    start();
+    RawClient client = connect();
+    for (std::int32_t p = 0; p < 4; ++p) {
+      EXPECT_GE(client.list_offset({topic, PartitionIndex(p)}, -1).offset,
+                acknowledged[static_cast<std::size_t>(p)]);
+    }
+    return stopped;
   }
-  RawClient watcher = connect();
-  while (watcher.list_offset({topic, PartitionIndex(0)}, -1).offset < 100) {
-  }
-  const Result<> stopped = broker_->stop();
+};
+
+TEST_P(StopUnderLoadTest, AcknowledgedRecordsSurviveIt) {
+  const Result<> stopped = stop_under_load(kStopDeadline, 1);
   EXPECT_TRUE(stopped) << stopped.error().to_string();
-  broker_.reset();
-  for (std::thread& producer : producers) producer.join();
-  start();
-  RawClient client = connect();
-  for (std::int32_t p = 0; p < 4; ++p) {
-    EXPECT_GE(client.list_offset({topic, PartitionIndex(p)}, -1).offset,
-              acknowledged[static_cast<std::size_t>(p)]);
-  }
+}
+
+// Writes, syncs and file jobs are under way when the logs go.
+TEST_P(StopUnderLoadTest, AcknowledgedRecordsSurviveOneWithoutTime) {
+  EXPECT_FALSE(stop_under_load(std::chrono::milliseconds(0), 30'000));
 }
 
 TEST_P(LifecycleTest, RunUntilStoppedReturnsAfterARequest) {
@@ -235,6 +251,7 @@ TEST_P(LifecycleTest, RunUntilStoppedReturnsAfterARequest) {
 }
 
 TIDELOG_WITH_SHARDS(LifecycleTest);
+TIDELOG_WITH_SHARDS(StopUnderLoadTest);
 
 }  // namespace
 }  // namespace tidelog::broker
