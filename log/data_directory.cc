@@ -89,6 +89,7 @@ Result<> DataDirectory::load_meta(const LogStoreOptions& options) {
     }
     created_ = true;
     problems_.clear();  // what a crash left of a first start
+    TIDELOG_TRY(files_.sync_directory(parent_of(options.path)));
     return meta.store(encode_meta(identity_));
   }
   if (found->broker_id != options.broker_id) {

@@ -150,6 +150,30 @@ Result<bool> cut_torn_tail(const LogRecoveryContext& context, const SegmentSearc
   return true;
 }
 
+// What was read may not be stable: the process that wrote it can have been killed before it synced.
+// From here on it counts as stable, so it becomes that.
+Result<> make_stable(const LogRecoveryContext& context, const SegmentSearch& search,
+                     const LogEvidence& evidence, const FoundSegments& found) {
+  if (evidence.clean) return {};
+  const bool truncated = std::ranges::any_of(evidence.entries, [](const LogEvidence::Entry& entry) {
+    return entry.entry->entry.kind == EntryKind::kTruncate;
+  });
+  bool known = evidence.checkpoint && !truncated && found.unfinished.empty();
+  if (!found.segments.empty()) {
+    // Without space ahead it was cut, or has just been made. All older ones were synced before it
+    // was made.
+    const Segment& last = *found.segments.back();
+    known = known && last.summary.end <= evidence.checkpoint->recovery_point &&
+            last.summary.bytes > io::kBlockBytes && last.file_bytes > last.summary.bytes;
+    if (known) return {};
+    TIDELOG_ASSIGN(auto file,
+                   context.files->open(last.path, {.mode = io::OpenMode::kRead, .direct = true}));
+    TIDELOG_TRY(file->sync_data());
+  }
+  if (known) return {};
+  return context.files->sync_directory(search.directory);
+}
+
 LeaderEpoch last_epoch(const FoundSegments& found) {
   return found.segments.empty() ? LeaderEpoch(-1) : found.segments.back()->summary.last_epoch;
 }
@@ -225,6 +249,7 @@ Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPa
       TIDELOG_TRY(context.files->sync_directory(context.paths->root));
     }
     if (replay.batches().empty()) TIDELOG_TRY(find_beyond(search, found));
+    TIDELOG_TRY(make_stable(context, search, evidence, found));
     const Offset end = found.segments.empty() ? log.log_start : found.segments.back()->summary.end;
     Replay rest(evidence, end, LeaderEpoch(-1));
     rest.run(true);
@@ -233,6 +258,7 @@ Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPa
     recovery.entries_replayed = rest.entries();
   } else {
     TIDELOG_ASSIGN(recovery.torn, cut_torn_tail(context, search, found));
+    TIDELOG_TRY(make_stable(context, search, evidence, found));
     TIDELOG_TRY(filler.fill(found.segments, replay.batches(), SegmentFiller::Begin::kLastSegment));
     recovery.entries_replayed = replay.entries();
   }

@@ -91,7 +91,14 @@ Result<SlotFile::Loaded> SlotFile::load() {
       next_slot_ = 1 - slot;
     }
   }
-  if (loaded.content) generation_ = loaded.content->generation;
+  if (!loaded.any_exists) return loaded;
+  if (loaded.content) {
+    generation_ = loaded.content->generation;
+    TIDELOG_ASSIGN(auto file, files_.open(slot_path(1 - next_slot_),
+                                          {.mode = io::OpenMode::kRead, .direct = false}));
+    TIDELOG_TRY(file->sync_data());
+  }
+  TIDELOG_TRY(files_.sync_directory(parent_of(path_)));
   return loaded;
 }
 

@@ -48,7 +48,9 @@ class SlotFile {
     bool any_exists = false;
     std::vector<std::string> problems;  // one sentence for each copy that is there but unsound
   };
-  // Fails with kStorageFailed.
+  // What it returns is stable, name and content, whether or not the process that wrote it came to
+  // sync it: else the next store(), over the other copy, could leave none. Fails with
+  // kStorageFailed.
   Result<Loaded> load();
 
   // Makes `body` the content; stable on return. REQUIRES: load() succeeded before.

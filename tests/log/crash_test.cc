@@ -203,5 +203,65 @@ TEST(LogCrashTest, ASecondPowerCutDuringRecoveryKeepsItToo) {
   EXPECT_GT(checked, 500U);
 }
 
+// The process is killed, a new one starts on what it left un-synced, and then the power goes: while
+// it starts, or after it went on for a while. What it took over counts as acknowledged.
+TEST(LogCrashTest, APowerCutAfterAKillAndARestartKeepsWhatTheRestartFound) {
+  std::uint64_t checked = 0;
+  bool ended = false;
+  for (std::uint64_t point = 1; !ended; point += 2) {
+    sim::SimDisk disk;
+    disk.stop_at(point);
+    Ledger ledger;
+    history(disk, ledger, 3);
+    ended = !disk.powered_off();
+    const auto in_flight =
+        point % 3 == 0 ? sim::CrashPolicy::random(point) : sim::CrashPolicy::everything();
+    const auto killed = disk.kill_image(in_flight);
+    Ledger later = ledger;
+    {
+      LogHarness harness(*killed, later, options(7));
+      const auto opened = harness.open();
+      ASSERT_TRUE(opened) << disk.stopped_by() << ": " << opened.error().to_string();
+      ASSERT_EQ(compare(harness, later), "") << disk.stopped_by();
+      settle(harness, later);
+      if (point % 5 == 0) {
+        for (const auto& [id, log] : later.logs) harness.listen(id);
+        for (const auto& [id, log] : Ledger(later).logs) {
+          ASSERT_TRUE(append_many(harness, id, 2, 300, LeaderEpoch(8)));
+        }
+        harness.pass(milliseconds(1));
+      }
+      killed->power_off();
+    }
+    for (const sim::CrashPolicy& policy :
+         {sim::CrashPolicy::nothing(), sim::CrashPolicy::data_only(),
+          sim::CrashPolicy::names_only(), sim::CrashPolicy::random(point)}) {
+      const auto wrong = check_goes_on(*killed->crash_image(policy), later, 2);
+      ASSERT_EQ(wrong, "") << "killed at " << disk.stopped_by() << "; then " << policy.to_string();
+      ++checked;
+    }
+    if (point % 7 != 1) continue;
+    for (std::uint64_t second = 1 + point % 2;; second += 2) {
+      const auto again = disk.kill_image(in_flight);
+      again->stop_at(second);
+      Ledger unchanged = ledger;
+      {
+        LogHarness harness(*again, unchanged, options(8));
+        static_cast<void>(harness.open());
+      }
+      for (const sim::CrashPolicy& policy :
+           {sim::CrashPolicy::nothing(), sim::CrashPolicy::random(second)}) {
+        const auto wrong = check_goes_on(*again->crash_image(policy), ledger, 2);
+        ASSERT_EQ(wrong, "") << "killed at " << disk.stopped_by() << "; then "
+                             << again->stopped_by() << ", " << policy.to_string();
+        ++checked;
+      }
+      if (!again->powered_off()) break;
+    }
+  }
+  fmt::print("{} crash images\n", checked);
+  EXPECT_GT(checked, 500U);
+}
+
 }  // namespace
 }  // namespace tidelog::log

@@ -15,7 +15,8 @@
 // - Crash enumeration: every change, its completion and every sync is a numbered point. stop_at(n)
 // cuts the power at the
 //   n-th: what that point would have made stable is not, operations in flight never complete, later
-//   calls fail with kStorageFailed. crash_image() is the disk found afterwards.
+//   calls fail with kStorageFailed. crash_image() is the disk found afterwards; kill_image() the
+//   one that is found when the process ended there and the power did not.
 //
 // Misuse is a CHECK: overlapping writes in flight, truncating or zeroing under one, unaligned
 // direct I/O, writing through a File opened for reading.
@@ -119,6 +120,11 @@ class SimDisk final : public log::io::FileSystem {
   // The disk as found when the power returns: no open files, no locks, no faults, nothing
   // un-synced, points from 0.
   std::unique_ptr<SimDisk> crash_image(const CrashPolicy& policy) const;
+  // The disk as the next process finds it when only this one ended (kill -9): everything that
+  // completed is there, and what was un-synced is still un-synced, so that a power cut may lose it
+  // later. Of writes in flight what `policy` says. No open files, no locks, no faults, points
+  // from 0.
+  std::unique_ptr<SimDisk> kill_image(const CrashPolicy& policy) const;
 
   // --- The test's own hand: at once and stable, no points, no faults, whatever the power.
   // Every file, full paths without leading '/', sorted.

@@ -45,6 +45,19 @@ std::unique_ptr<SimDisk> SimDisk::crash_image(const CrashPolicy& policy) const {
   return image;
 }
 
+std::unique_ptr<SimDisk> SimDisk::kill_image(const CrashPolicy& policy) const {
+  CrashChooser chooser(policy);
+  auto image = std::make_unique<SimDisk>(SimRandom(random_).next());
+  image->space_bytes_ = space_bytes_;
+  image->next_inode_ = next_inode_;
+  image->names_ = names_;
+  const std::set<InodeId> reachable = names_.reachable();
+  for (const auto& [id, inode] : inodes_) {
+    if (reachable.contains(id)) image->inodes_[id] = inode->after_kill(chooser);
+  }
+  return image;
+}
+
 SimDisk::InodePtr SimDisk::must_find(const std::string& path) const {
   InodePtr inode = find(path);
   TIDELOG_CHECK(inode != nullptr && !inode->is_directory(), "there is no such file: " + path);

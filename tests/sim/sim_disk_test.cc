@@ -53,6 +53,28 @@ TEST_F(SimDiskTest, KeepsWhatWasSynced) {
   EXPECT_EQ(text(*crash(), "f"), "hello");
 }
 
+TEST_F(SimDiskTest, AKilledProcessLeavesUnsyncedChangesThatTheNextPowerCutLoses) {
+  auto file = stable_file("f", "old..");
+  disk_.put("gone", as_bytes("there"));
+  write(*file, 0, "new!!");
+  ASSERT_TRUE(disk_.remove_file("gone").has_value());
+  const auto next = disk_.kill_image(CrashPolicy::everything());
+  EXPECT_EQ(text(*next, "f"), "new!!");
+  EXPECT_THAT(next->files(), ElementsAre("f"));
+  const auto lost = next->crash_image(CrashPolicy::nothing());
+  EXPECT_EQ(text(*lost, "f"), "old..");
+  EXPECT_THAT(lost->files(), ElementsAre("f", "gone"));
+  // The next process can make it stable.
+  auto again = next->open("f", {.mode = OpenMode::kRead});
+  ASSERT_TRUE(again.has_value());
+  ASSERT_TRUE((*again)->sync_data().has_value());
+  ASSERT_TRUE(next->sync_directory("").has_value());
+  const auto kept = next->crash_image(CrashPolicy::nothing());
+  EXPECT_EQ(text(*kept, "f"), "new!!");
+  EXPECT_THAT(kept->files(), ElementsAre("f"));
+  EXPECT_EQ(text(disk_, "f"), "new!!");  // the first disk is its own
+}
+
 TEST_F(SimDiskTest, LosesAWriteThatWasNotSynced) {
   auto file = stable_file("f", "old..");
   write(*file, 0, "new!!");

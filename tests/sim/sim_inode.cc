@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "base/bytes.h"
 #include "base/check.h"
@@ -237,6 +238,22 @@ void SimInode::fold() {
 std::size_t SimInode::unsynced_changes() const {
   return in_flight_.size() + static_cast<std::size_t>(std::ranges::count_if(
                                  changes_, [](const Change& change) { return !change.stable; }));
+}
+
+std::shared_ptr<SimInode> SimInode::after_kill(CrashChooser& chooser) const {
+  auto found = std::make_shared<SimInode>(*this);
+  for (Change& write : std::exchange(found->in_flight_, {})) {
+    const CrashChooser::Data choice = chooser.next_data();
+    if (choice.bytes == CrashChooser::Part::kAll) {
+      found->add(std::move(write));
+    } else if (choice.bytes == CrashChooser::Part::kSome) {
+      for (std::uint64_t at = 0; at < write.length; at += kSectorBytes) {
+        if (chooser.random().one_in(2)) continue;
+        found->write(write.position + at, std::span(*write.bytes).subspan(at, kSectorBytes));
+      }
+    }
+  }
+  return found;
 }
 
 std::shared_ptr<SimInode> SimInode::after_crash(CrashChooser& chooser) const {

@@ -75,6 +75,9 @@ class SimInode {
   std::size_t unsynced_changes() const;
   // As found after a crash: everything that is there is stable.
   std::shared_ptr<SimInode> after_crash(CrashChooser& chooser) const;
+  // As found after the process was killed: what completed is there, still un-synced; of writes in
+  // flight what `chooser` says.
+  std::shared_ptr<SimInode> after_kill(CrashChooser& chooser) const;
 
  private:
   enum class ChangeKind : std::uint8_t { kWrite, kZero, kAllocate, kTruncate };
