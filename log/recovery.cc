@@ -146,11 +146,24 @@ class Recovery {
     return {};
   }
 
+  // What a killed process had in flight may be readable and not stable yet. What is taken from here
+  // counts as promised once it is in a segment.
+  Result<> sync_journal(const JournalFiles& journal) {
+    for (const std::uint32_t number : journal.numbers) {
+      TIDELOG_ASSIGN(auto file, files_.open(paths_.journal_file(journal.shard, number),
+                                            {.mode = io::OpenMode::kRead, .direct = true}));
+      TIDELOG_TRY(file->sync_data());
+    }
+    return {};
+  }
+
   Result<> recover_from_journals() {
     for (const JournalFiles& journal : journals_) {
+      TIDELOG_TRY(sync_journal(journal));
       TIDELOG_ASSIGN(const ReplayedJournal replayed,
                      read_journal(files_, paths_, journal, journal_checkpoints_));
       for (const std::string& problem : replayed.problems) say(problem);
+      if (replayed.journal_id != 0) read_.push_back({replayed.journal_id, replayed.durable});
       for (const std::uint64_t lost : replayed.lost) {
         say(fmt::format("journal {}: write {} was complete and is damaged", journal.shard, lost));
       }
@@ -206,6 +219,9 @@ class Recovery {
 
   Result<> store_checkpoint() {
     std::vector<CheckpointContent> parts(request_.shards);
+    // All that is older than this checkpoint: a start that meets these journals again, since a
+    // crash kept them from getting new ids, must not miss what an older checkpoint confirmed.
+    parts.front().journals = read_;
     for (std::size_t shard = 0; shard < request_.shards; ++shard) {
       for (const RecoveredLog& log : outcome_.logs[shard]) {
         parts[shard].logs.push_back({.id = log.id,
@@ -299,6 +315,7 @@ class Recovery {
   std::vector<Loss> losses_;
   std::vector<JournalFiles> journals_;
   std::vector<JournalCheckpoint> journal_checkpoints_;
+  std::vector<JournalCheckpoint> read_;  // journals that were replayed
   std::map<TopicPartition, LogCheckpoint> checkpoints_;
   std::map<TopicPartition, CatalogEntry> replicas_;
   std::set<TopicPartition> done_;
