@@ -110,8 +110,8 @@ Result<> DataDirectory::load_meta(const LogStoreOptions& options) {
 Result<std::optional<CheckpointContent>> DataDirectory::read_marker() {
   TIDELOG_ASSIGN(const bool exists, files_.exists(paths_.clean_stop()));
   if (!exists) return std::nullopt;
-  TIDELOG_ASSIGN(const auto file, read_whole_file(files_, paths_.clean_stop(), kMarkerBytesMax));
-  const auto slot = decode_slot(kCleanStopMagic, file);
+  const auto file = read_whole_file(files_, paths_.clean_stop(), kMarkerBytesMax);
+  const auto slot = file ? decode_slot(kCleanStopMagic, *file) : std::nullopt;
   if (!slot) {
     problems_.push_back(
         fmt::format("{} is unsound and does not count; logs are scanned", paths_.clean_stop()));

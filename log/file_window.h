@@ -12,11 +12,24 @@
 
 namespace tidelog::log {
 
+// What to do with blocks that the device cannot read.
+enum class Unreadable : std::uint8_t {
+  kFails,      // kStorageFailed
+  kIsUnsound,  // gives bytes that nothing verifies, and that are not zeros
+};
+
+// File::read_at(), but blocks that cannot be read hold kUnreadableByte instead. REQUIRES: whole
+// blocks. Blocking.
+inline constexpr std::byte kUnreadableByte{0xFF};
+Result<std::size_t> read_around_damage(io::File& file, FilePosition position,
+                                       std::span<std::byte> into);
+
 // Blocking. Thread: one.
 class FileWindow {
  public:
   // `size` is how much of the file counts; nothing behind it is read.
-  FileWindow(io::File& file, std::uint64_t size, std::size_t window_bytes = std::size_t{1} << 20);
+  FileWindow(io::File& file, std::uint64_t size, std::size_t window_bytes = std::size_t{1} << 20,
+             Unreadable unreadable = Unreadable::kFails);
 
   std::uint64_t size() const { return size_; }
 
@@ -26,6 +39,7 @@ class FileWindow {
  private:
   io::File& file_;
   std::uint64_t size_;
+  Unreadable unreadable_;
   Buffer window_;
   std::uint64_t start_ = 0;
   std::size_t held_ = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/buffer_pool.h"
+#include "log/file_window.h"
 #include "log/slot_file.h"
 
 namespace tidelog::log {
@@ -26,8 +27,9 @@ Result<> write_journal_header(io::File& file, const JournalFileHeader& header) {
 
 Result<JournalHeaderRead> read_journal_header(io::File& file) {
   Buffer blocks = Buffer::allocate(kJournalDataStart);
-  TIDELOG_ASSIGN(const std::size_t read,
-                 file.read_at(FilePosition(0), blocks.bytes().first(kJournalDataStart)));
+  TIDELOG_ASSIGN(
+      const std::size_t read,
+      read_around_damage(file, FilePosition(0), blocks.bytes().first(kJournalDataStart)));
   JournalHeaderRead result;
   for (std::size_t slot = 0; slot < kSlots; ++slot) {
     const std::size_t at = slot * io::kBlockBytes;

@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "log/batch_walk.h"
+#include "log/file_window.h"
 
 namespace tidelog::log {
 namespace {
@@ -43,8 +44,13 @@ Result<LoadedFile> load_file(io::FileSystem& files, const DataPaths& paths, std:
   TIDELOG_ASSIGN(loaded.header, read_journal_header(*file));
   TIDELOG_ASSIGN(const std::uint64_t size, file->size());
   loaded.memory = Buffer::allocate(static_cast<std::size_t>(std::max<std::uint64_t>(size, 1)));
-  TIDELOG_ASSIGN(loaded.bytes, file->read_at(FilePosition(0), loaded.memory.bytes()));
+  TIDELOG_ASSIGN(loaded.bytes, read_around_damage(*file, FilePosition(0), loaded.memory.bytes()));
   loaded.bytes = static_cast<std::size_t>(std::min<std::uint64_t>(loaded.bytes, size));
+  // Rot takes blocks. A whole file that cannot be read is a device that may come back.
+  const auto unreadable = [](std::byte byte) { return byte == kUnreadableByte; };
+  if (loaded.bytes > 0 && std::ranges::all_of(loaded.content(), unreadable)) {
+    return fail(ErrorCode::kStorageFailed, fmt::format("{} cannot be read", loaded.path));
+  }
   return loaded;
 }
 

@@ -18,6 +18,7 @@ struct OpenSegment {
   std::shared_ptr<Segment> segment;
   std::unique_ptr<io::File> file;
   bool header_sound = false;
+  bool header_unreadable = false;
 };
 
 Result<OpenSegment> open_found(const SegmentSearch& search, Offset base) {
@@ -29,9 +30,12 @@ Result<OpenSegment> open_found(const SegmentSearch& search, Offset base) {
                  search.files->open(segment.path, {.mode = io::OpenMode::kRead, .direct = true}));
   TIDELOG_ASSIGN(segment.file_bytes, open.file->size());
   Buffer block = Buffer::allocate(io::kBlockBytes);
-  TIDELOG_ASSIGN(const std::size_t read,
-                 open.file->read_at(FilePosition(0), block.bytes().first(io::kBlockBytes)));
+  TIDELOG_ASSIGN(const std::size_t read, read_around_damage(*open.file, FilePosition(0),
+                                                            block.bytes().first(io::kBlockBytes)));
   const auto header = decode_segment_header(block.bytes().first(read));
+  open.header_unreadable =
+      read > 0 && std::ranges::all_of(block.bytes().first(read),
+                                      [](std::byte byte) { return byte == kUnreadableByte; });
   open.header_sound = header && header->id == search.id && header->base == base;
   segment.summary.file_id = open.header_sound ? header->file_id : 0;
   segment.summary.base = segment.summary.end = base;
@@ -40,12 +44,9 @@ Result<OpenSegment> open_found(const SegmentSearch& search, Offset base) {
 }
 
 // Takes over what a sound .idx says. False: there is none.
-Result<bool> load_index(const SegmentSearch& search, Segment& segment) {
+bool load_index(const SegmentSearch& search, Segment& segment) {
   const auto bytes = read_whole_file(*search.files, segment.index_path(), kIndexBytesMax);
-  if (!bytes) {
-    if (bytes.error().code() == ErrorCode::kStorageFailed) return fail(bytes.error());
-    return false;
-  }
+  if (!bytes) return false;
   auto decoded = decode_index(*bytes);
   if (!decoded || decoded->summary.file_id != segment.summary.file_id ||
       decoded->summary.base != segment.summary.base ||
@@ -139,7 +140,7 @@ class Scan {
 // A segment that is followed by another one: all of it was synced before the next one was made.
 Result<> add_sealed(const SegmentSearch& search, OpenSegment& open, FoundSegments& found) {
   Segment& segment = *open.segment;
-  TIDELOG_ASSIGN(bool indexed, load_index(search, segment));
+  const bool indexed = load_index(search, segment);
   Scan scan(search, open);
   if (!indexed || segment.summary.bytes != segment.file_bytes) {
     while (true) {
@@ -181,8 +182,9 @@ Result<FoundSegments> find_segments(const SegmentSearch& search) {
     const bool beyond_limit = search.limit && last.segment->summary.base >= *search.limit;
     if (last.header_sound && !beyond_limit) break;
     if (!last.header_sound) {
-      FileWindow window(*last.file, last.segment->file_bytes);
-      bool holds_writes = false;
+      FileWindow window(*last.file, last.segment->file_bytes, std::size_t{1} << 20,
+                        Unreadable::kIsUnsound);
+      bool holds_writes = last.header_unreadable;  // nobody knows; it is kept
       for (std::uint64_t at = io::kBlockBytes; at < last.segment->file_bytes;
            at += io::kBlockBytes) {
         TIDELOG_ASSIGN(const auto block, window.at(at, kWriteHeaderBytes));
@@ -214,7 +216,7 @@ Result<FoundSegments> find_segments(const SegmentSearch& search) {
       TIDELOG_TRY(add_sealed(search, one, found));
       continue;
     }
-    TIDELOG_ASSIGN(const bool indexed, load_index(search, *one.segment));
+    const bool indexed = load_index(search, *one.segment);
     if (indexed && search.clean_end == one.segment->summary.end) {
       found.segments.push_back(one.segment);
       continue;
@@ -231,7 +233,8 @@ Result<FoundSegments> find_segments(const SegmentSearch& search) {
 }
 
 Result<> find_beyond(const SegmentSearch& search, FoundSegments& found) {
-  if (found.segments.empty()) return {};
+  // What lies behind a truncation does not count, whatever is lost.
+  if (found.segments.empty() || search.limit) return {};
   OpenSegment last{found.segments.back(), nullptr, true};
   TIDELOG_ASSIGN(last.file, search.files->open(last.segment->path,
                                                {.mode = io::OpenMode::kRead, .direct = true}));

@@ -11,7 +11,7 @@ namespace tidelog::log {
 
 SegmentScanner::SegmentScanner(io::File& file, std::uint64_t size, std::uint64_t file_id,
                                const TopicPartition& id, Offset records_from)
-    : window_(file, size),
+    : window_(file, size, std::size_t{1} << 20, Unreadable::kIsUnsound),
       file_id_(file_id),
       seed_(wire::batch_seed(id)),
       records_from_(records_from) {}

@@ -21,6 +21,7 @@ struct SegmentCursor {
   BatchPlace place;
 };
 
+// Blocks that cannot be read are unsound.
 class SegmentScanner {
  public:
   // Batches below `records_from` are trusted to have sound records (they lay below a recovery

@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <utility>
+
 #include "base/bytes.h"
 #include "base/checksum.h"
 
@@ -9,6 +11,19 @@ namespace tidelog::log {
 namespace {
 constexpr std::uint8_t kVersion = 1;
 constexpr std::uint64_t kSlotBytesMax = std::uint64_t{1} << 30;
+
+Result<std::vector<std::byte>> read_open_file(io::File& file, std::uint64_t bytes_max) {
+  TIDELOG_ASSIGN(const std::uint64_t size, file.size());
+  if (size > bytes_max) {
+    return fail(ErrorCode::kTooLarge,
+                fmt::format("{} has {} bytes, more than {}", file.path(), size, bytes_max));
+  }
+  std::vector<std::byte> content(static_cast<std::size_t>(size));
+  TIDELOG_ASSIGN(const std::size_t read, file.read_at(FilePosition(0), content));
+  content.resize(read);
+  return content;
+}
+
 }  // namespace
 
 std::string parent_of(const std::string& path) {
@@ -45,15 +60,7 @@ std::optional<SlotContent> decode_slot(std::uint32_t magic, std::span<const std:
 Result<std::vector<std::byte>> read_whole_file(io::FileSystem& files, const std::string& path,
                                                std::uint64_t bytes_max) {
   TIDELOG_ASSIGN(auto file, files.open(path, {.mode = io::OpenMode::kRead, .direct = false}));
-  TIDELOG_ASSIGN(const std::uint64_t size, file->size());
-  if (size > bytes_max) {
-    return fail(ErrorCode::kTooLarge,
-                fmt::format("{} has {} bytes, more than {}", path, size, bytes_max));
-  }
-  std::vector<std::byte> content(static_cast<std::size_t>(size));
-  TIDELOG_ASSIGN(const std::size_t read, file->read_at(FilePosition(0), content));
-  content.resize(read);
-  return content;
+  return read_open_file(*file, bytes_max);
 }
 
 Result<> write_whole_file(io::FileSystem& files, const std::string& path,
@@ -79,8 +86,15 @@ Result<SlotFile::Loaded> SlotFile::load() {
     TIDELOG_ASSIGN(const bool exists, files_.exists(path));
     if (!exists) continue;
     loaded.any_exists = true;
-    TIDELOG_ASSIGN(const auto file, read_whole_file(files_, path, kSlotBytesMax));
-    auto content = decode_slot(magic_, file);
+    TIDELOG_ASSIGN(auto open, files_.open(path, {.mode = io::OpenMode::kRead, .direct = false}));
+    const auto file = read_open_file(*open, kSlotBytesMax);
+    if (!file) {
+      unreadable_[static_cast<std::size_t>(slot)] = true;
+      loaded.problems.push_back(fmt::format("{} cannot be read ({}); its other copy counts", path,
+                                            file.error().message()));
+      continue;
+    }
+    auto content = decode_slot(magic_, *file);
     if (!content) {
       loaded.problems.push_back(
           fmt::format("{} is unsound (torn by a crash, or damaged); its other copy counts", path));
@@ -103,6 +117,10 @@ Result<SlotFile::Loaded> SlotFile::load() {
 }
 
 Result<> SlotFile::write_slot(int slot, std::span<const std::byte> file) {
+  // A small write into a block that cannot be read may need to read it: it gets another place.
+  if (std::exchange(unreadable_[static_cast<std::size_t>(slot)], false)) {
+    TIDELOG_TRY(files_.remove_file(slot_path(slot)));
+  }
   return write_whole_file(files_, slot_path(slot), file);
 }
 

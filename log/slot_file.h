@@ -8,6 +8,7 @@
 //   40  the body
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -69,6 +70,7 @@ class SlotFile {
   SlotPolicy policy_;
   std::uint64_t generation_ = 0;
   int next_slot_ = 0;
+  std::array<bool, 2> unreadable_{};
 };
 
 // The whole content of a file, at most `bytes_max`. Fails with kNotFound, kTooLarge,

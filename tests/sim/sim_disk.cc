@@ -325,6 +325,9 @@ void SimFile::check_alignment(FilePosition position, std::uintptr_t address,
 Result<std::size_t> SimFile::read_at(FilePosition position, std::span<std::byte> into) {
   check_alignment(position, reinterpret_cast<std::uintptr_t>(into.data()), into.size());
   TIDELOG_TRY(disk_.enter(DiskOperation::kRead, path_));
+  if (!inode_->readable(position.value(), into.size())) {
+    return fail(ErrorCode::kStorageFailed, fmt::format("read '{}': a spoiled block", path_));
+  }
   return inode_->read(position.value(), into);
 }
 

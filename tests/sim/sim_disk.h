@@ -133,6 +133,8 @@ class SimDisk final : public log::io::FileSystem {
   std::vector<std::byte> contents(const std::string& path) const;
   void overwrite(const std::string& path, std::uint64_t position, std::span<const std::byte> bytes);
   void flip_bit(const std::string& path, std::uint64_t bit);
+  // Reads of the 4,096-byte block at `position` fail from now on, until it is written again.
+  void spoil(const std::string& path, std::uint64_t position);
   void cut(const std::string& path, std::uint64_t size);
   // Makes or replaces a file, with its directories.
   void put(const std::string& path, std::span<const std::byte> bytes);

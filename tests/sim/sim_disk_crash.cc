@@ -103,6 +103,10 @@ void SimDisk::flip_bit(const std::string& path, std::uint64_t bit) {
   inode->write(bit / 8, {&byte, 1}, true);
 }
 
+void SimDisk::spoil(const std::string& path, std::uint64_t position) {
+  must_find(path)->spoil(position);
+}
+
 void SimDisk::cut(const std::string& path, std::uint64_t size) {
   must_find(path)->truncate(size, true);
 }

@@ -75,6 +75,18 @@ TEST_F(SimDiskTest, AKilledProcessLeavesUnsyncedChangesThatTheNextPowerCutLoses)
   EXPECT_EQ(text(disk_, "f"), "new!!");  // the first disk is its own
 }
 
+TEST_F(SimDiskTest, ASpoiledBlockIsUnreadableUntilItIsWritten) {
+  const std::string text(10000, 'x');
+  auto file = stable_file("f", text);
+  disk_.spoil("f", 5000);
+  std::vector<std::byte> bytes(4096);
+  EXPECT_TRUE(file->read_at(FilePosition(0), bytes).has_value());
+  EXPECT_FALSE(file->read_at(FilePosition(1), bytes).has_value());
+  EXPECT_TRUE(file->read_at(FilePosition(8192), bytes).has_value());
+  write(*file, 4096, text.substr(0, 4096));
+  EXPECT_TRUE(file->read_at(FilePosition(4096), bytes).has_value());
+}
+
 TEST_F(SimDiskTest, LosesAWriteThatWasNotSynced) {
   auto file = stable_file("f", "old..");
   write(*file, 0, "new!!");

@@ -108,7 +108,18 @@ void SimInode::apply_choice(const Change& change, State to, CrashChooser& choose
   if (choice.size) apply_size(change, to);
 }
 
+bool SimInode::readable(std::uint64_t position, std::uint64_t length) const {
+  const std::uint64_t end = std::min(position + length, current_size_);
+  const auto first = unreadable_.lower_bound(position / kSpoiledBytes);
+  return first == unreadable_.end() || *first * kSpoiledBytes >= end;
+}
+
 void SimInode::add(Change change) {
+  if (change.kind == ChangeKind::kWrite) {
+    const std::uint64_t end = align_up(change.position + change.length, kSpoiledBytes);
+    unreadable_.erase(unreadable_.lower_bound(change.position / kSpoiledBytes),
+                      unreadable_.lower_bound(end / kSpoiledBytes));
+  }
   change.number = next_change_++;
   apply(change, State{current_, current_size_});
   // What lies behind the end of the file is gone for readers, whatever the sector's rest held.
@@ -269,7 +280,9 @@ std::shared_ptr<SimInode> SimInode::after_crash(CrashChooser& chooser) const {
   }
   for (const Change& change : in_flight_) apply_choice(change, state, chooser);
   bytes.cut(size);
-  return std::make_shared<SimInode>(id_, std::move(bytes), size);
+  auto found = std::make_shared<SimInode>(id_, std::move(bytes), size);
+  found->unreadable_ = unreadable_;
+  return found;
 }
 
 }  // namespace tidelog::sim

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -46,6 +47,10 @@ class SimInode {
   // The same while writes may be in flight there: each of their sectors is old or new.
   std::size_t read_racing(std::uint64_t position, std::span<std::byte> into,
                           SimRandom& random) const;
+
+  // Blocks that no read gets, until they are written again.
+  void spoil(std::uint64_t position) { unreadable_.insert(position / kSpoiledBytes); }
+  bool readable(std::uint64_t position, std::uint64_t length) const;
 
   // Changes complete at once. `stable` ones need no sync (a test's hand, not the program's).
   void write(std::uint64_t position, std::span<const std::byte> bytes, bool stable = false);
@@ -106,8 +111,11 @@ class SimInode {
   // Moves stable changes at the front of the list into the base.
   void fold();
 
+  static constexpr std::uint64_t kSpoiledBytes = 4096;
+
   const std::uint64_t id_;
   const bool directory_;
+  std::set<std::uint64_t> unreadable_;
   PagedBytes current_;
   std::uint64_t current_size_ = 0;
   PagedBytes base_;

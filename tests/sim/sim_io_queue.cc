@@ -185,6 +185,12 @@ void SimIoQueue::read(log::io::File& file, FilePosition position, std::span<std:
             self.complete(std::move(done), Result<std::size_t>(fail(entered.error())));
             return;
           }
+          if (!inode->readable(position.value(), into.size())) {
+            self.complete(std::move(done), Result<std::size_t>(fail(
+                                               ErrorCode::kStorageFailed,
+                                               fmt::format("read '{}': a spoiled block", path))));
+            return;
+          }
           const std::size_t length = inode->read_racing(position.value(), into, self.random);
           self.counters.read_bytes += length;
           self.complete(std::move(done), Result<std::size_t>(length));
