@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 
 #include "base/bytes.h"
@@ -16,15 +17,20 @@ namespace {
 
 constexpr Offset kNoLimit(std::numeric_limits<std::int64_t>::max());
 
+// Whether `at` is a truncation that was carried out: its place is sound even where its head is not,
+// unless the write may have been torn.
+bool truncates(const LogEvidence& evidence, const LogEvidence::Entry& at) {
+  return at.entry->entry.kind == EntryKind::kTruncate &&
+         (at.entry->sound || at.sequence <= evidence.journal_durable);
+}
+
 // A truncation in the journal without a later append may not have reached the files: it is done
 // again.
 std::optional<Offset> pending_truncation(const LogEvidence& evidence) {
   std::optional<Offset> pending;
   for (const LogEvidence::Entry& entry : evidence.entries) {
     if (entry.entry->entry.kind == EntryKind::kAppend) pending.reset();
-    if (entry.entry->entry.kind == EntryKind::kTruncate && entry.entry->sound) {
-      pending = entry.entry->entry.base;
-    }
+    if (truncates(evidence, entry)) pending = entry.entry->entry.base;
   }
   return pending;
 }
@@ -41,7 +47,7 @@ Offset promised_end(const LogEvidence& evidence) {
     if (at.sequence > evidence.checkpoint_sequence) count_checkpoint();
     const JournalEntry& entry = at.entry->entry;
     if (entry.kind == EntryKind::kTruncate) {
-      if (at.entry->sound) end = entry.next;
+      if (truncates(evidence, at)) end = entry.next;
       continue;
     }
     end = std::max(end, entry.durable_end);
@@ -64,14 +70,14 @@ bool confirmed(const LogEvidence& evidence) {
 class Replay {
  public:
   Replay(const LogEvidence& evidence, Offset end, LeaderEpoch epoch)
-      : evidence_(evidence), end_(end), epoch_(epoch) {
+      : evidence_(evidence), first_epoch_(epoch), end_(end), epoch_(epoch) {
     // A later truncation makes everything behind it void.
     limits_.assign(evidence.entries.size() + 1, kNoLimit);
     for (std::size_t i = evidence.entries.size(); i > 0; --i) {
-      const ReplayEntry& entry = *evidence.entries[i - 1].entry;
+      const LogEvidence::Entry& at = evidence.entries[i - 1];
       limits_[i - 1] = limits_[i];
-      if (entry.entry.kind == EntryKind::kTruncate && entry.sound) {
-        limits_[i - 1] = std::min(limits_[i], entry.entry.next);
+      if (truncates(evidence, at)) {
+        limits_[i - 1] = std::min(limits_[i], at.entry->entry.next);
       }
     }
   }
@@ -80,7 +86,7 @@ class Replay {
   void run(bool over_gaps) {
     for (std::size_t i = 0; i < evidence_.entries.size(); ++i) {
       const ReplayEntry& entry = *evidence_.entries[i].entry;
-      if (!entry.sound || entry.batches.empty() || entry.entry.next <= end_) continue;
+      if (!entry.sound || entry.batches.empty()) continue;
       // A truncation's own head ends at its limit; older entries are cut by it.
       const Offset limit = limits_[i];
       const bool complete = evidence_.entries[i].sequence <= evidence_.journal_durable;
@@ -91,6 +97,8 @@ class Replay {
   }
 
   Offset end() const { return end_; }
+  // Entries contradict each other: the journal write with the truncation between them is lost.
+  bool contradicts() const { return contradicts_; }
   std::uint64_t entries() const { return entries_; }
   const std::vector<std::span<const std::byte>>& batches() const { return batches_; }
 
@@ -98,27 +106,50 @@ class Replay {
   void take(const ReplayEntry& entry, Offset limit) {
     bool any = false;
     for (auto rest = entry.batches; !rest.empty();) {
-      const auto batch = wire::BatchView::parse(rest, kStoredBatchBytesMax);
-      TIDELOG_CHECK(batch.has_value(), "a sound entry holds whole batches");
-      rest = rest.subspan(batch->size());
-      if (batch->base_offset() != end_ || batch->next_offset() > limit ||
-          batch->leader_epoch() < epoch_) {
-        continue;
-      }
-      batches_.push_back(batch->bytes());
-      end_ = batch->next_offset();
-      epoch_ = batch->leader_epoch();
+      const wire::BatchView batch = parse(rest);
+      rest = rest.subspan(batch.size());
+      if (batch.next_offset() > limit) continue;
+      drop_contradicted(batch);
+      if (batch.base_offset() != end_ || batch.leader_epoch() < epoch_) continue;
+      batches_.push_back(batch.bytes());
+      end_ = batch.next_offset();
+      epoch_ = batch.leader_epoch();
       any = true;
     }
     if (any) ++entries_;
   }
 
+  // A newer batch in the place of a replayed one that is not the same voids that one and all behind
+  // it.
+  void drop_contradicted(const wire::BatchView& newer) {
+    const auto next_of = [](std::span<const std::byte> batch) {
+      return parse(batch).next_offset();
+    };
+    const auto older = std::ranges::upper_bound(batches_, newer.base_offset(), {}, next_of);
+    if (older == batches_.end() || parse(*older).base_offset() > newer.base_offset() ||
+        std::ranges::equal(*older, newer.bytes())) {
+      return;
+    }
+    contradicts_ = true;
+    end_ = parse(*older).base_offset();
+    epoch_ = older == batches_.begin() ? first_epoch_ : parse(*(older - 1)).leader_epoch();
+    batches_.erase(older, batches_.end());
+  }
+
+  static wire::BatchView parse(std::span<const std::byte> bytes) {
+    const auto batch = wire::BatchView::parse(bytes, kStoredBatchBytesMax);
+    TIDELOG_CHECK(batch.has_value(), "a sound entry holds whole batches");
+    return *batch;
+  }
+
   const LogEvidence& evidence_;
+  const LeaderEpoch first_epoch_;
   Offset end_;
   LeaderEpoch epoch_;
   std::vector<Offset> limits_;
   std::vector<std::span<const std::byte>> batches_;
   std::uint64_t entries_ = 0;
+  bool contradicts_ = false;
 };
 
 // Removes what does not count and cuts the last segment to its end; stable on return.
@@ -236,13 +267,13 @@ Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPa
   const bool known = confirmed(evidence);
   const bool was_lossy = evidence.checkpoint && evidence.checkpoint->lossy;
   const bool lossy = !found.directory_exists || !found.holes.empty() || replay.end() < promised ||
-                     !known || was_lossy;
+                     !known || replay.contradicts() || was_lossy;
   SegmentFiller filler(*context.files, search.directory, id, settings.segment_bytes,
                        context.index_interval, context.now_us);
   if (lossy) {
     log.health = LogHealth::kLossy;
-    recovery.problems.push_back(
-        lost_sentence(id, replay.end(), promised, replay.end() < promised || known));
+    recovery.problems.push_back(lost_sentence(
+        id, replay.end(), promised, replay.end() < promised || (known && !replay.contradicts())));
     if (!found.directory_exists) {
       TIDELOG_TRY(context.files->make_directories(search.directory));
       TIDELOG_TRY(context.files->sync_directory(context.paths->topic(id.topic)));
@@ -256,6 +287,7 @@ Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPa
     // Nothing that is there is touched: what the journal adds gets segments of its own.
     TIDELOG_TRY(filler.fill(found.segments, rest.batches(), SegmentFiller::Begin::kNewSegment));
     recovery.entries_replayed = rest.entries();
+    std::ranges::copy(filler.problems(), std::back_inserter(recovery.problems));
   } else {
     TIDELOG_ASSIGN(recovery.torn, cut_torn_tail(context, search, found));
     TIDELOG_TRY(make_stable(context, search, evidence, found));

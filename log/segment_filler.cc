@@ -1,5 +1,7 @@
 #include "log/segment_filler.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -18,12 +20,29 @@ Offset base_of(std::span<const std::byte> batch) {
 
 }  // namespace
 
+Result<> SegmentFiller::set_aside(Offset base) {
+  const std::string path = directory_ + "/" + segment_file_name(base);
+  TIDELOG_ASSIGN(bool exists, files_.exists(path));
+  if (!exists) return {};
+  std::string aside;
+  for (int number = 1; exists; ++number) {
+    aside = fmt::format("{}.aside-{}", path, number);
+    TIDELOG_ASSIGN(exists, files_.exists(aside));
+  }
+  problems_.push_back(
+      fmt::format("{} is set aside as {}: it cannot be used as it is", path, aside));
+  TIDELOG_TRY(files_.rename(path, aside));
+  return files_.sync_directory(directory_);
+}
+
 Result<> SegmentFiller::begin_segment(std::vector<std::shared_ptr<Segment>>& segments,
                                       Offset base) {
   if (!segments.empty() && segments.back()->file) {
     TIDELOG_TRY(seal_segment(*segments.back()));
     segments.back()->file.reset();
   }
+  TIDELOG_TRY(set_aside(base));
+  if (!segments.empty() && segments.back()->summary.base == base) segments.pop_back();  // empty
   TIDELOG_ASSIGN(auto segment,
                  create_segment(files_, directory_, id_, base, now_us_, 2 * io::kBlockBytes));
   segments.push_back(std::move(segment));

@@ -33,12 +33,17 @@ class SegmentFiller {
   };
   // Writes `batches`, rising and sound, behind `segments`, and adds the segments it makes; all of
   // it is stable on return. REQUIRES: for kLastSegment, the first batch continues the last segment,
-  // whose file ends there or holds zeros. Fails with kStorageFull, kStorageFailed.
+  // whose file ends there or holds zeros. A file that stands where a new segment goes is renamed,
+  // never removed: what is unsound in it may be all that is left. Fails with kStorageFull,
+  // kStorageFailed.
   Result<> fill(std::vector<std::shared_ptr<Segment>>& segments,
                 const std::vector<std::span<const std::byte>>& batches, Begin begin);
+  // A sentence for each file that was renamed.
+  const std::vector<std::string>& problems() const { return problems_; }
 
  private:
   Result<> begin_segment(std::vector<std::shared_ptr<Segment>>& segments, Offset base);
+  Result<> set_aside(Offset base);
   Result<> write(Segment& segment, std::span<const std::span<const std::byte>> batches);
 
   io::FileSystem& files_;
@@ -47,6 +52,7 @@ class SegmentFiller {
   std::uint64_t segment_bytes_;
   std::size_t index_interval_;
   std::int64_t now_us_;
+  std::vector<std::string> problems_;
 };
 
 }  // namespace tidelog::log
