@@ -35,6 +35,13 @@ class LogRecoveryTest : public testing::Test {
     harness_.reset();
     disk_ = std::move(image);
   }
+  // The process ends now, the power does not: what was not synced is there and may be lost later.
+  void kill() {
+    disk_->power_off();
+    auto image = disk_->kill_image(sim::CrashPolicy::everything());
+    harness_.reset();
+    disk_ = std::move(image);
+  }
   // Appends one record and waits until it is acknowledged.
   void append_durably(const TopicPartition& id, int count = 1, std::size_t bytes = 300) {
     for (int i = 0; i < count; ++i) {
@@ -51,6 +58,43 @@ class LogRecoveryTest : public testing::Test {
     }
     ADD_FAILURE() << "no such write in " << path;
     return 0;
+  }
+  // Position of the first journal entry of `kind`'s batches in the file; and of its write.
+  struct EntryPlace {
+    std::uint64_t write = 0;
+    std::uint64_t batches = 0;
+  };
+  EntryPlace entry_at(const std::string& path, EntryKind kind) {
+    const auto bytes = disk_->contents(path);
+    for (std::uint64_t at = kJournalDataStart; at < bytes.size(); at += io::kBlockBytes) {
+      const auto header = decode_write_header(std::span(bytes).subspan(at));
+      if (!header) continue;
+      std::uint64_t batches = at + kWriteHeaderBytes + header->entries * kJournalEntryBytes;
+      for (std::uint32_t i = 0; i < header->entries; ++i) {
+        const auto entry =
+            decode_journal_entry(bytes.data() + at + kWriteHeaderBytes + i * kJournalEntryBytes);
+        if (entry && entry->kind == kind) return {at, batches};
+        if (entry) batches += entry->length;
+      }
+    }
+    ADD_FAILURE() << "no such entry in " << path;
+    return {};
+  }
+  // kId holds offsets 0 and 1, which a truncation left of nine, and two new records; the journal
+  // still holds all that ever was.
+  void append_truncate_append() {
+    start();
+    ASSERT_TRUE(harness_->create(kOther));
+    ASSERT_TRUE(harness_->create(kId));
+    append_durably(kOther);  // holds the journal's tail
+    append_durably(kId, 9, 3000);
+    harness_->pass(milliseconds(20));
+    ASSERT_TRUE(harness_->truncate(kId, Offset(2)));
+    for (int i = 0; i < 2; ++i) {
+      ASSERT_TRUE(harness_->append(kId, 150, LeaderEpoch(2)));
+      ASSERT_TRUE(harness_->wait_durable(kId));
+    }
+    crash(sim::CrashPolicy::everything());
   }
   bool told(std::string_view what) {
     const auto& problems = harness_->store().recovery().problems;
@@ -124,6 +168,185 @@ TEST_F(LogRecoveryTest, RotInAJournalWriteBehindAQuietWriteIsLossNotATornTail) {
   crash(sim::CrashPolicy::everything());
   start();
   EXPECT_EQ(harness_->find(kId)->health(), LogHealth::kLossy);
+}
+
+TEST_F(LogRecoveryTest, WhatARestartFoundAfterAKillSurvivesAPowerCut) {
+  HarnessOptions options = one_shard();
+  options.latency = [](const sim::SimIoOperation& operation) {
+    // Segment writes complete, their sync does not.
+    return operation.operation == sim::DiskOperation::kSync ? microseconds(3600'000'000)
+                                                            : microseconds(100);
+  };
+  start(options);
+  ASSERT_TRUE(harness_->create(kId));
+  append_durably(kId, 10, 3000);  // more than half the ring
+  harness_->pass(milliseconds(20));
+  const std::string segment = "data/" + kId.to_string() + "/00000000000000000000.log";
+  const auto written = disk_->contents(segment);
+  ASSERT_TRUE(has_write_magic(std::span(written).subspan(io::kBlockBytes)));
+  kill();
+  start();
+  EXPECT_EQ(compare(*harness_, ledger_), "");
+  crash(sim::CrashPolicy::nothing());
+  start();
+  EXPECT_EQ(compare(*harness_, ledger_), "");
+  EXPECT_EQ(ledger_.logs[kId].acknowledged, Offset(10));
+}
+
+TEST_F(LogRecoveryTest, ATruncationWithADamagedHeadStillVoidsWhatItCut) {
+  append_truncate_append();
+  const std::string journal = "data/journal/0-0";
+  disk_->flip_bit(journal, (entry_at(journal, EntryKind::kTruncate).batches + 200) * 8);
+  start();
+  EXPECT_EQ(compare(*harness_, ledger_), "");
+  EXPECT_EQ(harness_->find(kId)->log_end(), Offset(4));
+}
+
+TEST_F(LogRecoveryTest, ALostTruncationDoesNotBringBackWhatItCut) {
+  append_truncate_append();
+  const std::string journal = "data/journal/0-0";
+  disk_->flip_bit(journal, (entry_at(journal, EntryKind::kTruncate).write + 17) * 8);
+  start();
+  // Newer records stand where older ones were; what the lost write said is not known.
+  EXPECT_EQ(harness_->find(kId)->health(), LogHealth::kLossy);
+  const auto held = harness_->read_all(kId, Offset(0), Offset(4));
+  ASSERT_TRUE(held) << held.error().to_string();
+  std::vector<std::byte> wanted;
+  for (const auto& [base, batch] : ledger_.logs[kId].batches) {
+    wanted.insert(wanted.end(), batch.bytes.begin(), batch.bytes.end());
+  }
+  EXPECT_EQ(*held, wanted);
+}
+
+TEST_F(LogRecoveryTest, AFileWhereTheJournalsBatchesGoIsSetAsideNotRemoved) {
+  start();
+  ASSERT_TRUE(harness_->create(kOther));
+  ASSERT_TRUE(harness_->create(kId));
+  append_durably(kOther);  // holds the journal's tail
+  append_durably(kId, 9, 3000);
+  harness_->pass(milliseconds(20));
+  crash(sim::CrashPolicy::everything());
+  const std::string segment = "data/" + kId.to_string() + "/00000000000000000000.log";
+  disk_->flip_bit(segment, 8 * 8);
+  const auto before = disk_->contents(segment);
+  start();
+  EXPECT_EQ(harness_->find(kId)->health(), LogHealth::kLossy);
+  EXPECT_TRUE(told("set aside"));
+  EXPECT_EQ(disk_->contents(segment + ".aside-1"), before);
+  EXPECT_TRUE(harness_->read_all(kId, Offset(1), Offset(9)));
+}
+
+TEST_F(LogRecoveryTest, ALossThatACheckpointConfirmedStaysConfirmedOverACrashDuringTheStart) {
+  start();
+  ASSERT_TRUE(harness_->create(kId));
+  ASSERT_TRUE(harness_->create(kOther));
+  append_durably(kOther);
+  harness_->pass(milliseconds(200));  // one that only names the end
+  append_durably(kId);
+  harness_->pass(std::chrono::seconds(6));
+  crash(sim::CrashPolicy::everything());
+  const std::string journal = "data/journal/0-0";
+  disk_->flip_bit(journal, (journal_write_at(journal, 1) + 17) * 8);
+  bool ended = false;
+  for (std::uint64_t point = 1; !ended; ++point) {
+    const auto first = disk_->crash_image(sim::CrashPolicy::everything());
+    first->stop_at(point);
+    Ledger ledger = ledger_;
+    {
+      LogHarness harness(*first, ledger, one_shard());
+      static_cast<void>(harness.open());
+    }
+    ended = !first->powered_off();
+    for (const auto& policy : {sim::CrashPolicy::nothing(), sim::CrashPolicy::everything()}) {
+      const auto second = first->crash_image(policy);
+      LogHarness harness(*second, ledger, one_shard());
+      ASSERT_TRUE(harness.open());
+      ASSERT_EQ(compare(harness, ledger), "") << first->stopped_by() << ", " << policy.to_string();
+    }
+  }
+}
+
+TEST_F(LogRecoveryTest, ALossInOneJournalCostsNoOtherJournalsEntries) {
+  HarnessOptions two;
+  two.shards = 2;
+  const TopicPartition other = partition_of(3, 0);  // kId's and kOther's shard is the first
+  start(two);
+  ASSERT_TRUE(harness_->create(kId));
+  ASSERT_TRUE(harness_->create(kOther));
+  ASSERT_TRUE(harness_->create(other));
+  append_durably(kId, 3);
+  append_durably(other, 3);
+  crash(sim::CrashPolicy::everything());
+  disk_->flip_bit("data/journal/0-0", (journal_write_at("data/journal/0-0", 1) + 17) * 8);
+  HarnessOptions three;
+  three.shards = 3;
+  start(three);
+  EXPECT_EQ(harness_->find(kId)->health(), LogHealth::kLossy);
+  EXPECT_EQ(harness_->find(other)->health(), LogHealth::kSound);
+  EXPECT_EQ(harness_->find(other)->log_end(), Offset(3));
+}
+
+TEST_F(LogRecoveryTest, ALargerJournalIsMadeWithoutLookingDamagedInBetween) {
+  start();
+  ASSERT_TRUE(harness_->create(kId));
+  append_durably(kId, 40, 3000);  // the ring grows to more than one file
+  harness_->pass(milliseconds(200));
+  crash(sim::CrashPolicy::everything());
+  HarnessOptions larger = one_shard();
+  larger.store.shard.journal_bytes_min = 1 << 20;
+  larger.store.shard.journal_bytes_max = 1 << 20;
+  bool ended = false;
+  for (std::uint64_t point = 1; !ended; ++point) {
+    const auto first = disk_->crash_image(sim::CrashPolicy::everything());
+    first->stop_at(point);
+    Ledger ledger = ledger_;
+    {
+      LogHarness harness(*first, ledger, larger);
+      static_cast<void>(harness.open());
+    }
+    ended = !first->powered_off();
+    for (const sim::CrashPolicy& policy : first->crash_policies(2, point)) {
+      const auto second = first->crash_image(policy);
+      LogHarness harness(*second, ledger, larger);
+      ASSERT_TRUE(harness.open());
+      ASSERT_EQ(compare(harness, ledger), "") << first->stopped_by() << ", " << policy.to_string();
+    }
+  }
+}
+
+// One block after the other cannot be read: no start is refused, and nothing is lost silently.
+TEST_F(LogRecoveryTest, AnUnreadableBlockRefusesNoStart) {
+  start();
+  ASSERT_TRUE(harness_->create(kId));
+  append_durably(kId, 9, 3000);
+  ASSERT_TRUE(harness_->truncate(kId, Offset(7)));
+  append_durably(kId, 2, 150);
+  harness_->pass(std::chrono::seconds(6));  // quiet write, checkpoint
+  crash(sim::CrashPolicy::everything());
+  std::uint64_t spoiled = 0;
+  std::uint64_t refused = 0;
+  for (const std::string& path : disk_->files()) {
+    const std::uint64_t size = disk_->contents(path).size();
+    for (std::uint64_t at = 0; at < size; at += io::kBlockBytes) {
+      auto damaged = disk_->crash_image(sim::CrashPolicy::everything());
+      damaged->spoil(path, at);
+      ++spoiled;
+      Ledger ledger = ledger_;
+      LogHarness harness(*damaged, ledger, one_shard());
+      const auto opened = harness.open();
+      ASSERT_TRUE(opened) << path << " at " << at << ": " << opened.error().to_string();
+      PartitionLog* log = harness.find(kId);
+      ASSERT_NE(log, nullptr) << path << " at " << at;
+      ASSERT_GE(log->log_end(), Offset(9)) << path << " at " << at;
+      for (const auto& [base, batch] : ledger_.logs[kId].batches) {
+        const auto held = harness.read_all(kId, base, batch.next);
+        ASSERT_TRUE(!held || *held == batch.bytes) << path << " at " << at;
+        refused += held ? 0 : 1;
+      }
+    }
+  }
+  EXPECT_GT(spoiled, 30U);
+  EXPECT_GT(refused, 0U);
 }
 
 TEST_F(LogRecoveryTest, ALostHeaderMakesEveryUnconfirmedLogOfTheShardLossy) {
