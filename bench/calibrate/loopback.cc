@@ -46,7 +46,7 @@ class Pair {
       fail_with_errno("listen on loopback");
     }
     near_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (connect(near_, generic, length) != 0) fail_with_errno("connect on loopback");
+    if (near_ < 0 || connect(near_, generic, length) != 0) fail_with_errno("connect on loopback");
     far_ = accept(listener, nullptr, nullptr);
     if (far_ < 0) fail_with_errno("accept on loopback");
     close(listener);
