@@ -3,9 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "client/consumer/batch_reader.h"
 #include "tests/sim/scripted_broker.h"
 #include "wire/batch_builder.h"
+#include "wire/compression.h"
 
 namespace tidelog::client_core {
 namespace {
@@ -499,14 +502,20 @@ TEST(FetcherTest, FindsATopicAgainOnceItWasMadeAgain) {
 
 // A batch whose header says what it says, of records with these offset deltas.
 SharedBytes batch_of(wire::BatchHeader header, const std::vector<std::int32_t>& deltas) {
-  std::vector<std::byte> bytes(wire::kBatchHeaderBytes);
+  std::vector<std::byte> records;
   for (const std::int32_t delta : deltas) {
     wire::RecordView record;
     record.offset_delta = delta;
-    wire::append_record(record, bytes);
+    wire::append_record(record, records);
   }
-  header.records_bytes = static_cast<std::uint32_t>(bytes.size() - wire::kBatchHeaderBytes);
+  if (header.codec() != wire::Codec::kNone) {
+    const std::vector<std::byte> plain = std::exchange(records, {});
+    EXPECT_TRUE(wire::compress(header.codec(), plain, records).has_value());
+  }
+  header.records_bytes = static_cast<std::uint32_t>(records.size());
+  std::vector<std::byte> bytes(wire::kBatchHeaderBytes);
   wire::encode_batch_header(header, 1, bytes.data());
+  bytes.insert(bytes.end(), records.begin(), records.end());
   return SharedBytes::copy_of(bytes);
 }
 
@@ -527,9 +536,10 @@ TEST(BatchReaderTest, RefusesARecordWhoseOffsetIsBeyondItsBatch) {
   EXPECT_EQ(second.error().code(), ErrorCode::kInvalidBatch);
 }
 
-TEST(BatchReaderTest, RefusesMoreRecordsThanItsBytesCanHold) {
+TEST(BatchReaderTest, RefusesMoreRecordsThanItsDecompressedBytesCanHold) {
   auto pool = std::make_shared<BufferPool>(0);
-  wire::BatchHeader header;
+  wire::BatchHeader header;  // says nothing of the uncompressed length
+  header.attributes = static_cast<std::uint16_t>(wire::Codec::kZstd);
   header.record_count = 1'000'000;
   header.last_offset_delta = 999'999;
   const auto reader = BatchReader::open(batch_of(header, {0, 1}), pool, 1024);
