@@ -102,20 +102,30 @@ TEST_F(TruncationTest, IsAnsweredByARemovalWhenItHasNotBegun) {
 }
 
 TEST_F(TruncationTest, NothingComesBackWhenADestageBeforeItFoundNoSpace) {
-  for (std::uint64_t write = 1; write <= 12; ++write) {
+  HarnessOptions options = small_ring();
+  options.store.shard.destage_bytes = 1 << 20;  // when the ring is half full, many chunks at once
+  for (std::uint64_t write = 1; write <= 14; ++write) {
     SCOPED_TRACE(fmt::format("write {} finds no space", write));
     disk_ = std::make_unique<sim::SimDisk>();
     ledger_ = {};
-    start(small_ring());
+    start(options);
     ASSERT_TRUE(harness_->create(kId));
+    ASSERT_TRUE(harness_->create(kOther));
     disk_->fail_nth(sim::DiskOperation::kWrite, write, sim::DiskFault::kNoSpace);
     append(kId, 24, 1500);
     ASSERT_TRUE(harness_->wait_durable(kId));
-    ASSERT_TRUE(harness_->truncate(kId, Offset(2)));
+    harness_->pass(milliseconds(5));
+    ASSERT_TRUE(harness_->truncate(kId, Offset(2)));  // between the first two chunks
     EXPECT_EQ(compare(*harness_, ledger_), "");
+    // The journal goes on, without what it said of the cut.
+    for (int i = 0; i < 3; ++i) {
+      harness_->pass(milliseconds(100));
+      append(kOther, 1, 300);
+      ASSERT_TRUE(harness_->wait_durable(kOther));
+    }
     harness_.reset();  // as kill -9 does
     disk_ = disk_->crash_image(sim::CrashPolicy::everything());
-    start(small_ring());
+    start(options);
     EXPECT_EQ(harness_->find(kId)->log_end(), Offset(2));
     EXPECT_EQ(compare(*harness_, ledger_), "");
     harness_.reset();
