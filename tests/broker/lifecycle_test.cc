@@ -233,7 +233,7 @@ class StopUnderLoadTest : public LifecycleTest {
 };
 
 TEST_P(StopUnderLoadTest, AcknowledgedRecordsSurviveIt) {
-  const Result<> stopped = stop_under_load(kStopDeadline, 1);
+  const Result<> stopped = stop_under_load(std::chrono::seconds(120), 1);
   EXPECT_TRUE(stopped) << stopped.error().to_string();
 }
 
