@@ -115,9 +115,9 @@ class LogStore {
   virtual const RecoverySummary& recovery() const = 0;
   virtual ShardLogs& shard(std::size_t index) = 0;
 
-  // True when the last stop was not clean: replicas must take a new leader epoch (storage.md,
-  // recovery 5).
-  bool needs_new_epochs() const { return !recovery().clean && !recovery().created; }
+  // True after every restart, also after a clean stop: replicas take a new leader epoch, so that no
+  // two lives of a leader share one. Only a new directory has nobody to tell apart.
+  bool needs_new_epochs() const { return !recovery().created; }
 
   // Writes checkpoint and clean-stop marker, syncs, unlocks. REQUIRES: every shard's close()
   // succeeded and its thread ended or idles. Blocks. Without this call the directory is left as

@@ -52,7 +52,7 @@ class Controller {
   // keys that belong together are missing. Nothing is ever cleaned up on such ground.
   void load(DoneCallback done);
 
-  // With `new_epochs` (the last stop was not clean) each partition this broker
+  // With `new_epochs` (a restart) each partition this broker
   // leads gets leader_epoch + 1, durably, before `done`: records that were appended and lost must
   // not share (epoch, offset) with new ones. Topics left in state CREATING or DELETED by a crash
   // are finished or removed.
