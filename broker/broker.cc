@@ -226,6 +226,7 @@ Result<> Broker::Parts::open_logs(const replication::ClusterView& topics) {
   options.shard.journal_bytes_min =
       std::min(options.shard.journal_bytes_min, options.shard.journal_bytes_max);
   std::vector<log::ShardEnvironment> environments;
+  environments.reserve(count);
   for (std::size_t i = 0; i < count; ++i) {
     environments.push_back({.executor = &shards_[i]->executor(),
                             .queue = queues_[i].get(),
@@ -325,6 +326,7 @@ void Broker::Parts::log_start() const {
 
 std::vector<Router::Peer> Broker::Parts::peers() const {
   std::vector<Router::Peer> all;
+  all.reserve(shards_.size());
   for (const auto& shard : shards_) all.push_back({shard.get(), &shard->executor()});
   return all;
 }

@@ -36,7 +36,10 @@ class Calls {
  public:
   Calls() = default;
   ~Calls() {
-    while (first_ != nullptr) remove(*first_);
+    while (first_ != nullptr) {
+      const std::unique_ptr<Call> owned(first_);
+      first_ = first_->next_;
+    }
   }
   Calls(const Calls&) = delete;
   Calls& operator=(const Calls&) = delete;

@@ -143,6 +143,7 @@ void Shard::drain(std::chrono::milliseconds within, Task drained) {
   drain_deadline_ = executor_->clock().now() + within;
   drained_ = std::move(drained);
   std::vector<std::shared_ptr<ClientConnection>> open;
+  open.reserve(connections_.size());
   for (const auto& [id, connection] : connections_) open.push_back(connection);
   for (const auto& connection : open) connection->drain();
   look_whether_drained();
@@ -152,6 +153,7 @@ void Shard::close_connections(std::chrono::milliseconds within, Task closed) {
   closed_ = std::move(closed);
   drain_deadline_ = executor_->clock().now() + within;
   std::vector<std::shared_ptr<ClientConnection>> open;
+  open.reserve(connections_.size());
   for (const auto& [id, connection] : connections_) open.push_back(connection);
   for (const auto& connection : open) connection->close(within);
   look_whether_drained();

@@ -137,6 +137,7 @@ class DescribeTopicCall final : public Call {
 
 std::vector<std::int32_t> numbers(const std::vector<BrokerId>& brokers) {
   std::vector<std::int32_t> ids;
+  ids.reserve(brokers.size());
   for (const BrokerId broker : brokers) ids.push_back(broker.value());
   return ids;
 }
