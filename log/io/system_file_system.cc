@@ -99,9 +99,8 @@ Result<std::vector<DirectoryEntry>> SystemFileSystem::list(const std::string& pa
     if (found.name == "." || found.name == "..") continue;
     if (entry->d_type == DT_UNKNOWN) {
       struct stat status{};
-      if (::fstatat(::dirfd(directory.get()), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
-        return fail(storage_error(errno, "stat", path + "/" + found.name));
-      }
+      const std::string whole = path + "/" + found.name;
+      if (::lstat(whole.c_str(), &status) != 0) return fail(storage_error(errno, "stat", whole));
       found.is_directory = S_ISDIR(status.st_mode);
     }
     entries.push_back(std::move(found));
