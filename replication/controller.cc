@@ -34,9 +34,9 @@ void Controller::State::release_name(const std::string& name) {
     busy_.erase(at);
     return;
   }
-  Task next = std::move(at->second.front());
+  // Not from here: the stack would grow with the number of changes that wait.
+  executor_.post(guarded([next = std::move(at->second.front())](State&) mutable { next(); }));
   at->second.pop_front();
-  next();
 }
 
 // ---- start ----

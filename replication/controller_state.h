@@ -103,6 +103,7 @@ class Controller::State : public std::enable_shared_from_this<Controller::State>
   void make_ready(const CreationPtr& creation);
   void finish_creation(const CreationPtr& creation);
   void abandon_creation(const CreationPtr& creation, Error why);
+  void take_back(const std::shared_ptr<StoredTopic>& topic, DoneCallback done);
 
   // Tombstone, data, then (behind `done`) the keys.
   void remove_topic(std::shared_ptr<StoredTopic> topic, DoneCallback done);
@@ -126,6 +127,8 @@ class Controller::State : public std::enable_shared_from_this<Controller::State>
   bool loaded_ = false;
   bool started_ = false;
   MetadataImage image_;
+  // Creations that failed and whose keys the store did not let go.
+  std::map<std::string, std::shared_ptr<StoredTopic>, std::less<>> half_made_;
   // Names with a change under way, and what waits behind it.
   std::map<std::string, std::deque<Task>, std::less<>> busy_;
 };

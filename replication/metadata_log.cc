@@ -229,7 +229,10 @@ Result<> MetadataLog::append(std::span<const LoggedTransaction> group) {
     }
     return written;
   }
-  TIDELOG_TRY(log_->sync_data());
+  if (auto synced = log_->sync_data(); !synced) {
+    // Also for want of space: the record is in the file, and a crash may find it.
+    return fail(ErrorCode::kStorageFailed, std::move(synced).error().message());
+  }
   ++sequence_;
   revision_ = revision;
   proven_ = group.empty();

@@ -53,7 +53,7 @@ class MetadataLog {
                                                    Contents& contents);
 
   // Writes one record. Durability: on stable storage when it succeeds.
-  // Fails with kStorageFull: nothing was written, the log goes on; with anything else the outcome
+  // Fails with kStorageFull: nothing is left of it, the log goes on; with anything else the outcome
   // is unknown and the log is never to be written again.
   Result<> append(std::span<const LoggedTransaction> group);
   // Writes a record without transactions, which proves that everything before it was stable.

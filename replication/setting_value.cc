@@ -73,7 +73,7 @@ Result<bool> parse_boolean(std::string_view setting, std::string_view value) {
   return choice == 1;
 }
 
-std::size_t edit_distance(std::string_view a, std::string_view b) {
+std::size_t edit_distance(std::string_view a, std::string_view b, std::size_t distance_max) {
   // Rows of the usual table; a swap of neighbours looks two rows back.
   std::vector<std::size_t> before(b.size() + 1);
   std::vector<std::size_t> previous(b.size() + 1);
@@ -81,6 +81,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   for (std::size_t j = 0; j <= b.size(); ++j) previous[j] = j;
   for (std::size_t i = 1; i <= a.size(); ++i) {
     current[0] = i;
+    std::size_t smallest = i;
     for (std::size_t j = 1; j <= b.size(); ++j) {
       const bool equal = lower(a[i - 1]) == lower(b[j - 1]);
       current[j] =
@@ -89,23 +90,28 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
           lower(a[i - 2]) == lower(b[j - 1])) {
         current[j] = std::min(current[j], before[j - 2] + 1);
       }
+      smallest = std::min(smallest, current[j]);
+    }
+    // From row to row the smallest entry of two never falls.
+    if (smallest > distance_max && std::ranges::min(previous) > distance_max) {
+      return distance_max + 1;
     }
     std::swap(before, previous);
     std::swap(previous, current);
   }
-  return previous[b.size()];
+  return std::min(previous[b.size()], distance_max + 1);
 }
 
 std::vector<std::string> closest_names(std::string_view name,
                                        std::span<const std::string_view> candidates,
                                        std::size_t count_max) {
-  const std::size_t distance_max = std::max<std::size_t>(1, name.size() / 3);
+  const std::size_t distance_max = std::clamp<std::size_t>(name.size() / 3, 1, kEditsMax);
   std::vector<std::pair<std::size_t, std::string_view>> near;
   for (const std::string_view candidate : candidates) {
     // The lengths alone differ by more: most candidates end here, before the quadratic part.
     const std::size_t shorter = std::min(name.size(), candidate.size());
     if (std::max(name.size(), candidate.size()) - shorter > distance_max) continue;
-    const std::size_t distance = edit_distance(name, candidate);
+    const std::size_t distance = edit_distance(name, candidate, distance_max);
     if (distance <= distance_max) near.emplace_back(distance, candidate);
   }
   std::ranges::sort(near);

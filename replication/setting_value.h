@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -30,10 +31,16 @@ Result<bool> parse_boolean(std::string_view setting, std::string_view value);
 
 // Insertions, deletions, substitutions and swaps of neighbours that turn one into the other;
 // upper and lower case count as equal.
-std::size_t edit_distance(std::string_view a, std::string_view b);
+// Above `distance_max` it stops counting and answers distance_max + 1.
+std::size_t edit_distance(std::string_view a, std::string_view b,
+                          std::size_t distance_max = std::numeric_limits<std::size_t>::max() - 1);
+
+// Bounds the time of looking for close names among many.
+inline constexpr std::size_t kEditsMax = 4;
 
 // The candidates that `name` may be a misspelling of (edit distance at most a third of its length,
-// at least 1), best first, equal ones in alphabetical order; at most `count_max`.
+// at least 1, at most kEditsMax), best first, equal ones in alphabetical order; at most
+// `count_max`.
 std::vector<std::string> closest_names(std::string_view name,
                                        std::span<const std::string_view> candidates,
                                        std::size_t count_max);

@@ -13,7 +13,8 @@ namespace tidelog::replication {
 // it was applied; else the same transaction is committed again under the same compares, a bounded
 // number of times. Since at most one of those attempts can pass its compares, the transaction is
 // never applied twice. `done` runs on the store's executor. REQUIRES: the first operation's key is
-// among the compares; a put there carries a nonce of its own. Fails as commit(); with
+// among the compares, and a put there carries a nonce of its own; or all operations are deletions
+// of what nobody makes again, which may be applied twice. Fails as commit(); with
 // kUnknownOutcome only when the store does not answer any more. Does nothing more once `owner` is
 // gone.
 void commit_settled(MetadataStore& store, Executor& executor, std::weak_ptr<const void> owner,

@@ -50,7 +50,13 @@ void Controller::State::create_topic(NewTopic topic, CreateCallback done) {
       return release_name(taken);
     }
     auto creation = std::make_shared<Creation>(lay_out(std::move(topic)), std::move(done));
-    begin_creation(creation);
+    const auto half_made = half_made_.extract(creation->topic.record.name);
+    if (half_made.empty()) return begin_creation(creation);
+    take_back(half_made.mapped(), guarded([creation](State& state, Result<> taken_back) {
+                if (taken_back) return state.begin_creation(creation);
+                creation->done(fail(std::move(taken_back).error()));
+                state.release_name(creation->topic.record.name);
+              }));
   });
 }
 
@@ -176,13 +182,23 @@ void Controller::State::finish_creation(const CreationPtr& creation) {
   release_name(topic->name);
 }
 
-// What cannot be removed now is removed by the next start: no client ever heard of the topic.
 void Controller::State::abandon_creation(const CreationPtr& creation, Error why) {
-  auto topic = std::make_shared<StoredTopic>(creation->topic);
-  remove_topic(topic, guarded([creation, why = std::move(why)](State& state, Result<>) {
-                 const std::string name = creation->topic.record.name;
-                 creation->done(fail(why));
-                 state.release_name(name);
+  take_back(std::make_shared<StoredTopic>(creation->topic),
+            guarded([creation, why = std::move(why)](State& state, Result<>) {
+              creation->done(fail(why));
+              state.release_name(creation->topic.record.name);
+            }));
+}
+
+// No client ever heard of the topic. What cannot be removed now goes when its name is wanted again,
+// or with the next start.
+void Controller::State::take_back(const std::shared_ptr<StoredTopic>& topic, DoneCallback done) {
+  remove_topic(topic, guarded([topic, revision = topic->revision, done = std::move(done)](
+                                  State& state, Result<> removed) mutable {
+                 const bool tombstone = topic->revision != revision;
+                 if (!removed && !tombstone) state.half_made_[topic->record.name] = topic;
+                 // With a tombstone the name is free, though data may be left.
+                 done(tombstone ? Result<>() : std::move(removed));
                }));
 }
 

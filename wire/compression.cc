@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <memory>
 
 #include "base/check.h"
@@ -15,6 +14,10 @@ namespace tidelog::wire {
 namespace {
 
 constexpr std::array kSupported = {Codec::kNone, Codec::kLz4, Codec::kZstd};
+
+// zstd reserves the window that a frame asks for, whatever comes out of it; 8 MiB is what every
+// decoder is expected to give.
+constexpr int kZstdWindowBits = 23;
 
 // Contexts are costly to make and bound to no batch: one of each a thread.
 template <auto Free>
@@ -136,11 +139,9 @@ Result<> decompress_lz4(std::span<const std::byte> in, std::size_t bytes_max,
 
 Result<> decompress_zstd(std::span<const std::byte> in, std::size_t bytes_max,
                          std::vector<std::byte>& out) {
-  // zstd reserves the window a frame asks for; 8 MiB is what every decoder is expected to give.
-  const int window_bits = std::clamp(static_cast<int>(std::bit_width(bytes_max)), 23, 27);
   ZSTD_DCtx* context = zstd_decompressor();
   ZSTD_DCtx_reset(context, ZSTD_reset_session_only);
-  ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, window_bits);
+  ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, kZstdWindowBits);
   return decompress_stream(
       Codec::kZstd, in, bytes_max, out,
       [context](std::span<const std::byte> from, std::span<std::byte> to) {

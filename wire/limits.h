@@ -20,6 +20,8 @@ inline constexpr std::size_t kFrameOverheadBytesMax = 64 * 1024;
 // What the records of one batch may become when decompressed.
 inline constexpr std::size_t kUncompressedBatchBytesMax = 64 * 1024 * 1024;
 inline constexpr std::int32_t kRecordsPerBatchMax = 1'000'000;
+// Read headers take more memory than stored ones, which compression makes almost nothing of.
+inline constexpr std::size_t kHeadersPerRecordMax = 65'536;
 
 inline constexpr std::uint32_t kRequestsInFlightMax = 1024;
 inline constexpr std::size_t kBytesInFlightMax = 32 * 1024 * 1024;

@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <limits>
 
 #include "base/check.h"
+#include "wire/limits.h"
 
 namespace tidelog::wire {
 namespace {
@@ -119,7 +121,8 @@ class FieldReader {
   bool take_headers(std::vector<HeaderView>& out) {
     std::int32_t count = 0;
     if (!take_varint(count) || count < 0 ||
-        static_cast<std::size_t>(count) > left() / kHeaderBytesMin) {
+        static_cast<std::size_t>(count) >
+            std::min(left() / kHeaderBytesMin, kHeadersPerRecordMax)) {
       return false;
     }
     for (std::int32_t i = 0; i < count; ++i) {

@@ -32,7 +32,7 @@ struct RecordView {
 
 // Bytes that append_record will write.
 std::size_t record_bytes(const RecordView& record);
-// Appends the encoding of `record` to `out`.
+// Appends the encoding of `record` to `out`. A reader takes at most kHeadersPerRecordMax headers.
 void append_record(const RecordView& record, std::vector<std::byte>& out);
 
 // Reads the records of an uncompressed record section, one after another.
@@ -47,8 +47,9 @@ class RecordReader {
   // True until all records were read.
   bool has_next() const { return left_ > 0; }
   // Overwrites `record` (its headers vector is reused).
-  // Fails with kInvalidBatch: a length points outside, a count is absurd, an offset delta does not
-  // rise, or bytes are left at the end. REQUIRES: has_next(), and no call failed before.
+  // Fails with kInvalidBatch: a length points outside, a count is absurd or above its limit, an
+  // offset delta does not rise, or bytes are left at the end. REQUIRES: has_next(), and no call
+  // failed before.
   Result<> next(RecordView& record);
 
  private:

@@ -40,6 +40,11 @@ std::size_t Accumulator::show(const client::Record& record) {
 }
 
 Result<> Accumulator::check_size(const TopicQueue& topic, std::size_t record_bytes) const {
+  if (scratch_.headers.size() > wire::kHeadersPerRecordMax) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("a record for topic '{}' has {} headers; {} are the limit", topic.name,
+                            scratch_.headers.size(), wire::kHeadersPerRecordMax));
+  }
   const std::size_t limit = topic.known ? topic.batch_bytes_limit : wire::kBatchBytesMax;
   if (wire::kBatchHeaderBytes + record_bytes > limit) {
     return fail(

@@ -239,6 +239,34 @@ TEST_F(ControllerTest, TakesBackATopicWhoseReplicasCannotBeMade) {
   EXPECT_TRUE(broker_.create("t", 200));
 }
 
+// Each change of a name that ends lets the next one begin: not inside itself, or the stack would
+// grow with the number of them.
+TEST_F(ControllerTest, AnswersAnyNumberOfChangesThatWaitForOneName) {
+  constexpr int kChanges = 200'000;
+  int answers = 0;
+  for (int i = 0; i < kChanges; ++i) {
+    broker_.controller_.create_topic(NewTopic{.name = "t", .settings = {}},
+                                     [&answers, first = i == 0](Result<Topic> made) {
+                                       EXPECT_EQ(made.has_value(), first);
+                                       ++answers;
+                                     });
+  }
+  executor_.run_until_idle();
+  EXPECT_EQ(answers, kChanges);
+}
+
+// The keys of a creation that failed may outlive it when the store has no space to remove them.
+TEST_F(ControllerTest, TakesANameAgainThatAFailedCreationCouldNotGiveBack) {
+  broker_.make_fails_ = true;
+  store_.fail_commits(ErrorCode::kStorageFull, /*after=*/1);
+  EXPECT_EQ(code(broker_.create("t", 3)), ErrorCode::kStorageFull);
+  broker_.make_fails_ = false;
+  EXPECT_EQ(code(broker_.create("t", 3)), ErrorCode::kStorageFull) << "there is no space yet";
+  store_.fail_commits(std::nullopt);
+  EXPECT_TRUE(broker_.create("t", 3));
+  EXPECT_THAT(keys(), testing::SizeIs(5)) << "a name, a topic, three partitions";
+}
+
 TEST_F(ControllerTest, KeepsTheTombstoneWhileDataMayBeLeft) {
   ASSERT_TRUE(broker_.create("t", 2));
   broker_.drop_fails_ = true;

@@ -63,6 +63,16 @@ TEST(SettingValueTest, NamesTheClosestFirstAndNothingFarAway) {
   EXPECT_THAT(closest_names("t", kMany, 2), ElementsAre("t1", "t2"));
 }
 
+// Comparing two names takes time in proportion to the distance that is looked for, and a broker
+// compares with all its topics.
+TEST(SettingValueTest, LooksNoFurtherThanAFewEditsHoweverLongTheName) {
+  const std::string name(240, 'n');
+  const std::string near = std::string(236, 'n') + "xxxx";
+  const std::string far = std::string(235, 'n') + "xxxxx";
+  const std::vector<std::string_view> known = {far, near};
+  EXPECT_THAT(closest_names(name, known, 3), ElementsAre(near));
+}
+
 TEST(SettingValueTest, PutsSuggestionsIntoASentence) {
   const std::vector<std::string> names = {"a", "b", "c"};
   EXPECT_EQ(did_you_mean({}), "");

@@ -138,6 +138,10 @@ void SimMetadataStore::commit(Transaction transaction, Callback<TransactionResul
       }
       return done(fail(ErrorCode::kUnknownOutcome, "the answer was lost"));
     }
+    if (commit_error_ && commits_before_error_ == 0) {
+      return done(fail(*commit_error_, "the store fails this commit"));
+    }
+    if (commit_error_) --commits_before_error_;
     done(service_.commit(transaction));
   });
 }

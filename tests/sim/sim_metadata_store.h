@@ -68,6 +68,11 @@ class SimMetadataStore final : public replication::MetadataStore {
 
   // The next commit answers kUnknownOutcome, whether it was applied or not.
   void lose_next_answer(bool applied) { lost_answer_ = applied; }
+  // After `after` further commits every one fails with `code`, until called with nullopt.
+  void fail_commits(std::optional<ErrorCode> code, std::uint64_t after = 0) {
+    commit_error_ = code;
+    commits_before_error_ = after;
+  }
   // Until called with false, changes are not told to watchers, and never will be.
   void drop_watch_events(bool drop) { drop_events_ = drop; }
 
@@ -91,6 +96,8 @@ class SimMetadataStore final : public replication::MetadataStore {
   Executor& executor_;
   std::shared_ptr<SimMetadataStore*> self_;
   std::optional<bool> lost_answer_;
+  std::optional<ErrorCode> commit_error_;
+  std::uint64_t commits_before_error_ = 0;
   bool drop_events_ = false;
   std::map<WatchId, std::uint64_t> watches_;  // to the service's listener
   WatchId next_watch_ = 1;

@@ -193,6 +193,26 @@ TEST_F(AsioNetworkTest, ReportsAConnectionThatThePeerReset) {
   EXPECT_EQ(send_code, ErrorCode::kConnectionClosed);
 }
 
+TEST_F(AsioNetworkTest, ClosesAtOnceWhenSentIfTheConnectionBrokeBefore) {
+  listen();
+  RawSocket raw;
+  ASSERT_EQ(raw.connect(listener_->port()), 0);
+  run_until([&] { return server_ != nullptr; });
+  raw.reset();
+  bool failed = false;
+  while (!failed) {
+    bool answered = false;
+    server_->send(pieces({"x"}), [&](Result<> sent) {
+      answered = true;
+      failed = !sent.has_value();
+    });
+    run_until([&] { return answered; });
+  }
+  server_->close_when_sent(std::chrono::hours(1));
+  expect_receive_fails(*server_);
+  run_until([&] { return receive_error_.has_value(); });
+}
+
 TEST_F(AsioNetworkTest, NamesAddressAndCauseWhenNobodyListens) {
   listen();
   const std::uint16_t port = listener_->port();

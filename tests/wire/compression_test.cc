@@ -95,6 +95,19 @@ TEST(CompressionFormatTest, ReadsWhatTheStandardToolsWrite) {
   EXPECT_EQ(as_text(out), kText);
 }
 
+// The window is memory that a frame of a few bytes can ask for.
+TEST(CompressionFormatTest, RefusesAZstdWindowAboveTheLimitWhateverMayComeOut) {
+  // One raw block, "x", behind a window of 8 MiB and of 16 MiB.
+  std::vector<std::byte> out;
+  ASSERT_TRUE(
+      decompress(Codec::kZstd, bytes_of_hex("28b52ffd006809000078"), 64 << 20, out).has_value());
+  EXPECT_EQ(as_text(out), "x");
+  const auto refused =
+      decompress(Codec::kZstd, bytes_of_hex("28b52ffd007009000078"), 64 << 20, out);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), ErrorCode::kInvalidBatch);
+}
+
 TEST(CompressionFormatTest, KnowsNamesAndRefusesOtherCodecs) {
   for (const Codec codec : supported_codecs()) EXPECT_EQ(parse_codec(codec_name(codec)), codec);
   EXPECT_EQ(parse_codec("gzip"), std::nullopt);

@@ -357,6 +357,7 @@ TEST_F(ProtocolDocumentTest, StatesTheLimitsOfTheCode) {
       {"frame beside its batches, bytes", kFrameOverheadBytesMax},
       {"records of a batch, uncompressed, bytes", kUncompressedBatchBytesMax},
       {"records of a batch", kRecordsPerBatchMax},
+      {"headers of a record", kHeadersPerRecordMax},
       {"requests in flight", kRequestsInFlightMax},
       {"bytes in flight", kBytesInFlightMax},
       {"unsettled batches of a producer in a partition", kUnsettledBatchesMax},

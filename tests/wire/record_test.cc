@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "tests/wire/hex.h"
+#include "wire/limits.h"
 
 namespace tidelog::wire {
 namespace {
@@ -118,6 +119,21 @@ TEST_F(RecordTest, ReservesNothingForAnAbsurdHeaderCount) {
   RecordView record;
   EXPECT_FALSE(reader.next(record).has_value());
   EXPECT_EQ(record.headers.capacity(), 0U);
+}
+
+// A compressed batch of some kilobytes can hold millions of empty headers, and each takes twenty
+// times its bytes once it is read.
+TEST_F(RecordTest, RefusesMoreHeadersThanARecordMayHave) {
+  const auto read_record_with = [this](std::size_t headers) {
+    bytes_.clear();
+    append_record({.headers = std::vector<HeaderView>(headers, {"", ""})}, bytes_);
+    RecordReader reader(bytes_, 1);
+    return reader.next(read_);
+  };
+  EXPECT_TRUE(read_record_with(kHeadersPerRecordMax).has_value());
+  const auto refused = read_record_with(kHeadersPerRecordMax + 1);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), ErrorCode::kInvalidBatch);
 }
 
 TEST_F(RecordTest, RefusesOffsetDeltasThatDoNotRiseOrLeaveTheBatch) {

@@ -192,6 +192,7 @@ void AsioStream::close_socket() {
 
 void AsioStream::close_when_sent(std::chrono::milliseconds deadline) {
   if (state_ != State::kOpen) return;
+  if (send_error_) return close_socket();  // nothing can be sent any more
   state_ = State::kClosing;
   asio::error_code ignored;  // there may be nothing to cancel
   socket_.cancel(ignored);   // a pending receive stays, and ends when the connection is closed

@@ -135,16 +135,16 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
     acceptor_.async_accept(
         [self = shared_from_this()](const asio::error_code& error, tcp::socket socket) {
           if (self->closed_) return;
-          if (error == asio::error::no_descriptors || error == asio::error::no_memory ||
-              error == asio::error::no_buffer_space) {
+          // A peer that went away before it was accepted is skipped by Asio. What is left lasts:
+          // no descriptors (here or in the whole system), no memory.
+          if (error) {
             self->pause_ = self->loop_.run_after(kAcceptPause, [self] {
               self->pause_ = 0;
               self->accept_next();
             });
             return;
           }
-          // Any other error concerns the one peer that went away before it was accepted.
-          if (!error && prepare_socket(socket)) {
+          if (prepare_socket(socket)) {
             self->accepted_(std::make_unique<AsioConnection>(
                 std::make_shared<AsioStream>(self->loop_, std::move(socket))));
           }

@@ -1,0 +1,94 @@
+// A local store on a disk that fails writes and syncs, or has no space.
+#include <gtest/gtest.h>
+
+#include "tests/replication/open_store.h"
+
+namespace tidelog::replication {
+namespace {
+
+using sim::CrashPolicy;
+using sim::DiskFault;
+using sim::DiskOperation;
+using sim::SimDisk;
+
+TEST(LocalStoreFaultsTest, AnswersUnknownOutcomeForAFailedWriteAndRefusesEverythingAfter) {
+  for (const DiskOperation operation : {DiskOperation::kWrite, DiskOperation::kSync}) {
+    SimDisk disk;
+    OpenStore open(disk);
+    ASSERT_TRUE(open.commit({put("a", "1")}));
+    disk.fail_nth(operation, 1, DiskFault::kIoError);
+    EXPECT_EQ(open.commit({put("a", "2")}).error().code(), ErrorCode::kUnknownOutcome);
+    EXPECT_EQ(open.commit({put("a", "3")}).error().code(), ErrorCode::kStorageFailed);
+    EXPECT_EQ(open.value("a"), "1") << "what is not stable is not shown";
+  }
+}
+
+// After a failed sync the bytes may read well and be lost all the same. A process that starts again
+// must not build on them before they are stable.
+TEST(LocalStoreFaultsTest, WhatAFailedSyncLeftIsStableOrGoneAfterTheNextStart) {
+  SimDisk disk;
+  {
+    OpenStore open(disk);
+    ASSERT_TRUE(open.commit({put("a", "1")}));
+    disk.fail_nth(DiskOperation::kSync, 1, DiskFault::kIoError);
+    EXPECT_FALSE(open.commit({put("a", "2")}));
+  }
+  std::string seen;
+  {
+    OpenStore open(disk);
+    ASSERT_FALSE(open.error);
+    seen = open.value("a");
+    ASSERT_TRUE(open.commit({put("b", "1")}));
+  }
+  for (const CrashPolicy& policy : disk.crash_policies(16, 3)) {
+    const auto found = disk.crash_image(policy);
+    OpenStore open(*found);
+    ASSERT_FALSE(open.error) << policy.to_string() << ": " << open.error->message();
+    EXPECT_EQ(open.value("a"), seen) << policy.to_string();
+    EXPECT_EQ(open.value("b"), "1") << policy.to_string();
+  }
+}
+
+TEST(LocalStoreFaultsTest, NoSpaceRefusesOnlyTheTransactionsItHits) {
+  SimDisk disk;
+  OpenStore open(disk);
+  ASSERT_TRUE(open.commit({put("a", "1")}));
+  disk.fail_nth(DiskOperation::kWrite, 1, DiskFault::kNoSpace);
+  EXPECT_EQ(open.commit({put("a", "2")}).error().code(), ErrorCode::kStorageFull);
+  EXPECT_EQ(open.value("a"), "1");
+  EXPECT_EQ(open.commit({put("a", "3")})->revision, 2u);
+  for (const CrashPolicy& policy : disk.crash_policies(8, 1)) {
+    const auto found = disk.crash_image(policy);
+    OpenStore again(*found);
+    ASSERT_FALSE(again.error) << policy.to_string();
+    EXPECT_EQ(again.value("a"), "3") << policy.to_string();
+  }
+}
+
+// Space may be missed only when the file system makes room for what was written. The bytes are in
+// the file then, and a crash may find them: nobody can say that they were not applied.
+TEST(LocalStoreFaultsTest, ASyncThatMissesSpaceLeavesTheOutcomeUnknownAndIsFinal) {
+  SimDisk disk;
+  OpenStore open(disk);
+  ASSERT_TRUE(open.commit({put("a", "1")}));
+  disk.fail_nth(DiskOperation::kSync, 1, DiskFault::kNoSpace);
+  EXPECT_EQ(open.commit({put("a", "2")}).error().code(), ErrorCode::kUnknownOutcome);
+  EXPECT_EQ(open.commit({put("a", "3")}).error().code(), ErrorCode::kStorageFailed);
+}
+
+TEST(LocalStoreFaultsTest, StartsOnAFullDiskAndDeletes) {
+  SimDisk disk;
+  {
+    OpenStore open(disk);
+    ASSERT_TRUE(open.commit({put("a", "1"), put("b", "1")}));
+  }
+  const auto found = disk.crash_image(CrashPolicy::nothing());
+  found->fail_nth(DiskOperation::kWrite, 1, DiskFault::kNoSpace);  // the snapshot of the start
+  OpenStore open(*found);
+  ASSERT_FALSE(open.error) << open.error->message();
+  ASSERT_TRUE(open.commit({erase("a")}));
+  EXPECT_EQ(open.value("b"), "1");
+}
+
+}  // namespace
+}  // namespace tidelog::replication
