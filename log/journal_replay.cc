@@ -103,7 +103,7 @@ std::optional<ReplayWrite> read_write(const LoadedFile& file, std::uint64_t jour
       replay.sound = whole = false;
       replay.batches = {};
     }
-    write.entries.push_back(std::move(replay));
+    write.entries.push_back(replay);
   }
   return write;
 }

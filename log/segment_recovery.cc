@@ -222,7 +222,7 @@ Result<FoundSegments> find_segments(const SegmentSearch& search) {
       continue;
     }
     Scan scan(search, one);
-    TIDELOG_ASSIGN(const auto problem, scan.run());
+    TIDELOG_TRY(scan.run());  // why it ended: the tail of the last segment may be torn
     Scan::promise(found, one.segment->summary.end);
     if (!search.limit) TIDELOG_TRY(scan.look_ahead(found));
     if (search.limit && one.segment->file_bytes > one.segment->summary.bytes)

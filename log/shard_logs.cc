@@ -143,6 +143,7 @@ void ShardLogsImpl::create_all() {
   context_.run_blocking<std::vector<std::uint32_t>>(
       [this, changes]() -> Result<std::vector<std::uint32_t>> {
         std::vector<TopicPartition> ids;
+        ids.reserve(changes.size());
         for (const Catalog::Change& change : changes) ids.push_back(change.id);
         TIDELOG_TRY(directories_.make(ids));
         return catalog_.apply(changes);
