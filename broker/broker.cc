@@ -37,6 +37,8 @@ using std::chrono::steady_clock;
 // Unused buffers that all shards together keep.
 constexpr std::size_t kRetainedBufferBytes = 64ULL << 20;
 constexpr int kFileThreads = 2;
+// Reads of old records at once; more would delay the writes of new ones.
+constexpr int kColdReadsInFlightMax = 4;
 
 log::io::IoBackend io_backend(StorageIo setting) {
   switch (setting) {
@@ -222,6 +224,9 @@ Result<> Broker::Parts::open_logs(const replication::ClusterView& topics) {
   options.path = settings_.data_dir;
   options.broker_id = settings_.broker_id.value();
   options.shard.tail_cache_bytes = settings_.tail_cache_bytes / count;
+  // Of the device, which all shards read.
+  options.shard.cold_reads_in_flight_max =
+      std::max(1, kColdReadsInFlightMax / static_cast<int>(count));
   options.shard.journal_bytes_max = settings_.journal_bytes_max;
   options.shard.journal_bytes_min =
       std::min(options.shard.journal_bytes_min, options.shard.journal_bytes_max);
@@ -286,6 +291,7 @@ Result<> Broker::Parts::listen() {
         [&options, at = shard.get(), done = listening.callback()] { done(at->listen(options)); });
     TIDELOG_ASSIGN(port_, listening.wait());
     options.port = port_;
+    options.first_to_share = false;
   }
   return {};
 }

@@ -100,7 +100,7 @@ class ClientConnection : public std::enable_shared_from_this<ClientConnection> {
 
   void start();
 
-  Shard& shard() { return shard_; }
+  Shard& shard() const { return shard_; }
   std::uint64_t id() const { return id_; }
   bool is_open() const { return stream_ != nullptr && !closing_; }
   // The address by which the peer reached this broker: "HOST:PORT".

@@ -207,7 +207,7 @@ void ParkedFetches::collect(Reader& reader) {
   std::vector<FetchChunk> chunks;
   std::size_t credit = reader.credit;
   const auto charge = [&credit, &chunks] {
-    credit -= std::min(credit, chunks.back().bytes + kFetchResultBytes);
+    credit -= std::min(credit, answer_bytes(chunks.back()));
   };
   while (credit > 0 && !reader.finished.empty()) {
     chunks.push_back(std::move(reader.finished.front()));

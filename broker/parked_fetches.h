@@ -58,8 +58,11 @@ struct FetchChunk {
   BudgetHold hold;
 };
 
-// What a chunk takes in an answer beside its batches, about.
-inline constexpr std::size_t kFetchResultBytes = 160;
+// At most what a chunk takes of an answer, with its batches or its error.
+inline std::size_t answer_bytes(const FetchChunk& chunk) {
+  constexpr std::size_t kResultBytes = 160;
+  return kResultBytes + chunk.bytes + (chunk.error ? chunk.error->message().size() : 0);
+}
 
 // One position of one session.
 struct FetchPosition;

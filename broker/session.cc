@@ -225,7 +225,8 @@ std::vector<FetchChunk> FetchSession::take_results(std::size_t bytes_max,
   while (!chunks_.empty()) {
     FetchChunk& chunk = chunks_.front();
     const std::size_t chunk_bytes = chunk.bytes;
-    if (!results.empty() && bytes + chunk_bytes + kFetchResultBytes > bytes_max) break;
+    const std::size_t taken = answer_bytes(chunk);
+    if (!results.empty() && bytes + taken > bytes_max) break;
     const auto state = partitions_.find(chunk.id);
     if (state != partitions_.end() && state->second.answer == last_answer_) {
       // Its batches go on where those before ended.
@@ -251,7 +252,7 @@ std::vector<FetchChunk> FetchSession::take_results(std::size_t bytes_max,
       }
       results.push_back(std::move(chunk));
     }
-    bytes += chunk_bytes + kFetchResultBytes;
+    bytes += taken;
     chunk_bytes_ -= chunk_bytes;
     chunks_.pop_front();
   }

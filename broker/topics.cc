@@ -53,6 +53,25 @@ void Topics::adopt_recovered() {
     const auto shared = view_->topics().find(topic->name);
     lead(shared->second, *log);
   }
+  for (const auto& [name, topic] : view_->topics()) find_missing(*topic);
+}
+
+void Topics::find_missing(const replication::TopicView& topic) {
+  std::string numbers;
+  for (std::size_t i = 0; i < topic.partitions.size(); ++i) {
+    const TopicPartition id{topic.id, PartitionIndex(static_cast<std::int32_t>(i))};
+    if (topic.partitions[i].leader != shard_.broker().id) continue;
+    if (shard_.router().owner_of(id) != shard_.index() || shard_.logs().find(id) != nullptr) {
+      continue;
+    }
+    missing_.insert(id);
+    numbers += fmt::format("{}{}", numbers.empty() ? "" : ", ", i);
+  }
+  if (numbers.empty()) return;
+  log_error(
+      fmt::format("broker {}: topic '{}': the logs of these partitions are missing from the "
+                  "data directory, with the records they held: {}",
+                  shard_.broker().id.value(), topic.name, numbers));
 }
 
 void Topics::lead(std::shared_ptr<const replication::TopicView> topic, log::PartitionLog& log) {
@@ -116,6 +135,7 @@ void Topics::drop(std::shared_ptr<const replication::TopicView> topic, DoneCallb
   if (mine.empty()) return done({});
   auto gathering = std::make_shared<Gathering>(mine.size(), std::move(done));
   for (const TopicPartition& id : mine) {
+    missing_.erase(id);
     if (const auto at = partitions_.find(id); at != partitions_.end()) {
       const std::unique_ptr<Partition> partition = std::move(at->second);
       partitions_.erase(at);
@@ -169,6 +189,10 @@ Error Topics::not_served(const TopicPartition& id) const {
     return {ErrorCode::kUnknownPartition,
             fmt::format("broker {}: topic '{}' has {} partitions, there is no partition {}",
                         shard_.broker().id.value(), topic->name, topic->partitions.size(), index)};
+  }
+  if (missing_.contains(id)) {
+    return {ErrorCode::kLostData,
+            fmt::format("{}: its log is missing from the data directory", where(id))};
   }
   return {ErrorCode::kNotReady,
           fmt::format("{}: this broker has no replica that could serve it yet", where(id))};

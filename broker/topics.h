@@ -12,6 +12,7 @@
 
 #include "base/ids.h"
 #include "base/result.h"
+#include "broker/partition_hash.h"
 #include "broker/router.h"
 #include "log/log_store.h"
 #include "replication/cluster_view.h"
@@ -41,7 +42,8 @@ class Topics {
   const std::shared_ptr<const replication::ClusterView>& view() const { return view_; }
   void set_view(std::shared_ptr<const replication::ClusterView> view) { view_ = std::move(view); }
 
-  // Makes replicas of the logs that were recovered and leads those that `view` says so.
+  // Makes replicas of the logs that were recovered and leads those that `view` says so. A partition
+  // that has a topic and no log has lost its records: it is named in the log and answers so.
   void adopt_recovered();
 
   // Null when this shard owns no such replica.
@@ -73,10 +75,12 @@ class Topics {
 
  private:
   void lead(std::shared_ptr<const replication::TopicView> topic, log::PartitionLog& log);
+  void find_missing(const replication::TopicView& topic);
 
   Shard& shard_;
   std::shared_ptr<const replication::ClusterView> view_;
   std::unordered_map<TopicPartition, std::unique_ptr<Partition>> partitions_;
+  PartitionSet missing_;  // had a log, which recovery did not find
 };
 
 }  // namespace tidelog::broker

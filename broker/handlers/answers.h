@@ -28,6 +28,15 @@ inline fb::Uuid uuid(const TopicId& id) {
 flatbuffers::Offset<fb::Status> ok_status(flatbuffers::FlatBufferBuilder& to);
 flatbuffers::Offset<fb::Status> error_status(flatbuffers::FlatBufferBuilder& to,
                                              const Error& error);
+// The same in an answer that may name as many errors as a request names partitions: once the
+// sentences have taken their share of a frame, further ones are left out.
+flatbuffers::Offset<fb::Status> one_of_many_errors(flatbuffers::FlatBufferBuilder& to,
+                                                   const ClientConnection& peer,
+                                                   const Error& error);
+
+// What tables and batches of one answer may take together: the smaller of what both sides take,
+// less what a frame needs beside them.
+std::size_t answer_bytes_max(const ClientConnection& peer);
 
 // What is refused while the broker stops.
 Error draining_error(Shard& shard);

@@ -1,8 +1,11 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "broker/handlers/answers.h"
 #include "broker/handlers/handlers.h"
 #include "broker/shard.h"
+#include "wire/limits.h"
 
 namespace tidelog::broker {
 
@@ -14,6 +17,21 @@ flatbuffers::Offset<fb::Status> error_status(flatbuffers::FlatBufferBuilder& to,
                                              const Error& error) {
   const auto message = to.CreateString(error.message());
   return fb::CreateStatus(to, static_cast<std::uint16_t>(error.code()), message);
+}
+
+std::size_t answer_bytes_max(const ClientConnection& peer) {
+  return std::min(peer.peer_frame_bytes_max(), peer.shard().broker().limits.frame_bytes_max) -
+         wire::kFrameOverheadBytesMax;
+}
+
+flatbuffers::Offset<fb::Status> one_of_many_errors(flatbuffers::FlatBufferBuilder& to,
+                                                   const ClientConnection& peer,
+                                                   const Error& error) {
+  // An entry without its sentence takes about 100 bytes: the most that a request may name fit into
+  // the other three quarters of the smallest frame.
+  static_assert(wire::kPartitionsPerRequestMax * 150 <= wire::kBatchBytesMax / 4 * 3);
+  if (to.GetSize() < answer_bytes_max(peer) / 4) return error_status(to, error);
+  return fb::CreateStatus(to, static_cast<std::uint16_t>(error.code()));
 }
 
 Error draining_error(Shard& shard) {

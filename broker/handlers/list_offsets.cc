@@ -40,7 +40,9 @@ class ListOffsetsCall final : public Call {
     for (const Entry& entry : entries_) {
       const fb::Uuid topic = uuid(entry.id.topic);
       flatbuffers::Offset<fb::Status> status;
-      if (!entry.result) status = error_status(to, entry.result.error());
+      if (!entry.result) {
+        status = one_of_many_errors(to, ticket_.connection(), entry.result.error());
+      }
       const Found found = entry.result ? *entry.result : Found{};
       results.push_back(fb::CreateListOffsetsResult(to, &topic, entry.id.partition.value(), status,
                                                     found.offset.value(), found.epoch.value()));

@@ -84,9 +84,7 @@ void handle_metadata(Shard& shard, RequestTicket ticket, Frame frame) {
   std::vector<flatbuffers::Offset<fb::TopicMetadata>> topics;
   const bool named = names + ids > 0;
   // One topic may be named thousands of times, and have thousands of partitions.
-  const std::size_t bytes_max =
-      std::min(ticket.connection().peer_frame_bytes_max(), shard.broker().limits.frame_bytes_max) -
-      wire::kFrameOverheadBytesMax;
+  const std::size_t bytes_max = answer_bytes_max(ticket.connection());
   const auto fits = [&] { return to.GetSize() < bytes_max; };
   if (request->all() || !named) {
     for (const auto& [name, topic] : view.topics()) {

@@ -117,19 +117,27 @@ void ProduceCall::answer(bool more) {
     }
     return;
   }
-  flatbuffers::FlatBufferBuilder& to = shard_.builder();
+  flatbuffers::FlatBufferBuilder* to = &shard_.builder();
   std::vector<flatbuffers::Offset<fb::ProduceResult>> results;
   results.reserve(entries_.size());
+  const auto send_part = [&](bool more_follow) {
+    const auto status = ok_status(*to);
+    const auto listed = to->CreateVector(results);
+    to->Finish(fb::CreateProduceAnswer(*to, status, listed));
+    ticket_.answer(*to, more_follow);
+  };
+  const std::size_t part_bytes_max = answer_bytes_max(ticket_.connection()) / 2;
   for (Entry& entry : entries_) {
     if (!entry.result || entry.answered) continue;
+    if (to->GetSize() > part_bytes_max) {
+      send_part(/*more_follow=*/true);
+      results.clear();
+      to = &shard_.builder();
+    }
     entry.answered = true;
-    results.push_back(write_result(to, entry));
+    results.push_back(write_result(*to, entry));
   }
-  if (more && results.empty()) return;
-  const auto status = ok_status(to);
-  const auto listed = to.CreateVector(results);
-  to.Finish(fb::CreateProduceAnswer(to, status, listed));
-  ticket_.answer(to, more);
+  if (!more || !results.empty()) send_part(more);
 }
 
 // The batches of one entry: whole, sound, made for this partition, and nothing that only brokers

@@ -158,7 +158,7 @@ void DescribeTopicCall::answer() {
     const PartitionState& state = states_[i];
     const replication::PartitionView& view = topic_->partitions[i];
     flatbuffers::Offset<fb::Status> status;
-    if (state.error) status = error_status(to, *state.error);
+    if (state.error) status = one_of_many_errors(to, ticket_.connection(), *state.error);
     const auto replicas = to.CreateVector(numbers(view.replicas));
     const auto isr = to.CreateVector(numbers(view.isr));
     partitions.push_back(fb::CreatePartitionDescription(

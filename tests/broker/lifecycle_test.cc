@@ -2,6 +2,7 @@
 #include <sys/socket.h>
 
 #include <chrono>
+#include <filesystem>
 #include <thread>
 
 #include "tests/broker/broker_fixture.h"
@@ -96,6 +97,52 @@ TEST_P(LifecycleTest, APortInUseIsNamedAndTheDirectoryStaysClean) {
   settings.listen.port = 0;
   const auto started = Broker::start(settings);
   ASSERT_TRUE(started) << started.error().to_string();
+}
+
+// The kernel would spread connections over both.
+TEST_P(LifecycleTest, ABrokerWhoseShardsShareAPortSharesItWithNoOtherBroker) {
+  stop();
+  TemporaryDirectory directories[2];
+  BrokerSettings settings;
+  settings.shards = 2;
+  settings.listen = {"127.0.0.1", 0};
+  settings.admin_listen.reset();
+  settings.data_dir = directories[0].path() + "/data";
+  const auto first = Broker::start(settings);
+  ASSERT_TRUE(first) << first.error().to_string();
+  settings.data_dir = directories[1].path() + "/data";
+  settings.shards = GetParam();
+  settings.listen.port = (*first)->port();
+  const auto second = Broker::start(settings);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code(), ErrorCode::kConnectionFailed);
+  EXPECT_THAT(second.error().message(), HasSubstr(std::to_string((*first)->port())));
+}
+
+TEST_P(LifecycleTest, AReadyTopicWithoutItsLogSaysThatItsRecordsAreLost) {
+  stop();
+  // The catalog as it was before the topic: its log is in no list any more.
+  const std::filesystem::path data = directory_.path() + "/data";
+  const std::filesystem::path kept = directory_.path() + "/kept";
+  std::filesystem::create_directory(kept);
+  for (const auto* name : {"catalog.0", "catalog.1"}) {
+    ASSERT_TRUE(std::filesystem::copy_file(data / name, kept / name));
+  }
+  start();
+  const TopicPartition id = make_partition("t");
+  connect().produce(id, make_batch(id, {"v"}));
+  stop();
+  for (const auto* name : {"catalog.0", "catalog.1"}) {
+    std::filesystem::copy_file(kept / name, data / name,
+                               std::filesystem::copy_options::overwrite_existing);
+  }
+  start();
+  RawClient client = connect();
+  const Answer answer = client.receive(client.send_produce({{id, make_batch(id, {"w"})}}));
+  const auto* result = answer.table<fb::ProduceAnswer>().results()->Get(0);
+  EXPECT_EQ(code_of(result->status()), ErrorCode::kLostData);
+  EXPECT_THAT(message_of(result->status()), HasSubstr("topic 't', partition 0"));
+  EXPECT_EQ(client.list_offset(id, -1).code, ErrorCode::kLostData);
 }
 
 TEST_P(LifecycleTest, AnotherBrokerIdOnTheDirectoryIsRefused) {

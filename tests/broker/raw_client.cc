@@ -183,12 +183,12 @@ bool RawClient::closes() {
   return true;
 }
 
-Answer RawClient::hello(std::int32_t wanted_shard) {
+Answer RawClient::hello(std::int32_t wanted_shard, std::size_t frame_bytes_max) {
   flatbuffers::FlatBufferBuilder to;
   const auto name = to.CreateString("raw-client");
   const auto version = to.CreateString("1");
-  to.Finish(fb::CreateHelloRequest(
-      to, name, version, static_cast<std::uint32_t>(wire::kFrameBytesMax), 0, wanted_shard));
+  to.Finish(fb::CreateHelloRequest(to, name, version, static_cast<std::uint32_t>(frame_bytes_max),
+                                   0, wanted_shard));
   return call(wire::ApiKey::kHello, to);
 }
 

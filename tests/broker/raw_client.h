@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/ids.h"
 #include "wire/frame.h"
+#include "wire/limits.h"
 #include "wire/protocol_generated.h"
 #include "wire/table_access.h"
 
@@ -85,7 +86,7 @@ class RawClient {
   void close();
 
   // --- Requests that most tests need.
-  Answer hello(std::int32_t wanted_shard = -1);
+  Answer hello(std::int32_t wanted_shard = -1, std::size_t frame_bytes_max = wire::kFrameBytesMax);
   Answer create_topic(std::string_view name, std::int32_t partitions,
                       const std::map<std::string, std::string>& settings = {});
   Answer delete_topic(std::string_view name);

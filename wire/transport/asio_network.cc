@@ -197,13 +197,13 @@ Result<tcp::endpoint> resolve_now(asio::io_context& io, const ListenOptions& opt
   return results.begin()->endpoint();
 }
 
-Result<tcp::acceptor> open_acceptor(asio::io_context& io, const ListenOptions& options) {
-  TIDELOG_ASSIGN(const tcp::endpoint endpoint, resolve_now(io, options));
+Result<tcp::acceptor> open_acceptor(asio::io_context& io, const tcp::endpoint& endpoint,
+                                    bool share_port) {
   tcp::acceptor acceptor(io);
   asio::error_code error;
   acceptor.open(endpoint.protocol(), error);
   if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
-  if (!error && options.share_port) {
+  if (!error && share_port) {
     const int on = 1;
     if (::setsockopt(acceptor.native_handle(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) {
       error = asio::error_code(errno, asio::system_category());
@@ -216,6 +216,15 @@ Result<tcp::acceptor> open_acceptor(asio::io_context& io, const ListenOptions& o
                 fmt::format("cannot listen on {}: {}", endpoint_text(endpoint), error.message()));
   }
   return acceptor;
+}
+
+Result<tcp::acceptor> open_acceptor(asio::io_context& io, const ListenOptions& options) {
+  TIDELOG_ASSIGN(const tcp::endpoint endpoint, resolve_now(io, options));
+  // Sockets that share a port do not mind those of another process; one that does not share does.
+  if (options.share_port && options.first_to_share && endpoint.port() != 0) {
+    TIDELOG_TRY(open_acceptor(io, endpoint, /*share_port=*/false));
+  }
+  return open_acceptor(io, endpoint, options.share_port);
 }
 
 }  // namespace

@@ -60,6 +60,8 @@ struct ListenOptions {
   std::uint16_t port = 0;  // 0: any free one
   // Several listeners (one a shard) share the port; the kernel spreads connections (SO_REUSEPORT).
   bool share_port = false;
+  // The first of those who share: nobody may listen there yet, not even one who would share.
+  bool first_to_share = true;
 };
 
 class Listener {

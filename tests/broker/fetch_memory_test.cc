@@ -1,0 +1,162 @@
+#include <gmock/gmock.h>
+
+#include <algorithm>
+
+#include "tests/broker/fetch_fixture.h"
+#include "wire/limits.h"
+
+namespace tidelog::broker {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+class FetchMemoryTest : public FetchTest {};
+
+TEST_P(FetchMemoryTest, WhatIsNoLongerInMemoryComesFromTheDisk) {
+  stop();
+  tail_cache_bytes_ = 1 << 20;
+  start();
+  const TopicId topic = make_topic("t", 2);
+  RawClient client = connect();
+  std::vector<fb::FetchPartition> all;
+  constexpr std::int32_t kBatches = 150;
+  for (std::int32_t p = 0; p < 2; ++p) {
+    const TopicPartition id{topic, PartitionIndex(p)};
+    for (std::int32_t i = 0; i < kBatches; ++i) {
+      client.produce(id, make_batch(id, {std::to_string(i), std::string(30'000, 'x')}));
+    }
+    all.push_back(fetch_from(id, 0));
+  }
+  std::map<TopicPartition, std::int32_t> seen;
+  std::uint64_t session = 0;
+  while (seen.size() < 2 ||
+         std::ranges::any_of(seen, [](const auto& entry) { return entry.second < kBatches; })) {
+    const Answer answer = client.fetch({.session = session,
+                                        .changed = session == 0 ? all : decltype(all){},
+                                        .max_wait_ms = kLongWaitMs,
+                                        .bytes_max = 300'000});
+    session = session_of(answer);
+    for (const auto& [id, result] : results_of(answer)) {
+      ASSERT_EQ(result.code, ErrorCode::kOk) << result.message;
+      for (std::size_t i = 0; i < result.values.size(); i += 2) {
+        EXPECT_EQ(result.values[i], std::to_string(seen[id]++));
+      }
+    }
+  }
+}
+
+TEST_P(FetchMemoryTest, AColdReadOfAPartitionThatIsForgottenDoesNotHoldUpTheAnswer) {
+  stop();
+  tail_cache_bytes_ = 1 << 20;
+  start();
+  const TopicPartition id = make_partition("t");
+  RawClient client = connect();
+  constexpr std::int64_t kBatches = 150;
+  for (std::int64_t i = 0; i < kBatches; ++i) client.produce(id, make_large_batch(id, 30'000));
+  const std::uint64_t session =
+      session_of(client.fetch({.changed = {fetch_from(id, kBatches)}, .max_wait_ms = 0}));
+  // The first asks the disk; the second leaves the partition before the disk has answered.
+  const auto [reading, behind] =
+      client.send_fetches({.session = session, .changed = {fetch_from(id, 0)}, .max_wait_ms = 0},
+                          {.session = session,
+                           .forgotten = {fb::ForgottenPartition(uuid_of(id.topic), 0)},
+                           .max_wait_ms = 4 * kLongWaitMs});
+  EXPECT_THAT(results_of(client.receive(reading)), IsEmpty());
+  EXPECT_EQ(client.fetch({.session = session, .close_session = true}).code(), ErrorCode::kOk);
+  EXPECT_THAT(results_of(client.receive(behind)), IsEmpty());
+}
+
+TEST_P(FetchMemoryTest, ASlowReaderIsBoundedAndLosesNothing) {
+  stop();
+  limits_.unsent_bytes_max = 256 << 10;
+  fetch_memory_bytes_ = 4 << 20;
+  start();
+  const TopicPartition id = make_partition("t");
+  RawClient client = connect();
+  constexpr int kBatches = 400;
+  for (int i = 0; i < kBatches; ++i) {
+    client.produce(id, make_batch(id, {std::to_string(i), std::string(50'000, 'x')}));
+  }
+  // Asks for everything and takes nothing of it for a while.
+  RawClient slow = connect();
+  const std::uint64_t session = session_of(slow.fetch({.changed = {fetch_from(id, kBatches * 2)}}));
+  std::vector<std::uint64_t> asked;
+  asked.push_back(slow.send_fetch({.session = session,
+                                   .changed = {fetch_from(id, 0)},
+                                   .max_wait_ms = kLongWaitMs,
+                                   .bytes_max = 300'000}));
+  for (int i = 0; i < 120; ++i) {
+    asked.push_back(
+        slow.send_fetch({.session = session, .max_wait_ms = kLongWaitMs, .bytes_max = 300'000}));
+  }
+  // Others are served meanwhile.
+  for (int i = 0; i < 20; ++i) {
+    RawClient other = connect();
+    EXPECT_THAT(results_of(other.fetch({.changed = {fetch_from(id, 2 * i)},
+                                        .max_wait_ms = kLongWaitMs,
+                                        .bytes_max = 1}))
+                    .at(id)
+                    .values.front(),
+                std::to_string(i));
+  }
+  int seen = 0;
+  for (const std::uint64_t correlation : asked) {
+    if (seen == kBatches) break;
+    const auto results = results_of(slow.receive(correlation));
+    for (std::size_t i = 0; i < results.at(id).values.size(); i += 2) {
+      EXPECT_EQ(results.at(id).values[i], std::to_string(seen++));
+    }
+  }
+  EXPECT_EQ(seen, kBatches);
+}
+
+TEST_P(FetchMemoryTest, ConsumersThatPauseHoldNoMemoryThatOthersNeed) {
+  stop();
+  fetch_memory_bytes_ = 1 << 20;
+  start();
+  const TopicId topic = make_topic("t", 4);
+  RawClient producer = connect();
+  std::vector<fb::FetchPartition> all;
+  constexpr std::size_t kBatches = 12;
+  for (std::int32_t p = 0; p < 4; ++p) {
+    const TopicPartition id{topic, PartitionIndex(p)};
+    for (std::size_t i = 0; i < kBatches; ++i) {
+      producer.produce(id, make_large_batch(id, 50'000));
+    }
+    all.push_back(fetch_from(id, 0));
+  }
+  // Each reads once, of all shards, and then no more for as long as the test lasts.
+  std::vector<RawClient> paused;
+  std::vector<std::uint64_t> sessions;
+  std::vector<std::size_t> seen;
+  const auto count = [](const Answer& answer) {
+    std::size_t values = 0;
+    for (const auto& [id, result] : results_of(answer)) values += result.values.size();
+    return values;
+  };
+  for (int i = 0; i < 12; ++i) {
+    paused.push_back(connect());
+    const Answer answer =
+        paused.back().fetch({.changed = all, .max_wait_ms = kLongWaitMs, .bytes_max = 400'000});
+    sessions.push_back(session_of(answer));
+    seen.push_back(count(answer));
+  }
+  // What they did not take yet comes once, when they go on.
+  for (std::size_t i = 0; i < paused.size(); ++i) {
+    while (seen[i] < 4 * kBatches) {
+      const std::size_t more = count(paused[i].fetch(
+          {.session = sessions[i], .max_wait_ms = kLongWaitMs, .bytes_max = 400'000}));
+      ASSERT_GT(more, 0U);
+      seen[i] += more;
+    }
+    EXPECT_EQ(seen[i], 4 * kBatches);
+    EXPECT_THAT(results_of(paused[i].fetch({.session = sessions[i]})), IsEmpty());
+  }
+}
+
+TIDELOG_WITH_SHARDS(FetchMemoryTest);
+
+}  // namespace
+}  // namespace tidelog::broker
