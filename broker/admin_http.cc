@@ -89,7 +89,7 @@ void AdminHttp::Server::add_pages() {
   });
   http_.Get("/version", [this](const httplib::Request&, httplib::Response& answer) {
     with_pages(answer, [&answer](const AdminPages& pages) {
-      answer.set_content(pages.version_json + "\n", "application/json");
+      answer.set_content(pages.version_json() + "\n", "application/json");
     });
   });
   http_.Get("/metrics", [this](const httplib::Request&, httplib::Response& answer) {
@@ -169,7 +169,8 @@ void AdminHttp::Server::stop() {
 AdminHttp::AdminHttp(std::shared_ptr<Server> server) : server_(std::move(server)) {}
 
 Result<std::unique_ptr<AdminHttp>> AdminHttp::start(const HostPort& listen, AdminPages pages) {
-  TIDELOG_CHECK(pages.readiness && pages.metrics, "every admin page has its source");
+  TIDELOG_CHECK(pages.readiness && pages.metrics && pages.version_json,
+                "every admin page has its source");
   auto server = std::make_shared<Server>(std::move(pages));
   TIDELOG_TRY(server->listen(listen));
   // Detached: stop() must not wait for a client that sends one byte now and then.

@@ -3,7 +3,10 @@
 //
 //   /health   200 while the process answers
 //   /ready    200 and the storage sentence once the broker serves; 503 and the reason before, and
-//   while it stops /version  200, JSON /metrics  200, Prometheus text else      404
+//             while it stops
+//   /version  200, JSON
+//   /metrics  200, Prometheus text
+//   else      404
 #pragma once
 
 #include <cstdint>
@@ -26,7 +29,7 @@ struct AdminPages {
   // Called on the threads of the admin server, several at once; must not block for long.
   std::function<Readiness()> readiness;
   std::function<std::string()> metrics;
-  std::string version_json;
+  std::function<std::string()> version_json;
 };
 
 class AdminHttp {

@@ -1,32 +1,25 @@
 #include "broker/broker.h"
 
 #include <fmt/format.h>
-#include <sched.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
-#include <fstream>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "base/blocking_pool.h"
-#include "base/check.h"
 #include "base/logging.h"
 #include "broker/admin_http.h"
-#include "broker/awaited.h"
 #include "broker/control_thread.h"
 #include "broker/metrics.h"
 #include "broker/settings.h"
 #include "broker/shard.h"
-#include "log/io/make_io_queue.h"
+#include "broker/shard_set.h"
 #include "log/io/storage_probe.h"
 #include "log/io/system_file_system.h"
 #include "log/log_store.h"
-#include "wire/transport/asio_transport.h"
 
 namespace tidelog::broker {
 namespace {
@@ -34,8 +27,6 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-// Unused buffers that all shards together keep.
-constexpr std::size_t kRetainedBufferBytes = 64ULL << 20;
 constexpr int kFileThreads = 2;
 // Reads of old records at once; more would delay the writes of new ones.
 constexpr int kColdReadsInFlightMax = 4;
@@ -50,23 +41,6 @@ log::io::IoBackend io_backend(StorageIo setting) {
       return log::io::IoBackend::kThreads;
   }
   return log::io::IoBackend::kAuto;
-}
-
-// Cores this process may use: its affinity mask, and its cgroup's quota rounded up.
-std::size_t usable_cores() {
-  cpu_set_t mask;
-  CPU_ZERO(&mask);
-  std::size_t cores = std::max(1U, std::thread::hardware_concurrency());
-  if (sched_getaffinity(0, sizeof mask, &mask) == 0) {
-    cores = static_cast<std::size_t>(std::max(1, CPU_COUNT(&mask)));
-  }
-  std::ifstream quota_file("/sys/fs/cgroup/cpu.max");
-  double quota = 0;
-  double period = 0;
-  if (quota_file >> quota >> period && period > 0) {
-    cores = std::min(cores, static_cast<std::size_t>(std::max(1.0, std::ceil(quota / period))));
-  }
-  return cores;
 }
 
 }  // namespace
@@ -111,22 +85,21 @@ class Broker::Parts {
   }
 
  private:
-  Result<> start_shards();
+  // How far the broker is; read by the admin pages' threads.
+  enum class Phase : std::uint8_t { kStarting, kServing, kStopping };
+
+  Result<> make_shards();
   Result<> open_logs(const replication::ClusterView& topics);
-  Result<> listen();
   Result<> start_admin();
+  Readiness readiness() const;
   void log_recovery() const;
   void log_start() const;
-  // Runs `work` on every shard's thread, and waits until each has called back.
-  Result<> on_every_shard(std::function<void(Shard&, Topics::DoneCallback)> work,
-                          steady_clock::time_point deadline, const char* what);
   Result<> drain_and_close(steady_clock::time_point deadline);
   // Ends all threads and everything under way on the disk; the loops stay, for what was posted to
   // them.
   void end_threads();
   // Does so and takes everything apart, in the order that lifetimes want.
   void let_go();
-  std::vector<Router::Peer> peers() const;
 
   const BrokerSettings settings_;
   BrokerContext context_;
@@ -134,16 +107,13 @@ class Broker::Parts {
   std::unique_ptr<BrokerMetrics> metrics_;
   log::io::StorageProfile storage_;
   std::unique_ptr<log::io::SystemFileSystem> files_;
-  std::vector<std::unique_ptr<BufferPool>> buffers_;
   std::unique_ptr<BlockingPool> file_threads_;
   std::unique_ptr<ControlThread> control_;
-  std::vector<std::unique_ptr<Shard>> shards_;
-  std::vector<std::unique_ptr<log::io::IoQueue>> queues_;
+  ShardSet shards_;
   std::unique_ptr<log::LogStore> logs_;
   std::unique_ptr<AdminHttp> admin_;
   std::uint16_t port_ = 0;
-  std::atomic<bool> ready_{false};
-  bool shards_run_ = false;
+  std::atomic<Phase> phase_{Phase::kStarting};
   bool stopped_ = false;
 };
 
@@ -154,68 +124,42 @@ Result<> Broker::Parts::start() {
                      settings_.data_dir,
                      {.backend = io_backend(settings_.storage_io),
                       .allow_network_file_system = settings_.storage_allow_network_filesystem}));
+  TIDELOG_TRY(make_shards());
+  // First of all: recovery may take a while, and who watches the broker wants to know.
+  TIDELOG_TRY(start_admin());
   files_ = std::make_unique<log::io::SystemFileSystem>(storage_.direct);
   file_threads_ = std::make_unique<BlockingPool>("files", kFileThreads);
   control_ = std::make_unique<ControlThread>(settings_.broker_id, *file_threads_);
   context_.control = control_.get();
   TIDELOG_ASSIGN(const auto topics, control_->open(*files_, settings_.data_dir + "/metadata"));
-  TIDELOG_TRY(start_shards());
   TIDELOG_TRY(open_logs(*topics));
-  for (std::size_t i = 0; i < shards_.size(); ++i) {
-    shards_[i]->set_logs(&logs_->shard(i));
-    shards_[i]->set_peers(peers());
-    shards_[i]->start();
-  }
-  shards_run_ = true;
-  TIDELOG_TRY(control_->start(logs_->needs_new_epochs(), peers()));
-  TIDELOG_TRY(on_every_shard(
+  shards_.start(*logs_);
+  TIDELOG_TRY(control_->start(logs_->needs_new_epochs(), shards_.peers()));
+  TIDELOG_TRY(shards_.on_every_shard(
       [](Shard& shard, Topics::DoneCallback done) {
         shard.topics().adopt_recovered();
         done({});
       },
       steady_clock::time_point::max(), "taking over recovered logs"));
-  TIDELOG_TRY(listen());
-  ready_ = true;
-  TIDELOG_TRY(start_admin());
+  TIDELOG_ASSIGN(port_, shards_.listen(settings_.listen));
+  phase_ = Phase::kServing;
   log_start();
   return {};
 }
 
-Result<> Broker::Parts::start_shards() {
+Result<> Broker::Parts::make_shards() {
   const std::size_t count =
       settings_.shards > 0 ? static_cast<std::size_t>(settings_.shards) : usable_cores();
   metrics_ = std::make_unique<BrokerMetrics>(count, context_.version, [this] {
     BrokerGauges gauges;
-    for (const auto& pool : buffers_) gauges.buffer_bytes_outstanding += pool->outstanding_bytes();
+    gauges.buffer_bytes_outstanding = shards_.buffer_bytes_outstanding();
     gauges.log_lines_dropped = dropped_log_lines();
     gauges.storage_sound = !context_.storage_failed;
-    gauges.ready = ready_ && gauges.storage_sound;
+    gauges.ready = phase_ == Phase::kServing && gauges.storage_sound;
     return gauges;
   });
   context_.metrics = metrics_.get();
-  for (std::size_t i = 0; i < count; ++i) {
-    buffers_.push_back(std::make_unique<BufferPool>(kRetainedBufferBytes / count));
-    Shard& shard = *shards_.emplace_back(std::make_unique<Shard>(i, context_, *buffers_.back()));
-    wire::AsioExecutor& loop = shard.loop();
-    log::io::EventWatcher watcher{.watch =
-                                      [&loop](int fd, std::move_only_function<void()> readable) {
-                                        loop.watch_eventfd(fd, std::move(readable));
-                                      },
-                                  .unwatch = [&loop](int fd) { loop.unwatch_eventfd(fd); }};
-    TIDELOG_ASSIGN(auto queue, log::io::make_io_queue(io_backend(settings_.storage_io), storage_,
-                                                      loop, std::move(watcher)));
-    queues_.push_back(std::move(queue));
-  }
-  const auto wake_shards = [this](void (*freed)(Shard&)) {
-    for (const auto& shard : shards_) {
-      shard->executor().post([freed, at = shard.get()] { freed(*at); });
-    }
-  };
-  context_.produce_budget.on_freed(
-      [wake_shards] { wake_shards([](Shard& shard) { shard.produce_budget_freed(); }); });
-  context_.fetch_budget.on_freed(
-      [wake_shards] { wake_shards([](Shard& shard) { shard.parked_fetches().budget_freed(); }); });
-  return {};
+  return shards_.make(count, context_, io_backend(settings_.storage_io), storage_);
 }
 
 Result<> Broker::Parts::open_logs(const replication::ClusterView& topics) {
@@ -230,17 +174,9 @@ Result<> Broker::Parts::open_logs(const replication::ClusterView& topics) {
   options.shard.journal_bytes_max = settings_.journal_bytes_max;
   options.shard.journal_bytes_min =
       std::min(options.shard.journal_bytes_min, options.shard.journal_bytes_max);
-  std::vector<log::ShardEnvironment> environments;
-  environments.reserve(count);
-  for (std::size_t i = 0; i < count; ++i) {
-    environments.push_back({.executor = &shards_[i]->executor(),
-                            .queue = queues_[i].get(),
-                            .blocking = file_threads_.get(),
-                            .buffers = buffers_[i].get()});
-  }
   TIDELOG_ASSIGN(logs_,
                  log::LogStore::open(
-                     *files_, options, std::move(environments),
+                     *files_, options, shards_.environments(*file_threads_),
                      [count](const TopicPartition& id) { return shard_of_partition(id, count); },
                      [&topics](const TopicPartition& id) {
                        const replication::TopicView* topic = topics.find(id.topic);
@@ -281,41 +217,39 @@ void Broker::Parts::log_recovery() const {
   for (const std::string& problem : found.problems) log_error(problem);
 }
 
-Result<> Broker::Parts::listen() {
-  wire::ListenOptions options{.host = settings_.listen.host,
-                              .port = settings_.listen.port,
-                              .share_port = shards_.size() > 1};
-  for (const auto& shard : shards_) {
-    Awaited<std::uint16_t> listening;
-    shard->executor().post(
-        [&options, at = shard.get(), done = listening.callback()] { done(at->listen(options)); });
-    TIDELOG_ASSIGN(port_, listening.wait());
-    options.port = port_;
-    options.first_to_share = false;
-  }
+Result<> Broker::Parts::start_admin() {
+  if (!settings_.admin_listen) return {};
+  AdminPages pages;
+  pages.readiness = [this] { return readiness(); };
+  pages.metrics = [this] { return metrics_->text(); };
+  pages.version_json = [this] {
+    // Which cluster it is becomes known while it starts.
+    return fmt::format(R"({{"version":"{}","broker_id":{},"cluster_id":"{}"}})", context_.version,
+                       context_.id.value(), phase_ == Phase::kStarting ? "" : context_.cluster_id);
+  };
+  TIDELOG_ASSIGN(admin_, AdminHttp::start(*settings_.admin_listen, std::move(pages)));
   return {};
 }
 
-Result<> Broker::Parts::start_admin() {
-  if (!settings_.admin_listen) return {};
-  std::string storage = storage_.summary;
-  for (const std::string& warning : storage_.warnings) storage += "; " + warning;
-  AdminPages pages;
-  pages.readiness = [this, storage] {
-    Readiness readiness{.ready = ready_, .reason = {}, .storage = storage};
-    if (context_.storage_failed) {
-      readiness.ready = false;
-      readiness.reason = "a write to the data directory failed: no records are taken";
-    } else if (!readiness.ready) {
-      readiness.reason = "the broker is stopping";
-    }
-    return readiness;
-  };
-  pages.metrics = [this] { return metrics_->text(); };
-  pages.version_json = fmt::format(R"({{"version":"{}","broker_id":{},"cluster_id":"{}"}})",
-                                   context_.version, context_.id.value(), context_.cluster_id);
-  TIDELOG_ASSIGN(admin_, AdminHttp::start(*settings_.admin_listen, std::move(pages)));
-  return {};
+Readiness Broker::Parts::readiness() const {
+  Readiness now{.ready = false, .reason = {}, .storage = storage_.summary};
+  for (const std::string& warning : storage_.warnings) now.storage += "; " + warning;
+  if (context_.storage_failed) {
+    now.reason = "a write to the data directory failed: no records are taken";
+    return now;
+  }
+  switch (phase_) {
+    case Phase::kStarting:
+      now.reason = "the broker is starting: it reads and recovers its data directory";
+      break;
+    case Phase::kServing:
+      now.ready = true;
+      break;
+    case Phase::kStopping:
+      now.reason = "the broker is stopping";
+      break;
+  }
+  return now;
 }
 
 void Broker::Parts::log_start() const {
@@ -325,46 +259,23 @@ void Broker::Parts::log_start() const {
   log_info(fmt::format(
       "broker {} serves {} from '{}' (admin {}); {} shard{}; {}; records are acknowledged {}",
       context_.id.value(), address().to_string(), settings_.data_dir, admin, shards_.size(),
-      shards_.size() == 1 ? "" : "s", queues_.front()->description(),
+      shards_.size() == 1 ? "" : "s", shards_.io_description(),
       storage_.stable() ? "once they are on stable storage"
                         : "once written, but this storage does not survive a power cut"));
 }
 
-std::vector<Router::Peer> Broker::Parts::peers() const {
-  std::vector<Router::Peer> all;
-  all.reserve(shards_.size());
-  for (const auto& shard : shards_) all.push_back({shard.get(), &shard->executor()});
-  return all;
-}
-
-Result<> Broker::Parts::on_every_shard(std::function<void(Shard&, Topics::DoneCallback)> work,
-                                       steady_clock::time_point deadline, const char* what) {
-  std::vector<Awaited<>> reports(shards_.size());
-  for (std::size_t i = 0; i < shards_.size(); ++i) {
-    shards_[i]->executor().post(
-        [work, shard = shards_[i].get(), done = reports[i].callback()] { work(*shard, done); });
-  }
-  Result<> outcome;
-  for (Awaited<>& report : reports) {
-    Result<> result = deadline == steady_clock::time_point::max()
-                          ? report.wait()
-                          : report.wait_until(deadline, what);
-    if (!result && outcome) outcome = std::move(result);
-  }
-  return outcome;
-}
-
 Result<> Broker::Parts::stop(milliseconds deadline) {
   if (std::exchange(stopped_, true)) return {};
-  ready_ = false;
+  const bool served = shards_.running();
+  if (served) phase_ = Phase::kStopping;
   const auto until = steady_clock::now() + deadline;
   Result<> outcome;
-  if (shards_run_) outcome = drain_and_close(until);
+  if (served) outcome = drain_and_close(until);
   if (control_) {
     Result<> closed = control_->close(until);
     if (!closed && outcome) outcome = std::move(closed);
   }
-  if (!shards_run_) {  // start() failed before anything was served
+  if (!served) {  // start() failed before anything was served
     let_go();
     return outcome;
   }
@@ -386,12 +297,12 @@ Result<> Broker::Parts::drain_and_close(steady_clock::time_point deadline) {
     return std::max(rest, milliseconds(1));
   };
   // What is in flight may use half of the time; what does not settle by then is told so.
-  (void)on_every_shard(
+  (void)shards_.on_every_shard(
       [within = left() / 2](Shard& shard, Topics::DoneCallback done) {
         shard.drain(within, [done = std::move(done)]() mutable { done({}); });
       },
       deadline, "settling requests in flight");
-  (void)on_every_shard(
+  (void)shards_.on_every_shard(
       [](Shard& shard, Topics::DoneCallback done) {
         shard.topics().stop_all();
         // Behind the answers that stopping the replicas posted. Those for connections of other
@@ -402,30 +313,25 @@ Result<> Broker::Parts::drain_and_close(steady_clock::time_point deadline) {
         });
       },
       deadline, "stopping the replicas");
-  (void)on_every_shard(
+  (void)shards_.on_every_shard(
       [within = std::min(left() / 4, milliseconds(500))](Shard& shard, Topics::DoneCallback done) {
         shard.close_connections(within, [done = std::move(done)]() mutable { done({}); });
       },
       deadline, "closing the connections");
-  return on_every_shard(
+  return shards_.on_every_shard(
       [](Shard& shard, Topics::DoneCallback done) { shard.logs().close(std::move(done)); },
       deadline, "closing the logs");
 }
 
 void Broker::Parts::end_threads() {
-  for (const auto& shard : shards_) shard->join();
-  // What is still held is given back while the shards go: nobody is to be woken any more.
-  context_.produce_budget.on_freed(nullptr);
-  context_.fetch_budget.on_freed(nullptr);
-  for (const auto& shard : shards_) shard->let_go();
+  shards_.join();
   if (control_) control_->let_go();
   // Jobs and writes under way use the logs' own files and memory, so they end before the logs do.
   file_threads_.reset();
-  queues_.clear();
+  shards_.end_io();
 }
 
 void Broker::Parts::let_go() {
-  ready_ = false;
   if (admin_) admin_->stop();
   end_threads();
   logs_.reset();

@@ -1,10 +1,17 @@
 #include "broker/budgets.h"
 
+#include "base/check.h"
+
 namespace tidelog::broker {
 
 void BudgetHold::release() {
   if (budget_ == nullptr) return;
   std::exchange(budget_, nullptr)->give_back(std::exchange(bytes_, 0));
+}
+
+void BudgetHold::shrink_to(std::size_t bytes) {
+  TIDELOG_CHECK(bytes <= bytes_, "a hold only shrinks");
+  if (budget_ != nullptr) budget_->give_back(bytes_ - std::exchange(bytes_, bytes));
 }
 
 bool MemoryBudget::try_take(std::size_t bytes) {

@@ -30,6 +30,8 @@ class BudgetHold {
   std::size_t bytes() const { return bytes_; }
   explicit operator bool() const { return budget_ != nullptr; }
   void release();
+  // Gives back all but `bytes`. REQUIRES: bytes <= bytes().
+  void shrink_to(std::size_t bytes);
 
  private:
   friend class MemoryBudget;

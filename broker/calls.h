@@ -3,11 +3,15 @@
 // reported.
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/executor.h"
 
 namespace tidelog::broker {
 
@@ -19,8 +23,8 @@ class Call {
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
 
-  // Answers what has not settled by its deadline.
-  virtual void check_deadline(SteadyTime) {}
+  // Its deadline has passed: answers what has not settled yet.
+  virtual void deadline_passed() {}
   // Answers what has settled in this turn, where it asked for that.
   virtual void end_of_turn() {}
 
@@ -29,12 +33,14 @@ class Call {
   Call* previous_ = nullptr;
   Call* next_ = nullptr;
   bool wants_end_of_turn_ = false;
+  std::optional<SteadyTime> deadline_;
 };
 
 // The open calls of a shard. Thread: the shard's.
 class Calls {
  public:
-  Calls() = default;
+  // `executor` outlives the calls.
+  explicit Calls(Executor& executor) : executor_(executor) {}
   ~Calls() {
     while (first_ != nullptr) {
       const std::unique_ptr<Call> owned(first_);
@@ -74,15 +80,46 @@ class Calls {
     }
   }
 
-  void check_deadlines(SteadyTime now) {
-    for (Call* call = first_; call != nullptr;) {
-      Call* next = call->next_;
-      call->check_deadline(now);
-      call = next;
-    }
+  // Whether end_of_turn() has something to do.
+  bool has_turn_work() const { return !of_this_turn_.empty(); }
+
+  // Calls call.deadline_passed() once, `within` that time, unless it is gone by then.
+  void set_deadline(Call& call, std::chrono::milliseconds within) {
+    call.deadline_ = executor_.clock().now() + within;
+    if (timer_ != 0 && *call.deadline_ >= timer_at_) return;
+    executor_.cancel(timer_);
+    look_at(*call.deadline_);
   }
 
  private:
+  // One timer for all: most calls are gone long before their deadlines.
+  void look_at(SteadyTime at) {
+    timer_at_ = at;
+    const auto left = std::max(at - executor_.clock().now(), SteadyTime::duration::zero());
+    timer_ = executor_.run_after(std::chrono::ceil<std::chrono::microseconds>(left), [this] {
+      timer_ = 0;
+      check_deadlines();
+    });
+  }
+  void check_deadlines() {
+    const SteadyTime now = executor_.clock().now();
+    std::optional<SteadyTime> next_deadline;
+    for (Call* call = first_; call != nullptr;) {
+      Call* next = call->next_;
+      if (call->deadline_ && *call->deadline_ <= now) {
+        call->deadline_.reset();
+        call->deadline_passed();
+      } else if (call->deadline_ && (!next_deadline || *call->deadline_ < *next_deadline)) {
+        next_deadline = call->deadline_;
+      }
+      call = next;
+    }
+    if (next_deadline && timer_ == 0) look_at(*next_deadline);
+  }
+
+  Executor& executor_;
+  TimerId timer_ = 0;
+  SteadyTime timer_at_;
   Call* first_ = nullptr;
   std::vector<Call*> of_this_turn_;
 };

@@ -37,6 +37,11 @@ RequestTicket& RequestTicket::operator=(RequestTicket&& other) noexcept {
   return *this;
 }
 
+void RequestTicket::add_bytes(std::size_t bytes) {
+  bytes_ += bytes;
+  connection_->bytes_in_flight_ += bytes;
+}
+
 void RequestTicket::answer(const flatbuffers::FlatBufferBuilder& table, bool more) const {
   const auto flags =
       static_cast<std::uint16_t>(wire::kFrameAnswer | (more ? wire::kFrameMoreParts : 0));
@@ -80,11 +85,14 @@ ClientConnection::ClientConnection(Shard& shard, std::unique_ptr<wire::Connectio
       sessions_(*this),
       opened_at_(shard.executor().clock().now()),
       last_activity_(opened_at_),
-      send_progress_at_(opened_at_) {}
+      send_window_at_(opened_at_) {}
 
 ClientConnection::~ClientConnection() = default;
 
-void ClientConnection::start() { receive(); }
+void ClientConnection::start() {
+  look_by(opened_at_ + shard_.broker().limits.hello_timeout);
+  receive();
+}
 
 void ClientConnection::greet(std::string client_name, std::size_t peer_frame_bytes_max) {
   greeted_ = true;
@@ -101,7 +109,10 @@ bool ClientConnection::can_send() const {
 void ClientConnection::receive() {
   if (receiving_ || stream_ == nullptr) return;
   receiving_ = true;
-  if (reader_.inside_frame() && !frame_since_) frame_since_ = shard_.executor().clock().now();
+  if (reader_.inside_frame() && !frame_since_) {
+    frame_since_ = now();
+    look_by(frame_deadline());
+  }
   const FrameReader::Space space = reader_.space();
   stream_->receive(space.into, space.bytes_min,
                    [this](Result<std::size_t> bytes) { received(std::move(bytes)); });
@@ -201,8 +212,7 @@ void ClientConnection::budget_freed() {
 }
 
 void ClientConnection::dispatch(Frame frame) {
-  const SteadyTime now = shard_.executor().clock().now();
-  last_activity_ = now;
+  last_activity_ = now();
   frame_since_.reset();
   const std::size_t bytes = frame.prefix.frame_bytes;
   ++requests_in_flight_;
@@ -218,7 +228,8 @@ void ClientConnection::settled(std::size_t bytes) {
   --requests_in_flight_;
   bytes_in_flight_ -= bytes;
   if (stream_ == nullptr) return;
-  last_activity_ = shard_.executor().clock().now();
+  last_activity_ = now();
+  if (requests_in_flight_ == 0) look_by(last_activity_ + shard_.broker().limits.idle_timeout);
   advance_later();
 }
 
@@ -237,18 +248,23 @@ void ClientConnection::send(const RequestHead& head, std::uint16_t flags,
   if (stream_ == nullptr) return;
   std::size_t raw_bytes = 0;
   for (const SharedBytes& piece : pieces) raw_bytes += piece.size();
-  pieces.insert(pieces.begin(), wire::encode_frame({.api = head.api,
-                                                    .version = head.version,
-                                                    .correlation = head.correlation,
-                                                    .flags = flags},
-                                                   table, raw_bytes, shard_.buffers()));
-  if (unsent_bytes() == 0) send_progress_at_ = shard_.executor().clock().now();
+  pieces.insert(pieces.begin(), shard_.frames().encode({.api = head.api,
+                                                        .version = head.version,
+                                                        .correlation = head.correlation,
+                                                        .flags = flags},
+                                                       table, raw_bytes));
+  const bool nothing_waited = unsent_bytes() == 0;
+  for (const SharedBytes& piece : pieces) sent_bytes_ += piece.size();
   stream_->send(std::move(pieces), [this, holds = std::move(holds)](Result<> result) mutable {
     holds.clear();
     if (result) return sent();
     // A stream that broke is heard of by its receive; but over its limits a connection has none.
     if (!receiving_ && !closing_) forget();
   });
+  if (!nothing_waited) return;
+  send_window_at_ = now();
+  send_window_goal_ = sent_bytes_;
+  look_by(send_window_at_ + shard_.broker().limits.send_stall_timeout);
 }
 
 void ClientConnection::sent() {
@@ -301,51 +317,78 @@ void ClientConnection::forget() {
   if (stream_ == nullptr) return;
   const std::shared_ptr<ClientConnection> self = shared_from_this();
   stream_.reset();
+  shard_.executor().cancel(std::exchange(watch_, 0));
   sessions_.close_all();
   next_hold_.release();
   shard_.connection_gone(id_);
 }
 
-bool ClientConnection::is_overdue(SteadyTime now) {
-  if (!is_open()) return false;
-  const std::size_t unsent = unsent_bytes();
-  if (unsent == 0 || unsent != unsent_at_progress_) {
-    unsent_at_progress_ = unsent;
-    send_progress_at_ = now;
-  }
-  return overdue(now).has_value();
+SteadyTime ClientConnection::now() const { return shard_.executor().clock().now(); }
+
+SteadyTime ClientConnection::frame_deadline() const {
+  return *frame_since_ + shard_.broker().limits.frame_grace +
+         std::chrono::milliseconds(reader_.frame_bytes() * 1000 / wire::kFrameBytesPerSecondMin);
 }
 
-void ClientConnection::close_overdue(SteadyTime now) {
-  if (const std::optional<Error> error = overdue(now)) close_because(*error);
-}
-
-std::optional<Error> ClientConnection::overdue(SteadyTime now) const {
+std::vector<ClientConnection::Deadline> ClientConnection::deadlines() const {
   const ConnectionLimits& limits = shard_.broker().limits;
-  if (!greeted_ && now - opened_at_ > limits.hello_timeout) {
-    return Error(ErrorCode::kTimedOut,
-                 fmt::format("no hello came within {} ms", limits.hello_timeout.count()));
+  std::vector<Deadline> all;
+  const auto add = [&all](SteadyTime at, std::string missed) {
+    all.push_back({at, Error(ErrorCode::kTimedOut, std::move(missed))});
+  };
+  if (!greeted_) {
+    add(opened_at_ + limits.hello_timeout,
+        fmt::format("no hello came within {} ms", limits.hello_timeout.count()));
   }
   if (frame_since_) {
-    const std::chrono::milliseconds allowed =
-        limits.frame_grace +
-        std::chrono::milliseconds(reader_.frame_bytes() * 1000 / wire::kFrameBytesPerSecondMin);
-    if (now - *frame_since_ > allowed) {
-      return Error(ErrorCode::kTimedOut,
-                   fmt::format("a frame of {} bytes did not arrive within {} ms",
-                               reader_.frame_bytes(), allowed.count()));
-    }
+    const auto allowed =
+        std::chrono::duration_cast<std::chrono::milliseconds>(frame_deadline() - *frame_since_);
+    add(frame_deadline(), fmt::format("a frame of {} bytes did not arrive within {} ms",
+                                      reader_.frame_bytes(), allowed.count()));
   }
-  if (now - send_progress_at_ > limits.send_stall_timeout) {
-    return Error(ErrorCode::kTimedOut,
-                 fmt::format("{} bytes of answers were not taken for {} ms", unsent_at_progress_,
-                             limits.send_stall_timeout.count()));
+  if (unsent_bytes() > 0) {
+    add(send_window_at_ + limits.send_stall_timeout,
+        fmt::format("{} bytes of answers were not taken for {} ms", unsent_bytes(),
+                    limits.send_stall_timeout.count()));
   }
-  if (requests_in_flight_ == 0 && now - last_activity_ > limits.idle_timeout) {
-    return Error(ErrorCode::kTimedOut,
-                 fmt::format("nothing came for {} ms", limits.idle_timeout.count()));
+  if (requests_in_flight_ == 0) {
+    add(last_activity_ + limits.idle_timeout,
+        fmt::format("nothing came for {} ms", limits.idle_timeout.count()));
   }
-  return std::nullopt;
+  std::ranges::sort(all, {}, &Deadline::at);
+  return all;
+}
+
+void ClientConnection::look_by(SteadyTime at) {
+  if (watch_ != 0 && watch_at_ <= at) return;
+  shard_.executor().cancel(watch_);
+  watch_at_ = at;
+  const auto left = std::max(at - now(), SteadyTime::duration::zero());
+  watch_ = shard_.executor().run_after(std::chrono::ceil<std::chrono::microseconds>(left), [this] {
+    watch_ = 0;
+    look_at_deadlines();
+  });
+}
+
+void ClientConnection::look_at_deadlines() {
+  if (!is_open()) return;
+  note_send_progress();
+  const std::vector<Deadline> all = deadlines();
+  // With requests in flight a connection may have none; it is looked at when the next one begins.
+  if (all.empty()) return;
+  if (all.front().at <= now()) return close_because(all.front().missed);
+  look_by(all.front().at);
+}
+
+// Begins the next time in which the peer must take something, if it did so in this one.
+void ClientConnection::note_send_progress() {
+  const std::size_t unsent = unsent_bytes();
+  if (unsent > 0 && sent_bytes_ - unsent < send_window_goal_) return;
+  const std::uint64_t least =
+      static_cast<std::uint64_t>(shard_.broker().limits.send_stall_timeout.count()) *
+      wire::kFrameBytesPerSecondMin / 1000;
+  send_window_at_ = now();
+  send_window_goal_ = sent_bytes_ - unsent + std::min<std::uint64_t>(unsent, least);
 }
 
 }  // namespace tidelog::broker

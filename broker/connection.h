@@ -42,10 +42,13 @@ struct ConnectionLimits {
   std::chrono::milliseconds idle_timeout = wire::kIdleTimeout;
   // What a frame may take beyond its bytes at kFrameBytesPerSecondMin.
   std::chrono::milliseconds frame_grace{10'000};
+  // The longest that a fetch is parked: a peer that is gone unheard is found out by its answer.
+  std::chrono::milliseconds fetch_wait_max = wire::kFetchWaitMax;
   // Answers sent and not yet taken by the peer; above it no further request is read and no fetch
   // answered.
   std::size_t unsent_bytes_max = 2 * wire::kFrameBytesMax;
-  // How long a peer may take nothing of what waits for it.
+  // In each time this long a peer takes all that waited when it began, or as much as
+  // kFrameBytesPerSecondMin makes of it.
   std::chrono::milliseconds send_stall_timeout{60'000};
 };
 
@@ -72,6 +75,9 @@ class RequestTicket {
   explicit operator bool() const { return connection_ != nullptr; }
   ClientConnection& connection() const { return *connection_; }
   const RequestHead& head() const { return head_; }
+  // Counts memory that the request takes beside its frame, until it settles, against what its
+  // connection may have in flight.
+  void add_bytes(std::size_t bytes);
 
   // Sends an answer; `more` says that further parts follow. `table` is finished. The raw bytes are
   // the `pieces`, which hold `holds` until the peer has taken them.
@@ -117,9 +123,6 @@ class ClientConnection : public std::enable_shared_from_this<ClientConnection> {
   // took some.
   bool can_send() const;
 
-  // Whether a deadline has passed; asked by the shard about ten times a second.
-  bool is_overdue(SteadyTime now);
-  void close_overdue(SteadyTime now);
   // The produce budget has room again.
   void budget_freed();
 
@@ -157,7 +160,20 @@ class ClientConnection : public std::enable_shared_from_this<ClientConnection> {
   void advance_later();
   std::size_t unsent_bytes() const;
   void sent();
-  std::optional<Error> overdue(SteadyTime now) const;
+
+  // What must come to pass by when.
+  struct Deadline {
+    SteadyTime at;
+    Error missed;
+  };
+  SteadyTime now() const;
+  // The ones that hold now, earliest first.
+  std::vector<Deadline> deadlines() const;
+  SteadyTime frame_deadline() const;
+  // Looks at the deadlines not later than `at`.
+  void look_by(SteadyTime at);
+  void look_at_deadlines();
+  void note_send_progress();
 
   Shard& shard_;
   const std::uint64_t id_;
@@ -184,8 +200,13 @@ class ClientConnection : public std::enable_shared_from_this<ClientConnection> {
   SteadyTime opened_at_;
   SteadyTime last_activity_;               // a frame came, or a request was settled
   std::optional<SteadyTime> frame_since_;  // when the frame being received began or went on
-  SteadyTime send_progress_at_;
-  std::size_t unsent_at_progress_ = 0;
+  // What the peer must take: everything that waited at this time, or as much as the slowest peer.
+  SteadyTime send_window_at_;
+  std::uint64_t sent_bytes_ = 0;  // ever given to the stream
+  std::uint64_t send_window_goal_ = 0;
+
+  TimerId watch_ = 0;  // looks at the deadlines
+  SteadyTime watch_at_;
 };
 
 }  // namespace tidelog::broker

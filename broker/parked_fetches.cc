@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
+#include <ranges>
 #include <utility>
 
 #include "base/check.h"
@@ -37,11 +37,15 @@ struct ParkedFetches::Reader {
   std::size_t credit = 0;
   bool armed = false;
   bool must_reply = false;
+  bool paused = false;   // nobody has fetched for a while
   bool woken = false;    // in this turn
   bool starved = false;  // in starved_
 };
 
 namespace {
+
+// Of one read of the disk; what is larger is read on with the next one.
+constexpr std::size_t kColdReadBytesMax = 512 << 10;
 
 void end_read(FetchPosition& position, std::size_t& reads, std::size_t& bytes) {
   if (position.state != FetchPosition::State::kReading) return;
@@ -137,7 +141,22 @@ void ParkedFetches::arm(std::uint64_t session, std::size_t bytes, bool reply) {
     reader.credit = bytes;
   }
   reader.must_reply = reader.must_reply || reply;
+  reader.paused = false;
   collect(reader);
+}
+
+void ParkedFetches::take_back(std::uint64_t session) {
+  const auto at = readers_.find(session);
+  if (at == readers_.end()) return;
+  Reader& reader = *at->second;
+  reader.paused = true;
+  // The last first, so that a position ends where its first news began.
+  for (FetchChunk& chunk : std::views::reverse(reader.finished)) {
+    if (chunk.error) continue;
+    const auto found = reader.positions.find(chunk.id);
+    if (found != reader.positions.end()) found->second->target.offset = chunk.first_offset;
+  }
+  std::erase_if(reader.finished, [](const FetchChunk& chunk) { return !chunk.error; });
 }
 
 void ParkedFetches::disarm(std::uint64_t session) {
@@ -278,7 +297,8 @@ bool ParkedFetches::read_front(Reader& reader, std::size_t credit,
     return limits.at_least_one ? wait() : false;
   }
   reader.ready.pop_front();
-  chunks.push_back(read_chunk(position, std::move(**result)));
+  BudgetHold hold = shard_.broker().fetch_budget.take_anyway((*result)->bytes);
+  chunks.push_back(read_chunk(position, std::move(**result), std::move(hold)));
   if (position.target.offset < *end) {
     reader.ready.push_back(&position);
   } else {
@@ -329,35 +349,44 @@ std::optional<FetchChunk> ParkedFetches::refuse(const FetchPosition& position,
 
 void ParkedFetches::start_cold_read(Reader& reader, FetchPosition& position,
                                     const log::ReadLimits& limits) {
-  position.state = FetchPosition::State::kReading;
-  position.reading_bytes = limits.bytes_max;
-  ++reader.reads_in_flight;
-  reader.reading_bytes += limits.bytes_max;
   log::ReadLimits whole = limits;
   whole.at_least_one = true;
-  position.partition->log->read(
-      position.target.offset, whole,
-      [this, session = position.session, id = position.target.id,
-       generation = position.target.generation](Result<log::ReadResult> result) {
-        finish_cold_read(session, id, generation, std::move(result));
-      });
+  whole.bytes_max = std::min(whole.bytes_max, kColdReadBytesMax);
+  position.state = FetchPosition::State::kReading;
+  position.reading_bytes = whole.bytes_max;
+  ++reader.reads_in_flight;
+  reader.reading_bytes += whole.bytes_max;
+  // Taken before the read: thousands of consumers may fall behind at once.
+  BudgetHold hold = shard_.broker().fetch_budget.take_anyway(whole.bytes_max);
+  position.partition->log->read(position.target.offset, whole,
+                                [this, session = position.session, target = position.target,
+                                 hold = std::move(hold)](Result<log::ReadResult> result) mutable {
+                                  finish_cold_read(session, target, std::move(hold),
+                                                   std::move(result));
+                                });
 }
 
-void ParkedFetches::finish_cold_read(std::uint64_t session, const TopicPartition& id,
-                                     std::uint32_t generation, Result<log::ReadResult> result) {
+void ParkedFetches::finish_cold_read(std::uint64_t session, const FetchTarget& target,
+                                     BudgetHold hold, Result<log::ReadResult> result) {
   const auto at = readers_.find(session);
   if (at == readers_.end()) return;
   Reader& reader = *at->second;
-  const auto found = reader.positions.find(id);
-  if (found == reader.positions.end() || found->second->target.generation != generation) return;
+  const auto found = reader.positions.find(target.id);
+  if (found == reader.positions.end()) return;
   FetchPosition& position = *found->second;
+  if (position.target.generation != target.generation) return;
   end_read(position, reader.reads_in_flight, reader.reading_bytes);
   position.state = FetchPosition::State::kWaiting;
   if (!result) {
     reader.finished.push_back(error_chunk(position, result.error()));
     remove(reader, position);
   } else if (result->bytes > 0) {
-    reader.finished.push_back(read_chunk(position, std::move(*result)));
+    if (!reader.paused) {
+      if (hold.bytes() < result->bytes) {
+        hold = shard_.broker().fetch_budget.take_anyway(result->bytes);
+      }
+      reader.finished.push_back(read_chunk(position, std::move(*result), std::move(hold)));
+    }
     position.state = FetchPosition::State::kReady;
     reader.ready.push_back(&position);
   }
@@ -377,7 +406,8 @@ FetchChunk ParkedFetches::chunk_of(const FetchPosition& position) const {
   return chunk;
 }
 
-FetchChunk ParkedFetches::read_chunk(FetchPosition& position, log::ReadResult result) {
+FetchChunk ParkedFetches::read_chunk(FetchPosition& position, log::ReadResult result,
+                                     BudgetHold hold) {
   ShardMetrics& metrics = shard_.metrics();
   metrics.fetched_bytes.add(result.bytes);
   metrics.fetched_records.add(
@@ -387,7 +417,8 @@ FetchChunk ParkedFetches::read_chunk(FetchPosition& position, log::ReadResult re
   chunk.next_offset = result.next_offset;
   chunk.pieces = std::move(result.pieces);
   chunk.bytes = result.bytes;
-  chunk.hold = shard_.broker().fetch_budget.take_anyway(result.bytes);
+  hold.shrink_to(result.bytes);
+  chunk.hold = std::move(hold);
   return chunk;
 }
 

@@ -90,6 +90,9 @@ class ParkedFetches {
   void arm(std::uint64_t session, std::size_t bytes, bool reply);
   // No fetch is open any more: nothing is delivered until the next arm().
   void disarm(std::uint64_t session);
+  // Nobody has fetched for a while: what was read of the disk meanwhile gives its memory back, and
+  // is read again when it is asked for. REQUIRES: disarm() came after the last arm().
+  void take_back(std::uint64_t session);
 
   // The partition's high watermark advanced or its replica stopped. Readers are woken by
   // end_of_turn().
@@ -100,6 +103,8 @@ class ParkedFetches {
   void budget_freed();
 
   void end_of_turn();
+  // Whether end_of_turn() has something to do.
+  bool has_turn_work() const { return !advanced_.empty(); }
 
   // Sessions with a reader here.
   std::size_t readers() const { return readers_.size(); }
@@ -112,10 +117,10 @@ class ParkedFetches {
   bool read_front(Reader& reader, std::size_t credit, std::vector<FetchChunk>& chunks);
   std::optional<FetchChunk> refuse(const FetchPosition& position, Offset readable_end) const;
   void start_cold_read(Reader& reader, FetchPosition& position, const log::ReadLimits& limits);
-  void finish_cold_read(std::uint64_t session, const TopicPartition& id, std::uint32_t generation,
+  void finish_cold_read(std::uint64_t session, const FetchTarget& target, BudgetHold hold,
                         Result<log::ReadResult> result);
   FetchChunk chunk_of(const FetchPosition& position) const;
-  FetchChunk read_chunk(FetchPosition& position, log::ReadResult result);
+  FetchChunk read_chunk(FetchPosition& position, log::ReadResult result, BudgetHold hold);
   FetchChunk error_chunk(const FetchPosition& position, const Error& error) const;
   void remove(Reader& reader, FetchPosition& position);
   static void drop_finished(Reader& reader, const PartitionSet& partitions);

@@ -10,6 +10,12 @@
 #include "wire/limits.h"
 
 namespace tidelog::broker {
+namespace {
+
+// How long news may wait for the next fetch of its session.
+constexpr std::chrono::milliseconds kUnaskedNewsKept{1000};
+
+}  // namespace
 
 struct FetchSession::OpenFetch {
   std::uint64_t serial = 0;
@@ -29,6 +35,7 @@ FetchSession::~FetchSession() {
   Shard& shard = connection_.shard();
   shard.remove_session(id_);
   for (const OpenFetch& fetch : open_) shard.executor().cancel(fetch.timer);
+  shard.executor().cancel(pause_timer_);
   for (std::size_t i = 0; i < slices_.size(); ++i) {
     if (!slices_[i].has_reader) continue;
     shard.router().send(i, [id = id_](Shard* owner) { owner->parked_fetches().close(id); });
@@ -55,7 +62,8 @@ void FetchSession::fetch(FetchOrder order, RequestTicket ticket) {
       order.max_wait.count() == 0 || order.min_bytes == 0 || connection_.shard().draining();
   if (!open.expired) {
     open.timer = connection_.shard().executor().run_after(
-        order.max_wait, [this, serial = open.serial] { expire(serial); });
+        std::min(order.max_wait, connection_.shard().broker().limits.fetch_wait_max),
+        [this, serial = open.serial] { expire(serial); });
   }
   open_.push_back(std::move(open));
   advance();
@@ -260,7 +268,11 @@ std::vector<FetchChunk> FetchSession::take_results(std::size_t bytes_max,
 }
 
 void FetchSession::disarm() {
-  answered_at_ = connection_.shard().executor().clock().now();
+  Executor& executor = connection_.shard().executor();
+  answered_at_ = executor.clock().now();
+  if (pause_timer_ == 0) {
+    pause_timer_ = executor.run_after(kUnaskedNewsKept, [this] { look_whether_paused(); });
+  }
   for (std::size_t i = 0; i < slices_.size(); ++i) {
     if (!std::exchange(slices_[i].armed, false)) continue;
     slices_[i].must_reply = false;
@@ -269,17 +281,31 @@ void FetchSession::disarm() {
   }
 }
 
-void FetchSession::take_back_news(SteadyTime before) {
-  if (!open_.empty() || chunk_bytes_ == 0 || answered_at_ > before) return;
+void FetchSession::look_whether_paused() {
+  pause_timer_ = 0;
+  if (!open_.empty()) return;
+  Executor& executor = connection_.shard().executor();
+  const auto waited = executor.clock().now() - answered_at_;
+  if (waited >= kUnaskedNewsKept) return take_back_news();
+  pause_timer_ =
+      executor.run_after(std::chrono::ceil<std::chrono::microseconds>(kUnaskedNewsKept - waited),
+                         [this] { look_whether_paused(); });
+}
+
+void FetchSession::take_back_news() {
+  Router& router = connection_.shard().router();
+  for (std::size_t i = 0; i < slices_.size(); ++i) {
+    if (!slices_[i].has_reader) continue;
+    router.send(i, [id = id_](Shard* owner) { owner->parked_fetches().take_back(id); });
+  }
   // Each partition goes back to where its first news was read from, and is read again when asked
   // for.
   FetchOrder order;
+  PartitionSet named;
   for (const FetchChunk& chunk : chunks_) {
     const auto state = partitions_.find(chunk.id);
     if (chunk.error || state == partitions_.end()) continue;
-    const bool has_one = std::ranges::any_of(
-        order.changed, [&](const FetchTarget& target) { return target.id == chunk.id; });
-    if (has_one) continue;
+    if (!named.insert(chunk.id).second) continue;
     order.changed.push_back(
         {.id = chunk.id, .offset = chunk.first_offset, .bytes_max = state->second.bytes_max});
   }
@@ -340,10 +366,6 @@ void FetchSessions::fetch(FetchOrder order, RequestTicket ticket) {
 
 void FetchSessions::can_answer() {
   for (auto& [id, session] : sessions_) session->advance();
-}
-
-void FetchSessions::take_back_news(SteadyTime before) {
-  for (auto& [id, session] : sessions_) session->take_back_news(before);
 }
 
 void FetchSessions::answer_all() {

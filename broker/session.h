@@ -65,9 +65,6 @@ class FetchSession {
   void advance();
   // Answers every open fetch at once with what is there.
   void answer_all();
-  // News that no fetch has asked for is not kept for long: it holds memory that others may need.
-  // Called by the shard about ten times a second; takes back what has waited since `before`.
-  void take_back_news(SteadyTime before);
 
  private:
   struct OpenFetch;
@@ -91,6 +88,9 @@ class FetchSession {
   void forget(const std::vector<TopicPartition>& partitions);
   void drop_chunks_of(const FetchOrder& order);
   void disarm();
+  // News that no fetch asks for is not kept for long: it holds memory that others may need.
+  void look_whether_paused();
+  void take_back_news();
   bool satisfied(const OpenFetch& fetch) const;
   bool reply_pending() const;
   void pull(const OpenFetch& fetch);
@@ -113,6 +113,7 @@ class FetchSession {
   std::size_t first_slice_ = 0;  // asked first; rotates
   bool advancing_ = false;
   SteadyTime answered_at_;  // when the last open fetch was answered
+  TimerId pause_timer_ = 0;
 };
 
 // The sessions of one connection. Thread: its shard's.
@@ -127,7 +128,6 @@ class FetchSessions {
   void fetch(FetchOrder order, RequestTicket ticket);
   void can_answer();
   void answer_all();
-  void take_back_news(SteadyTime before);
   void close_all() { sessions_.clear(); }
 
  private:

@@ -12,14 +12,6 @@
 #include "wire/transport/asio_transport.h"
 
 namespace tidelog::broker {
-namespace {
-
-constexpr std::chrono::milliseconds kTick{100};
-// How long news may wait for the next fetch of its session.
-constexpr std::chrono::milliseconds kUnaskedNewsKept{1000};
-
-}  // namespace
-
 Shard::Shard(std::size_t index, BrokerContext& broker, BufferPool& buffers)
     : index_(index),
       broker_(broker),
@@ -28,8 +20,10 @@ Shard::Shard(std::size_t index, BrokerContext& broker, BufferPool& buffers)
       executor_(std::make_unique<wire::AsioExecutor>()),
       network_(std::make_unique<wire::AsioNetwork>(*executor_)),
       builder_(std::make_unique<flatbuffers::FlatBufferBuilder>(4096)),
+      frames_(buffers),
       topics_(*this),
-      parked_fetches_(*this) {}
+      parked_fetches_(*this),
+      calls_(*executor_) {}
 
 Shard::~Shard() { let_go(); }
 
@@ -59,7 +53,6 @@ Result<std::uint16_t> Shard::listen(const wire::ListenOptions& options) {
 
 void Shard::start() {
   executor_->set_turn_hook([this] { end_of_turn(); });
-  executor_->post([this] { tick(); });
   thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), fmt::format("shard-{}", index_).c_str());
     mark_nonblocking_thread();
@@ -93,7 +86,6 @@ void Shard::accept(std::unique_ptr<wire::Connection> stream) {
 void Shard::connection_gone(std::uint64_t id) {
   connections_.erase(id);
   metrics_.connections.set(connections_.size());
-  look_whether_drained();
 }
 
 std::uint64_t Shard::next_session_id() {
@@ -140,46 +132,34 @@ void Shard::produce_budget_freed() {
 void Shard::drain(std::chrono::milliseconds within, Task drained) {
   draining_ = true;
   if (listener_) listener_->close();
-  drain_deadline_ = executor_->clock().now() + within;
   drained_ = std::move(drained);
   std::vector<std::shared_ptr<ClientConnection>> open;
   open.reserve(connections_.size());
   for (const auto& [id, connection] : connections_) open.push_back(connection);
   for (const auto& connection : open) connection->drain();
-  look_whether_drained();
+  wait_for_drain(within);
 }
 
 void Shard::close_connections(std::chrono::milliseconds within, Task closed) {
   closed_ = std::move(closed);
-  drain_deadline_ = executor_->clock().now() + within;
   std::vector<std::shared_ptr<ClientConnection>> open;
   open.reserve(connections_.size());
   for (const auto& [id, connection] : connections_) open.push_back(connection);
   for (const auto& connection : open) connection->close(within);
-  look_whether_drained();
+  wait_for_drain(within);
 }
 
-void Shard::look_whether_drained() {
+void Shard::wait_for_drain(std::chrono::milliseconds within) {
+  executor_->cancel(drain_timer_);
+  drain_timer_ = executor_->run_after(within, [this] { look_whether_drained(/*late=*/true); });
+}
+
+void Shard::look_whether_drained(bool late) {
   if (!drained_ && !closed_) return;
-  const bool late = executor_->clock().now() >= *drain_deadline_;
   bool idle = true;
   for (const auto& [id, connection] : connections_) idle = idle && connection->idle();
   if (drained_ && (idle || late)) std::exchange(drained_, nullptr)();
   if (closed_ && (connections_.empty() || late)) std::exchange(closed_, nullptr)();
-}
-
-void Shard::tick() {
-  const SteadyTime now = executor_->clock().now();
-  calls_.check_deadlines(now);
-  std::vector<std::shared_ptr<ClientConnection>> overdue;
-  for (const auto& [id, connection] : connections_) {
-    connection->sessions().take_back_news(now - kUnaskedNewsKept);
-    if (connection->is_overdue(now)) overdue.push_back(connection);
-  }
-  for (const auto& connection : overdue) connection->close_overdue(now);
-  publish_counters();
-  look_whether_drained();
-  executor_->run_after(kTick, [this] { tick(); });
 }
 
 void Shard::publish_counters() {
@@ -195,7 +175,7 @@ void Shard::publish_counters() {
   metrics_.segment_bytes.set(counters.segment_bytes);
   metrics_.produced_batches.set(counters.appended_batches);
   metrics_.produced_bytes.set(counters.appended_bytes);
-  if (topics_.any_log_failed()) broker_.storage_failed.store(true, std::memory_order_relaxed);
+  if (counters.failed) broker_.storage_failed.store(true, std::memory_order_relaxed);
 }
 
 void Shard::end_of_turn() {
@@ -203,6 +183,10 @@ void Shard::end_of_turn() {
   calls_.end_of_turn();
   if (logs_ != nullptr) logs_->end_of_turn();
   router_->flush();
+  publish_counters();
+  look_whether_drained(/*late=*/false);
+  // The logs may have settled something after those who wait were looked at.
+  if (parked_fetches_.has_turn_work() || calls_.has_turn_work()) executor_->post([] {});
 }
 
 }  // namespace tidelog::broker

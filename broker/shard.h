@@ -27,6 +27,7 @@
 #include "broker/topics.h"
 #include "log/log_store.h"
 #include "replication/controller.h"
+#include "wire/frame.h"
 
 namespace tidelog::wire {
 class AsioExecutor;
@@ -103,6 +104,7 @@ class Shard {
   std::size_t index() const { return index_; }
   Calls& calls() { return calls_; }
   ShardMetrics& metrics() { return metrics_; }
+  wire::FrameEncoder& frames() { return frames_; }
   // Empty; for one answer at a time.
   flatbuffers::FlatBufferBuilder& builder();
 
@@ -138,10 +140,10 @@ class Shard {
   void close_connections(std::chrono::milliseconds within, Task closed);
 
  private:
-  // Ten times a second: deadlines, counters.
-  void tick();
   void end_of_turn();
-  void look_whether_drained();
+  // Ends drain() or close_connections() when nothing is left to wait for; `late`: their time is up.
+  void look_whether_drained(bool late);
+  void wait_for_drain(std::chrono::milliseconds within);
   void publish_counters();
 
   const std::size_t index_;
@@ -151,6 +153,7 @@ class Shard {
   std::unique_ptr<wire::AsioExecutor> executor_;
   std::unique_ptr<wire::AsioNetwork> network_;
   std::unique_ptr<flatbuffers::FlatBufferBuilder> builder_;
+  wire::FrameEncoder frames_;
   std::unique_ptr<Router> router_;
   log::ShardLogs* logs_ = nullptr;
   Topics topics_;
@@ -167,7 +170,7 @@ class Shard {
   std::unique_ptr<wire::Listener> listener_;
   std::uint64_t last_id_ = 0;
   bool draining_ = false;
-  std::optional<SteadyTime> drain_deadline_;
+  TimerId drain_timer_ = 0;
   Task drained_;
   Task closed_;
   std::thread thread_;

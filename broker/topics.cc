@@ -158,12 +158,6 @@ void Topics::stop_all() {
   for (auto& [id, partition] : partitions_) partition->replica->stop();
 }
 
-bool Topics::any_log_failed() const {
-  return std::ranges::any_of(partitions_, [](const auto& entry) {
-    return entry.second->log->health() == log::LogHealth::kFailed;
-  });
-}
-
 Error Topics::unknown_topic(std::string_view name, bool with_closest) const {
   std::string message =
       fmt::format("broker {}: topic '{}' does not exist", shard_.broker().id.value(), name);

@@ -60,7 +60,6 @@ class Topics {
   void stop_all();
   // Destroys every replica; the logs may go afterwards.
   void clear() { partitions_.clear(); }
-  bool any_log_failed() const;
 
   // Errors that name broker, topic and partition; for an unknown topic the closest ones, unless
   // not wanted: looking for them compares the name with all others.

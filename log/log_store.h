@@ -93,6 +93,7 @@ class ShardLogs {
     std::uint64_t cold_reads = 0;
     std::uint64_t appended_batches = 0;
     std::uint64_t appended_bytes = 0;
+    bool failed = false;  // a write or sync has failed: nothing is acknowledged any more
   };
   virtual Counters counters() const = 0;
 };

@@ -348,6 +348,7 @@ ShardLogs::Counters ShardLogsImpl::counters() const {
   counters.journal_writes = journal_.writes();
   counters.journal_bytes = journal_.write_bytes();
   counters.tail_cache_bytes = tail_cache_.bytes();
+  counters.failed = context_.failure.has_value();
   return counters;
 }
 

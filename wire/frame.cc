@@ -145,14 +145,26 @@ Result<> check_frame(std::span<const std::byte, kFramePrefixBytes> prefix_bytes,
   return {};
 }
 
-SharedBytes encode_frame(const FrameHead& head, std::span<const std::byte> table,
-                         std::size_t raw_bytes, BufferPool& pool) {
-  const std::size_t head_bytes = align_up(kFramePrefixBytes + table.size(), 8);
+namespace {
+
+// Frames up to this size share blocks.
+constexpr std::size_t kSmallFrameBytesMax = 1024;
+
+std::size_t head_bytes_of(std::span<const std::byte> table) {
+  return align_up(kFramePrefixBytes + table.size(), 8);
+}
+
+std::span<const std::byte> finished_table(const flatbuffers::FlatBufferBuilder& table) {
+  return std::as_bytes(std::span(table.GetBufferPointer(), table.GetSize()));
+}
+
+// Writes prefix, table and padding: head_bytes_of(table) bytes.
+void write_frame(const FrameHead& head, std::span<const std::byte> table, std::size_t raw_bytes,
+                 std::byte* to) {
+  const std::size_t head_bytes = head_bytes_of(table);
   const std::size_t frame_bytes = head_bytes + raw_bytes;
   TIDELOG_CHECK(frame_bytes <= std::numeric_limits<std::uint32_t>::max(),
                 "a frame's length must fit its field");
-  Buffer buffer = pool.take(head_bytes);
-  std::byte* to = buffer.data();
   store_le<std::uint32_t>(to, kFrameMagic);
   store_le<std::uint32_t>(to + 4, static_cast<std::uint32_t>(frame_bytes));
   store_le<std::uint64_t>(to + 8, head.correlation);
@@ -165,13 +177,35 @@ SharedBytes encode_frame(const FrameHead& head, std::span<const std::byte> table
   if (!table.empty()) std::memcpy(to + kFramePrefixBytes, table.data(), table.size());
   const std::size_t padding = head_bytes - kFramePrefixBytes - table.size();
   std::memset(to + kFramePrefixBytes + table.size(), 0, padding);
-  return std::move(buffer).freeze(head_bytes);
+}
+
+}  // namespace
+
+SharedBytes encode_frame(const FrameHead& head, std::span<const std::byte> table,
+                         std::size_t raw_bytes, BufferPool& pool) {
+  Buffer buffer = pool.take(head_bytes_of(table));
+  write_frame(head, table, raw_bytes, buffer.data());
+  return std::move(buffer).freeze(head_bytes_of(table));
 }
 
 SharedBytes encode_frame(const FrameHead& head, const flatbuffers::FlatBufferBuilder& table,
                          std::size_t raw_bytes, BufferPool& pool) {
-  return encode_frame(head, std::as_bytes(std::span(table.GetBufferPointer(), table.GetSize())),
-                      raw_bytes, pool);
+  return encode_frame(head, finished_table(table), raw_bytes, pool);
+}
+
+SharedBytes FrameEncoder::encode(const FrameHead& head, const flatbuffers::FlatBufferBuilder& table,
+                                 std::size_t raw_bytes) {
+  const std::span<const std::byte> bytes = finished_table(table);
+  const std::size_t head_bytes = head_bytes_of(bytes);
+  if (head_bytes > kSmallFrameBytesMax) return encode_frame(head, bytes, raw_bytes, pool_);
+  if (!block_ || block_.capacity() - used_ < head_bytes) {
+    block_ = pool_.take(kBufferAlignment);
+    used_ = 0;
+  }
+  write_frame(head, bytes, raw_bytes, block_.data() + used_);
+  SharedBytes frame = block_.view(used_, head_bytes);
+  used_ += head_bytes;
+  return frame;
 }
 
 }  // namespace tidelog::wire

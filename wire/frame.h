@@ -105,6 +105,23 @@ SharedBytes encode_frame(const FrameHead& head, const flatbuffers::FlatBufferBui
 SharedBytes encode_frame(const FrameHead& head, std::span<const std::byte> table,
                          std::size_t raw_bytes, BufferPool& pool);
 
+// Encodes frames of one thread; small ones share a block of memory until it is full, so that an
+// answer of a hundred bytes does not keep 4 KiB.
+class FrameEncoder {
+ public:
+  // `pool` outlives the encoder and its frames.
+  explicit FrameEncoder(BufferPool& pool) : pool_(pool) {}
+
+  // As encode_frame().
+  SharedBytes encode(const FrameHead& head, const flatbuffers::FlatBufferBuilder& table,
+                     std::size_t raw_bytes);
+
+ private:
+  BufferPool& pool_;
+  Buffer block_;
+  std::size_t used_ = 0;  // of block_
+};
+
 // Verifies `bytes` as a FlatBuffers table of type T (a generated type) and returns it, or null.
 // `bytes` must stay alive and unchanged. REQUIRES: `bytes` is aligned to 8. Depth at most 16,
 // tables at most bytes / 16. Defined in table_access.h, which includes FlatBuffers.

@@ -29,6 +29,8 @@ inline constexpr std::uint32_t kUnsettledBatchesMax = 256;  // per producer and 
 
 inline constexpr std::chrono::seconds kHelloTimeout{10};
 inline constexpr std::chrono::seconds kIdleTimeout{600};
+// The longest that a fetch is parked; a longer max_wait is cut to it.
+inline constexpr std::chrono::seconds kFetchWaitMax{60};
 // A frame, once begun, must arrive at this rate.
 inline constexpr std::size_t kFrameBytesPerSecondMin = 64 * 1024;
 

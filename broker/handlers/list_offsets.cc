@@ -103,6 +103,7 @@ void handle_list_offsets(Shard& shard, RequestTicket ticket, Frame frame) {
                              fmt::format("timestamp {} means nothing: -1 is latest, -2 earliest",
                                          entry->timestamp_ms())));
   }
+  ticket.add_bytes(count * sizeof(ListOffsetsCall::Entry));
   auto& call = shard.calls().add<ListOffsetsCall>(shard, std::move(ticket));
   call.entries().reserve(count);
   for (const fb::ListOffsetsEntry* entry : *request->entries()) {

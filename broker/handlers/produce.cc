@@ -27,12 +27,8 @@ class ProduceCall final : public Call {
     bool answered = false;
   };
 
-  ProduceCall(Shard& shard, RequestTicket ticket, Acks acks, std::uint32_t deadline_ms)
-      : shard_(shard), ticket_(std::move(ticket)), acks_(acks) {
-    if (deadline_ms > 0) {
-      deadline_ = shard.executor().clock().now() + std::chrono::milliseconds(deadline_ms);
-    }
-  }
+  ProduceCall(Shard& shard, RequestTicket ticket, Acks acks)
+      : shard_(shard), ticket_(std::move(ticket)), acks_(acks) {}
 
   std::vector<Entry>& entries() { return entries_; }
   Acks acks() const { return acks_; }
@@ -50,8 +46,7 @@ class ProduceCall final : public Call {
     if (started_) report();
   }
 
-  void check_deadline(SteadyTime now) override {
-    if (!deadline_ || now < *deadline_ || !ticket_) return;
+  void deadline_passed() override {
     for (Entry& entry : entries_) {
       if (entry.result) continue;
       entry.result = fail(shard_.topics().located(
@@ -82,7 +77,6 @@ class ProduceCall final : public Call {
   Shard& shard_;
   RequestTicket ticket_;
   const Acks acks_;
-  std::optional<SteadyTime> deadline_;
   std::vector<Entry> entries_;
   std::size_t settled_ = 0;
   bool started_ = false;
@@ -241,8 +235,11 @@ void handle_produce(Shard& shard, RequestTicket ticket, Frame frame) {
     return ticket.fail(sound.error());
   }
   const std::size_t count = request->entries()->size();
-  ProduceCall& call = shard.calls().add<ProduceCall>(
-      shard, std::move(ticket), static_cast<Acks>(request->acks()), request->deadline_ms());
+  ProduceCall& call =
+      shard.calls().add<ProduceCall>(shard, std::move(ticket), static_cast<Acks>(request->acks()));
+  if (request->deadline_ms() > 0) {
+    shard.calls().set_deadline(call, std::chrono::milliseconds(request->deadline_ms()));
+  }
   call.entries().reserve(count);
   for (const fb::ProduceEntry* entry : *request->entries()) {
     call.entries().push_back(

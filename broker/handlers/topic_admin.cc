@@ -212,6 +212,8 @@ void handle_describe_topic(Shard& shard, RequestTicket ticket, Frame frame) {
   if (found == shard.topics().view()->topics().end()) {
     return ticket.fail(shard.topics().unknown_topic(name));
   }
+  // A short request may take megabytes until every shard has told what it knows.
+  ticket.add_bytes(found->second->partitions.size() * sizeof(PartitionState));
   auto& call = shard.calls().add<DescribeTopicCall>(shard, std::move(ticket), found->second);
   const std::shared_ptr<const replication::TopicView> topic = found->second;
   for (std::size_t i = 0; i < shard.router().shard_count(); ++i) {

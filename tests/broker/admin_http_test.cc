@@ -64,7 +64,7 @@ class AdminHttpTest : public testing::Test {
                                             .storage = "ext4, O_DIRECT"};
                          },
                      .metrics = [] { return std::string("tidelog_up 1\n"); },
-                     .version_json = R"({"version":"0.1.0"})"};
+                     .version_json = [] { return R"({"version":"0.1.0"})"; }};
     auto started = AdminHttp::start({"127.0.0.1", 0}, std::move(pages));
     if (started) {
       http_ = std::move(*started);
@@ -122,7 +122,7 @@ TEST_F(AdminHttpTest, SaysWhichAddressIsInUse) {
   const auto second =
       AdminHttp::start({"127.0.0.1", http_->port()}, {.readiness = [] { return Readiness{}; },
                                                       .metrics = [] { return std::string(); },
-                                                      .version_json = "{}"});
+                                                      .version_json = [] { return "{}"; }});
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code(), ErrorCode::kConnectionFailed);
   EXPECT_THAT(second.error().message(),
@@ -130,7 +130,7 @@ TEST_F(AdminHttpTest, SaysWhichAddressIsInUse) {
                     HasSubstr("Address already in use")));
   EXPECT_FALSE(AdminHttp::start({"203.0.113.1", 0}, {.readiness = [] { return Readiness{}; },
                                                      .metrics = [] { return std::string(); },
-                                                     .version_json = "{}"}));
+                                                     .version_json = [] { return "{}"; }}));
 }
 
 TEST_F(AdminHttpTest, AnswersNobodyOnceItHasStopped) {

@@ -112,14 +112,20 @@ TEST_P(FetchMemoryTest, ASlowReaderIsBoundedAndLosesNothing) {
   EXPECT_EQ(seen, kBatches);
 }
 
-TEST_P(FetchMemoryTest, ConsumersThatPauseHoldNoMemoryThatOthersNeed) {
+class PausedConsumersTest : public FetchTest {
+ protected:
+  void everyone_reads_everything(std::size_t tail_cache_bytes);
+};
+
+void PausedConsumersTest::everyone_reads_everything(std::size_t tail_cache_bytes) {
   stop();
   fetch_memory_bytes_ = 1 << 20;
+  tail_cache_bytes_ = tail_cache_bytes;
   start();
   const TopicId topic = make_topic("t", 4);
   RawClient producer = connect();
   std::vector<fb::FetchPartition> all;
-  constexpr std::size_t kBatches = 12;
+  constexpr std::size_t kBatches = 40;
   for (std::int32_t p = 0; p < 4; ++p) {
     const TopicPartition id{topic, PartitionIndex(p)};
     for (std::size_t i = 0; i < kBatches; ++i) {
@@ -156,7 +162,15 @@ TEST_P(FetchMemoryTest, ConsumersThatPauseHoldNoMemoryThatOthersNeed) {
   }
 }
 
+TEST_P(PausedConsumersTest, HoldNoMemoryThatOthersNeed) { everyone_reads_everything(64 << 20); }
+
+// What the disk gave after the answer had gone is held by the partitions' shards.
+TEST_P(PausedConsumersTest, HoldNoMemoryForWhatTheDiskGaveTooLate) {
+  everyone_reads_everything(1 << 20);
+}
+
 TIDELOG_WITH_SHARDS(FetchMemoryTest);
+TIDELOG_WITH_SHARDS(PausedConsumersTest);
 
 }  // namespace
 }  // namespace tidelog::broker

@@ -182,6 +182,17 @@ TEST_P(FetchSessionTest, ACloseThatIsLetInByTheAnswerOfAParkedFetchEndsTheSessio
   }
 }
 
+// A client whose machine is gone does not say so; only an answer finds it out.
+TEST_P(FetchSessionTest, AFetchIsNotParkedForLongerThanTheLimit) {
+  stop();
+  limits_.fetch_wait_max = std::chrono::milliseconds(100);
+  start();
+  const TopicPartition id = make_partition("t");
+  RawClient client = connect();
+  EXPECT_THAT(results_of(client.fetch({.changed = {fetch_from(id, 0)}, .max_wait_ms = 3'600'000})),
+              IsEmpty());
+}
+
 TEST_P(FetchSessionTest, ASessionHoldsABoundedNumberOfPartitions) {
   RawClient client = connect();
   const auto many = [] {

@@ -145,6 +145,21 @@ TEST_P(LifecycleTest, AReadyTopicWithoutItsLogSaysThatItsRecordsAreLost) {
   EXPECT_EQ(client.list_offset(id, -1).code, ErrorCode::kLostData);
 }
 
+// Who watches a broker sees it recover, however long that takes.
+TEST_P(LifecycleTest, TheAdminPagesAreThereBeforeTheDirectoryIsRead) {
+  const std::uint16_t taken = broker_->port();
+  TemporaryDirectory other;
+  BrokerSettings settings;
+  settings.data_dir = other.path() + "/data";
+  settings.listen = {"127.0.0.1", 0};
+  settings.admin_listen = HostPort{"127.0.0.1", taken};
+  const auto refused = Broker::start(settings);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::kConnectionFailed);
+  EXPECT_THAT(refused.error().message(), HasSubstr("admin"));
+  EXPECT_FALSE(std::filesystem::exists(settings.data_dir + "/metadata"));
+}
+
 TEST_P(LifecycleTest, AnotherBrokerIdOnTheDirectoryIsRefused) {
   stop();
   BrokerSettings settings;

@@ -3,8 +3,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <condition_variable>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <optional>
 
 #include "base/check.h"
@@ -253,6 +255,47 @@ TEST_F(AsioNetworkTest, SaysThatANameCannotBeResolved) {
   EXPECT_EQ(error.code(), ErrorCode::kConnectionFailed);
 }
 
+// The system may ask a name server that is gone for half a minute.
+TEST_F(AsioNetworkTest, GoesWhileANameIsLookedUp) {
+  struct Gate {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool asked = false;
+    bool open = false;
+    bool ended = false;
+  };
+  const auto gate = std::make_shared<Gate>();
+  const auto wait_for = [&gate](bool Gate::* what) {
+    std::unique_lock lock(gate->mutex);
+    gate->changed.wait(lock, [&] { return (*gate).*what; });
+  };
+  const auto set = [](Gate& at, bool Gate::* what) {
+    const std::lock_guard lock(at.mutex);
+    at.*what = true;
+    at.changed.notify_all();
+  };
+  {
+    AsioExecutor executor;
+    int calls = 0;
+    AsioNetwork network(executor, [gate, set](const std::string& host) {
+      set(*gate, &Gate::asked);
+      std::unique_lock lock(gate->mutex);
+      gate->changed.wait(lock, [&] { return gate->open; });
+      gate->ended = true;
+      gate->changed.notify_all();
+      return Result<std::vector<std::string>>(std::vector{host});
+    });
+    const auto never = [&calls](Result<std::unique_ptr<Connection>>) { ++calls; };
+    network.connect("somewhere", 1, seconds(10), never);
+    // Whoever asks for the same name waits with it.
+    network.connect("somewhere", 2, seconds(10), never);
+    wait_for(&Gate::asked);
+    EXPECT_EQ(calls, 0);
+  }
+  set(*gate, &Gate::open);
+  wait_for(&Gate::ended);
+}
+
 TEST_F(AsioNetworkTest, SharesAPortBetweenListenersAndRefusesItOtherwise) {
   ListenOptions options{.share_port = true};
   int first_count = 0;
@@ -260,6 +303,7 @@ TEST_F(AsioNetworkTest, SharesAPortBetweenListenersAndRefusesItOtherwise) {
   auto first = network_->listen(options, [&](std::unique_ptr<Connection>) { ++first_count; });
   ASSERT_TRUE(first.has_value());
   options.port = (*first)->port();
+  options.first_to_share = false;
   auto second = network_->listen(options, [&](std::unique_ptr<Connection>) { ++second_count; });
   ASSERT_TRUE(second.has_value()) << second.error().to_string();
   std::vector<std::unique_ptr<RawSocket>> clients;
@@ -271,13 +315,17 @@ TEST_F(AsioNetworkTest, SharesAPortBetweenListenersAndRefusesItOtherwise) {
   EXPECT_GT(first_count, 0);
   EXPECT_GT(second_count, 0);
 
-  options.share_port = false;
-  const auto refused = network_->listen(options, [](std::unique_ptr<Connection>) {});
-  ASSERT_FALSE(refused.has_value());
-  EXPECT_EQ(refused.error().code(), ErrorCode::kConnectionFailed);
-  EXPECT_EQ(
-      refused.error().message(),
-      "cannot listen on 127.0.0.1:" + std::to_string(options.port) + ": Address already in use");
+  // Neither alone nor as the first of others who share.
+  for (const bool share_port : {false, true}) {
+    options.share_port = share_port;
+    options.first_to_share = true;
+    const auto refused = network_->listen(options, [](std::unique_ptr<Connection>) {});
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().code(), ErrorCode::kConnectionFailed);
+    EXPECT_EQ(
+        refused.error().message(),
+        "cannot listen on 127.0.0.1:" + std::to_string(options.port) + ": Address already in use");
+  }
 }
 
 TEST_F(AsioNetworkTest, EndsPendingOperationsWhenClosed) {

@@ -61,6 +61,21 @@ TEST_F(FrameTest, HasTheGoldenBytes) {
   EXPECT_EQ(hex_of_bytes(frame.bytes()), kGoldenFrame);
 }
 
+TEST_F(FrameTest, SmallFramesShareTheirMemoryAndLargeOnesHaveTheirOwn) {
+  FrameEncoder encoder(pool_);
+  std::vector<SharedBytes> frames;
+  for (const std::size_t bytes : {10U, 100U, 500U, 20U, 30U, 900U, 900U, 900U, 900U, 5000U}) {
+    flatbuffers::FlatBufferBuilder table;
+    table.Finish(fb::CreateDeleteTopicRequest(table, table.CreateString(std::string(bytes, 'x'))));
+    const FrameHead head{.api = ApiKey::kDeleteTopic, .correlation = bytes};
+    frames.push_back(encoder.encode(head, table, 0));
+    const SharedBytes alone = encode_frame(head, table, 0, pool_);
+    EXPECT_TRUE(std::ranges::equal(frames.back().bytes(), alone.bytes()));
+  }
+  // Two blocks for all that are small, two pages for the large one.
+  EXPECT_EQ(pool_.outstanding_bytes(), 4 * kBufferAlignment);
+}
+
 TEST_F(FrameTest, DecodesTheGoldenBytes) {
   const std::vector<std::byte> bytes = bytes_of_hex(kGoldenFrame);
   const auto prefix = decode_frame_prefix(prefix_of(bytes), 56);

@@ -363,6 +363,7 @@ TEST_F(ProtocolDocumentTest, StatesTheLimitsOfTheCode) {
       {"unsettled batches of a producer in a partition", kUnsettledBatchesMax},
       {"time for the hello, ms", std::chrono::milliseconds(kHelloTimeout).count()},
       {"idle time, ms", std::chrono::milliseconds(kIdleTimeout).count()},
+      {"wait of a fetch, ms", std::chrono::milliseconds(kFetchWaitMax).count()},
       {"rate of a frame once begun, bytes a second, at least", kFrameBytesPerSecondMin},
       {"topic name, bytes", kTopicNameBytesMax},
       {"partitions of a topic", kPartitionsPerTopicMax},

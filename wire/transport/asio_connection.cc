@@ -1,6 +1,8 @@
 #include "wire/transport/asio_connection.h"
 
 #include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -20,6 +22,13 @@ constexpr std::size_t kBytesPerTurnMax = 1024 * 1024;
 // Input that a closing connection throws away before it gives the peer up.
 constexpr std::size_t kDiscardBytesMax = 16 * 1024 * 1024;
 
+// A silent peer is asked after this time, at this interval, so often; and what it does not
+// acknowledge ends the connection.
+constexpr int kKeepAliveIdleS = 60;
+constexpr int kKeepAliveIntervalS = 10;
+constexpr int kKeepAliveProbes = 6;
+constexpr int kUnackedTimeoutMs = 120'000;
+
 }  // namespace
 
 std::string endpoint_text(const asio::ip::tcp::endpoint& endpoint) {
@@ -32,7 +41,15 @@ bool prepare_socket(asio::ip::tcp::socket& socket) {
   asio::error_code error;
   socket.non_blocking(true, error);
   if (!error) socket.set_option(asio::ip::tcp::no_delay(true), error);
-  return !error;
+  if (error) return false;
+  // A peer whose machine or network is gone says nothing: the kernel asks for it.
+  const auto set = [fd = socket.native_handle()](int level, int option, int value) {
+    return ::setsockopt(fd, level, option, &value, sizeof value) == 0;
+  };
+  return set(SOL_SOCKET, SO_KEEPALIVE, 1) && set(IPPROTO_TCP, TCP_KEEPIDLE, kKeepAliveIdleS) &&
+         set(IPPROTO_TCP, TCP_KEEPINTVL, kKeepAliveIntervalS) &&
+         set(IPPROTO_TCP, TCP_KEEPCNT, kKeepAliveProbes) &&
+         set(IPPROTO_TCP, TCP_USER_TIMEOUT, kUnackedTimeoutMs);
 }
 
 AsioStream::AsioStream(AsioExecutor::Loop& loop, asio::ip::tcp::socket socket)

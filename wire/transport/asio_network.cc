@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "wire/transport/asio_connection.h"
+#include "wire/transport/host_lookups.h"
 
 namespace tidelog::wire {
 namespace {
@@ -21,14 +22,14 @@ class ConnectAttempt : public std::enable_shared_from_this<ConnectAttempt> {
  public:
   using Set = std::unordered_set<std::shared_ptr<ConnectAttempt>>;
 
-  ConnectAttempt(AsioExecutor::Loop& loop, std::weak_ptr<Set> open, std::string host,
-                 std::uint16_t port, Network::ConnectCallback done)
+  ConnectAttempt(AsioExecutor::Loop& loop, HostLookups& lookups, std::weak_ptr<Set> open,
+                 std::string host, std::uint16_t port, Network::ConnectCallback done)
       : loop_(loop),
+        lookups_(lookups),
         open_(std::move(open)),
         host_(std::move(host)),
         port_(port),
         done_(std::move(done)),
-        resolver_(loop.io),
         socket_(loop.io) {}
 
   void start(std::chrono::milliseconds timeout) {
@@ -44,15 +45,10 @@ class ConnectAttempt : public std::enable_shared_from_this<ConnectAttempt> {
       try_next();
       return;
     }
-    resolver_.async_resolve(
-        host_, std::to_string(port_), tcp::resolver::numeric_service,
-        [self = shared_from_this()](const asio::error_code& error,
-                                    const tcp::resolver::results_type& results) {
-          if (!self->done_) return;
-          self->cause_ = error ? error.message() : "the name has no address";
-          for (const auto& result : results) self->endpoints_.push_back(result.endpoint());
-          self->try_next();
-        });
+    lookups_.addresses(host_,
+                       [self = shared_from_this()](const Result<std::vector<std::string>>& found) {
+                         self->looked_up(found);
+                       });
   }
 
   // Ends without a callback.
@@ -62,6 +58,19 @@ class ConnectAttempt : public std::enable_shared_from_this<ConnectAttempt> {
   }
 
  private:
+  void looked_up(const Result<std::vector<std::string>>& found) {
+    if (!done_) return;
+    cause_ = found ? "the name has no address" : found.error().message();
+    if (found) {
+      for (const std::string& text : *found) {
+        asio::error_code not_numeric;
+        const auto address = asio::ip::make_address(text, not_numeric);
+        if (!not_numeric) endpoints_.emplace_back(address, port_);
+      }
+    }
+    try_next();
+  }
+
   void try_next() {
     if (next_ == endpoints_.size()) {
       // Posted, because the first address may fail within connect().
@@ -103,7 +112,6 @@ class ConnectAttempt : public std::enable_shared_from_this<ConnectAttempt> {
 
   void stop() {
     loop_.cancel(std::exchange(timer_, 0));
-    resolver_.cancel();
     asio::error_code ignored;  // closed whatever is reported
     socket_.close(ignored);
   }
@@ -111,11 +119,11 @@ class ConnectAttempt : public std::enable_shared_from_this<ConnectAttempt> {
   std::string name() const { return fmt::format("{}:{}", host_, port_); }
 
   AsioExecutor::Loop& loop_;
+  HostLookups& lookups_;
   std::weak_ptr<Set> open_;
   const std::string host_;
   const std::uint16_t port_;
   Network::ConnectCallback done_;
-  tcp::resolver resolver_;
   tcp::socket socket_;
   std::vector<tcp::endpoint> endpoints_;
   std::size_t next_ = 0;
@@ -183,18 +191,23 @@ class AsioListener final : public Listener {
   std::uint16_t port_;
 };
 
-Result<tcp::endpoint> resolve_now(asio::io_context& io, const ListenOptions& options) {
+Result<tcp::endpoint> resolve_now(const ListenOptions& options) {
   asio::error_code error;
   const auto address = asio::ip::make_address(options.host, error);
   if (!error) return tcp::endpoint(address, options.port);
-  tcp::resolver resolver(io);
-  const auto results = resolver.resolve(options.host, std::to_string(options.port), error);
-  if (error || results.empty()) {
+  const Result<std::vector<std::string>> found = look_up_host(options.host);
+  if (!found) {
     return fail(ErrorCode::kConnectionFailed,
                 fmt::format("cannot listen on {}:{}: {}", options.host, options.port,
-                            error ? error.message() : "the name has no address"));
+                            found.error().message()));
   }
-  return results.begin()->endpoint();
+  if (!found->empty()) {
+    const auto first = asio::ip::make_address(found->front(), error);
+    if (!error) return tcp::endpoint(first, options.port);
+  }
+  return fail(
+      ErrorCode::kConnectionFailed,
+      fmt::format("cannot listen on {}:{}: the name has no address", options.host, options.port));
 }
 
 Result<tcp::acceptor> open_acceptor(asio::io_context& io, const tcp::endpoint& endpoint,
@@ -219,7 +232,7 @@ Result<tcp::acceptor> open_acceptor(asio::io_context& io, const tcp::endpoint& e
 }
 
 Result<tcp::acceptor> open_acceptor(asio::io_context& io, const ListenOptions& options) {
-  TIDELOG_ASSIGN(const tcp::endpoint endpoint, resolve_now(io, options));
+  TIDELOG_ASSIGN(const tcp::endpoint endpoint, resolve_now(options));
   // Sockets that share a port do not mind those of another process; one that does not share does.
   if (options.share_port && options.first_to_share && endpoint.port() != 0) {
     TIDELOG_TRY(open_acceptor(io, endpoint, /*share_port=*/false));
@@ -233,8 +246,10 @@ struct AsioNetwork::Connects {
   std::shared_ptr<ConnectAttempt::Set> open = std::make_shared<ConnectAttempt::Set>();
 };
 
-AsioNetwork::AsioNetwork(AsioExecutor& executor)
-    : executor_(executor), connects_(std::make_unique<Connects>()) {}
+AsioNetwork::AsioNetwork(AsioExecutor& executor, HostLookup look_up)
+    : executor_(executor),
+      connects_(std::make_unique<Connects>()),
+      lookups_(std::make_shared<HostLookups>(executor.loop(), std::move(look_up))) {}
 
 AsioNetwork::~AsioNetwork() {
   const auto open = std::exchange(*connects_->open, {});
@@ -243,7 +258,7 @@ AsioNetwork::~AsioNetwork() {
 
 void AsioNetwork::connect(std::string host, std::uint16_t port, std::chrono::milliseconds timeout,
                           ConnectCallback done) {
-  auto attempt = std::make_shared<ConnectAttempt>(executor_.loop(), connects_->open,
+  auto attempt = std::make_shared<ConnectAttempt>(executor_.loop(), *lookups_, connects_->open,
                                                   std::move(host), port, std::move(done));
   connects_->open->insert(attempt);
   attempt->start(timeout);

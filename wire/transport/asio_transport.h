@@ -5,6 +5,8 @@
 
 #include <functional>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "base/executor.h"
 #include "wire/transport/transport.h"
@@ -52,18 +54,25 @@ class AsioExecutor final : public Executor {
   std::unique_ptr<Loop> loop_;
 };
 
+// Gives the numeric addresses of a host name. Called on threads of its own; may block.
+using HostLookup = std::function<Result<std::vector<std::string>>(const std::string& host)>;
+// Asks the system. Fails with kConnectionFailed.
+Result<std::vector<std::string>> look_up_host(const std::string& host);
+
+class HostLookups;
+
 // TCP. Sends of one turn are gathered into one system call a connection; Nagle's algorithm is off.
-// Host names are resolved on a thread of Asio's; addresses are tried in the order the resolver gave
-// them. Thread: its executor's. Destruction ends pending connects without callbacks.
+// Host names are looked up on threads that nobody waits for; addresses are tried in the order the
+// lookup gave them. Thread: its executor's. Destruction ends pending connects without callbacks.
 class AsioNetwork final : public Network {
  public:
   // `executor` must outlive this.
-  explicit AsioNetwork(AsioExecutor& executor);
+  explicit AsioNetwork(AsioExecutor& executor, HostLookup look_up = look_up_host);
   ~AsioNetwork() override;
 
   void connect(std::string host, std::uint16_t port, std::chrono::milliseconds timeout,
                ConnectCallback done) override;
-  // A host that is a name is resolved at once, which may block: listen while starting.
+  // A host that is a name is looked up at once, which may block.
   Result<std::unique_ptr<Listener>> listen(const ListenOptions& options,
                                            AcceptCallback accepted) override;
 
@@ -71,6 +80,7 @@ class AsioNetwork final : public Network {
   struct Connects;
   AsioExecutor& executor_;
   std::unique_ptr<Connects> connects_;
+  std::shared_ptr<HostLookups> lookups_;
 };
 
 }  // namespace tidelog::wire
