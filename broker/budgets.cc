@@ -11,7 +11,9 @@ void BudgetHold::release() {
 
 void BudgetHold::shrink_to(std::size_t bytes) {
   TIDELOG_CHECK(bytes <= bytes_, "a hold only shrinks");
-  if (budget_ != nullptr) budget_->give_back(bytes_ - std::exchange(bytes_, bytes));
+  const std::size_t freed = bytes_ - bytes;
+  bytes_ = bytes;
+  if (budget_ != nullptr && freed > 0) budget_->give_back(freed);
 }
 
 bool MemoryBudget::try_take(std::size_t bytes) {

@@ -43,6 +43,18 @@ TEST(MemoryBudgetTest, AHoldMovesWithoutChangingTheBudget) {
   EXPECT_EQ(budget.used(), 0U);
 }
 
+TEST(MemoryBudgetTest, AHoldThatShrinksGivesBackTheRest) {
+  MemoryBudget budget(100);
+  BudgetHold hold = budget.take_anyway(60);
+  hold.shrink_to(60);
+  EXPECT_EQ(budget.used(), 60U);
+  hold.shrink_to(25);
+  EXPECT_EQ(hold.bytes(), 25U);
+  EXPECT_EQ(budget.used(), 25U);
+  hold.release();
+  EXPECT_EQ(budget.used(), 0U);
+}
+
 TEST(MemoryBudgetTest, NobodyWhoWaitsIsForgotten) {
   MemoryBudget budget(64);
   std::atomic<std::uint64_t> freed{0};
