@@ -53,7 +53,7 @@ constexpr auto kTable = std::to_array<ErrorInfo>({
     {kNotEnoughReplicas, "NOT_ENOUGH_REPLICAS", kBackOff, "bring the missing brokers back"},
     {kInvalidBatch, "INVALID_BATCH", kFixRequest,
      "the record batch is malformed; update the client"},
-    {kUnsupportedCodec, "UNSUPPORTED_CODEC", kFixRequest, "use compression none, lz4 or zstd"},
+    {kUnsupportedCodec, "UNSUPPORTED_CODEC", kFixRequest, "use compression none, gzip, snappy, lz4 or zstd"},
     {kBatchTooLarge, "BATCH_TOO_LARGE", kFixRequest,
      "send smaller records, or raise the topic's max.message.bytes"},
     {kOffsetOutOfRange, "OFFSET_OUT_OF_RANGE", kFixRequest,

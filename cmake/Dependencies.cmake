@@ -25,6 +25,7 @@ foreach(spec "fmt:libfmt-dev" "spdlog:libspdlog-dev" "FlatBuffers:libflatbuffers
   endif()
 endforeach()
 foreach(spec "liburing:liburing-dev" "libxxhash:libxxhash-dev" "liblz4:liblz4-dev" "libzstd:libzstd-dev"
+             "zlib:zlib1g-dev" "snappy:libsnappy-dev"
              "cpp-httplib:libcpp-httplib-dev")
   string(REPLACE ":" ";" parts "${spec}")
   list(GET parts 0 name)

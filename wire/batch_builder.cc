@@ -8,7 +8,6 @@
 
 #include "base/check.h"
 #include "base/checksum.h"
-#include "wire/compression.h"
 #include "wire/limits.h"
 
 namespace tidelog::wire {
@@ -41,16 +40,16 @@ void BatchBuilder::add(std::int64_t timestamp_ms, RecordView record) {
   ++count_;
 }
 
-Result<SharedBytes> BatchBuilder::finish(Codec codec, std::uint64_t seed, const Identity& identity,
-                                         BufferPool& pool) {
+Result<SharedBytes> BatchBuilder::finish(const Compression& compression, std::uint64_t seed,
+                                         const Identity& identity, BufferPool& pool) {
   TIDELOG_CHECK(count_ > 0, "a batch has at least one record");
   std::span<const std::byte> stored = records_;
   Codec stored_codec = Codec::kNone;
-  if (codec != Codec::kNone) {
-    TIDELOG_TRY(compress(codec, records_, compressed_));
+  if (compression.codec != Codec::kNone) {
+    TIDELOG_TRY(compress(compression, records_, compressed_));
     if (compressed_.size() < records_.size()) {
       stored = compressed_;
-      stored_codec = codec;
+      stored_codec = compression.codec;
     }
   }
   BatchHeader header;

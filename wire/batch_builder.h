@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/buffer_pool.h"
+#include "wire/compression.h"
 #include "wire/record.h"
 #include "wire/record_batch.h"
 
@@ -34,9 +35,9 @@ class BatchBuilder {
   };
   // Compresses, hashes and writes the whole batch; then the builder is empty and may be used again.
   // Records that compression would not make smaller stay uncompressed. REQUIRES: !empty().
-  // Fails with kUnsupportedCodec, leaving the builder as it was.
-  Result<SharedBytes> finish(Codec codec, std::uint64_t seed, const Identity& identity,
-                             BufferPool& pool);
+  // Fails as check_compression(), leaving the builder as it was.
+  Result<SharedBytes> finish(const Compression& compression, std::uint64_t seed,
+                             const Identity& identity, BufferPool& pool);
 
  private:
   std::vector<std::byte> records_;

@@ -32,6 +32,10 @@ wire::Codec to_wire(Compression compression) {
   switch (compression) {
     case Compression::kNone:
       return wire::Codec::kNone;
+    case Compression::kGzip:
+      return wire::Codec::kGzip;
+    case Compression::kSnappy:
+      return wire::Codec::kSnappy;
     case Compression::kLz4:
       return wire::Codec::kLz4;
     case Compression::kZstd:
@@ -44,7 +48,7 @@ core::SenderOptions sender_options(const ProducerOptions& options, core::PoolOpt
   core::SenderOptions sender;
   sender.pool = std::move(pool);
   sender.acks = to_wire(options.acks);
-  sender.codec = to_wire(options.compression);
+  sender.compression = {to_wire(options.compression), options.compression_level};
   sender.linger = core::bounded(options.linger);
   sender.request_timeout = core::bounded(options.connect.request_timeout);
   sender.delivery_timeout = core::bounded(options.delivery_timeout);
@@ -64,6 +68,11 @@ class Producer::Impl {
     auto pool = core::to_pool_options(options.connect);
     if (!pool) {
       broken_ = pool.error();
+      return;
+    }
+    const wire::Compression compression(to_wire(options.compression), options.compression_level);
+    if (const auto sound = wire::check_compression(compression); !sound) {
+      broken_ = sound.error();
       return;
     }
     driver_.run([&] {

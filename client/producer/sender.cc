@@ -276,8 +276,8 @@ std::unique_ptr<Batch> Sender::next_batch(PartitionQueue& partition) {
   }
   std::unique_ptr<Batch> batch = accumulator_.take_batch(partition);
   if (batch == nullptr) return nullptr;
-  Result<SharedBytes> encoded =
-      batch->builder.finish(options_.codec, wire::batch_seed({id, partition.index}), {}, buffers_);
+  Result<SharedBytes> encoded = batch->builder.finish(
+      options_.compression, wire::batch_seed({id, partition.index}), {}, buffers_);
   if (!encoded) {
     fail_batch(std::move(batch), encoded.error().with_context(place(partition)));
     return nullptr;

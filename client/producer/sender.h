@@ -34,7 +34,7 @@ namespace tidelog::client_core {
 struct SenderOptions {
   PoolOptions pool{};
   AcksOnWire acks = AcksOnWire::kAll;
-  wire::Codec codec = wire::Codec::kNone;
+  wire::Compression compression{};
   std::chrono::milliseconds linger{5};
   std::chrono::milliseconds request_timeout{30000};
   std::chrono::milliseconds delivery_timeout{120000};

@@ -58,7 +58,8 @@ TEST_F(ClientBrokerTest, KeepsNullEmptyAndBinaryApartWithEveryCodec) {
   const std::string binary("\0\xff\n", 3);
   std::int64_t offset = 0;
   for (const auto codec :
-       {client::Compression::kNone, client::Compression::kLz4, client::Compression::kZstd}) {
+       {client::Compression::kNone, client::Compression::kGzip, client::Compression::kSnappy,
+        client::Compression::kLz4, client::Compression::kZstd}) {
     client::Producer producer({.connect = connect(), .compression = codec});
     const std::vector<client::Record> records = {
         {.topic = "shapes", .key = std::nullopt, .value = std::nullopt, .timestamp_ms = 1234},

@@ -59,7 +59,10 @@ class WithoutBroker(unittest.TestCase):
             (("consume", "x", "-p", "a"), b"0-3"),
             (("consume", "x", "--timeout", "5"), b"500ms"),
             (("produce",), b"tidelog produce TOPIC"),
-            (("produce", "x", "-z", "gzip"), b"none, lz4 or zstd"),
+            (("produce", "x", "-z", "brotli"), b"none, gzip, snappy, lz4 or zstd"),
+            (("produce", "x", "-z", "zstd:20"), b"levels 1 to 19, not '20'"),
+            (("produce", "x", "-z", "gzip:"), b"levels 1 to 9, not ''"),
+            (("produce", "x", "-z", "snappy:1"), b"snappy has no levels"),
             (("produce", "x", "--acks", "two"), b"all, leader or none"),
             (("produce", "x", "-k", "a", "-K", ":"), b"use one of them"),
             (("produce", "x", "-H", "a"), b"key=value"),
@@ -162,9 +165,10 @@ class WithBroker(unittest.TestCase):
     def test_compressed_records_come_back(self):
         self.create()
         data = b"".join(b"a line that repeats itself %d\n" % (i % 10) for i in range(20_000))
-        for codec in ("none", "lz4", "zstd"):
+        codecs = ("none", "gzip", "snappy", "lz4", "zstd", "gzip:9", "lz4:12", "zstd:19")
+        for codec in codecs:
             self.produce(data, "-z", codec)
-        self.assertEqual(self.consume("-e"), data * 3)
+        self.assertEqual(self.consume("-e"), data * len(codecs))
 
     def test_keys_choose_partitions_and_keep_their_order(self):
         self.create("-p", 4)

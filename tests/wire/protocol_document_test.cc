@@ -12,6 +12,7 @@
 #include "base/checksum.h"
 #include "tests/wire/hex.h"
 #include "wire/batch_builder.h"
+#include "wire/compression.h"
 #include "wire/frame.h"
 #include "wire/limits.h"
 #include "wire/protocol_generated.h"
@@ -112,8 +113,9 @@ class ProtocolDocumentTest : public testing::Test {
         std::ranges::find_if(rows_, [&](const auto& row) { return row.starts_with(heading); });
     std::vector<std::string> rows;
     if (at == rows_.end()) return rows;
-    for (++at; at != rows_.end() && !at->starts_with("| Number") && !at->starts_with("| Key") &&
-               !at->starts_with("| Limit") && !at->starts_with("| Offset");
+    for (++at;
+         at != rows_.end() && !at->starts_with("| Number") && !at->starts_with("| Key") &&
+         !at->starts_with("| Limit") && !at->starts_with("| Offset") && !at->starts_with("| Codec");
          ++at) {
       rows.push_back(*at);
     }
@@ -321,6 +323,32 @@ TEST_F(ProtocolDocumentTest, StatesTheSeedOfItsExample) {
   std::stringstream text;
   text << file.rdbuf();
   EXPECT_NE(text.str().find(fmt::format("`{:016x}`", seed_)), std::string::npos);
+}
+
+TEST_F(ProtocolDocumentTest, ShowsEveryCodecsBytes) {
+  constexpr std::string_view kText =
+      "tidelog tidelog tidelog tidelog tidelog tidelog tidelog tidelog";
+  std::size_t shown = 0;
+  for (const std::string& row : table_rows("| Codec | Bytes")) {
+    const std::size_t begin = row.find('`') + 1;
+    const std::string name = row.substr(2, row.find_first_of(" ,", 2) - 2);
+    const auto codec = parse_codec(name);
+    if (!codec) continue;  // the line below the heading
+    const auto bytes = bytes_of_hex(row.substr(begin, row.find('`', begin) - begin));
+    std::vector<std::byte> out;
+    ASSERT_TRUE(decompress(*codec, bytes, 1000, out).has_value()) << row;
+    EXPECT_EQ(as_text(out), kText) << row;
+    ++shown;
+  }
+  EXPECT_EQ(shown, 5U) << "four codecs, one of them twice";
+  std::vector<std::string> rows = table_rows("| Number | Codec");
+  ASSERT_EQ(rows.size(), supported_codecs().size());
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const Codec codec = supported_codecs()[i];
+    EXPECT_TRUE(rows[i].starts_with(
+        fmt::format("| {} | {} | ", static_cast<int>(codec), codec_name(codec))))
+        << rows[i];
+  }
 }
 
 TEST_F(ProtocolDocumentTest, ListsTheErrorsOfTheCode) {

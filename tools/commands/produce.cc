@@ -3,12 +3,16 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <charconv>
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -22,6 +26,7 @@
 #include "tools/quantity.h"
 #include "tools/record_source.h"
 #include "tools/time_text.h"
+#include "wire/compression.h"
 
 namespace tidelog::tools {
 namespace {
@@ -61,11 +66,35 @@ std::unexpected<Error> misuse(std::string message) {
   return fail(ErrorCode::kInvalidArgument, std::move(message));
 }
 
-Result<client::Compression> parse_compression(const std::string& name) {
-  if (name == "none") return client::Compression::kNone;
-  if (name == "lz4") return client::Compression::kLz4;
-  if (name == "zstd") return client::Compression::kZstd;
-  return misuse(fmt::format("compression '{}' does not exist; -z takes none, lz4 or zstd", name));
+// CODEC or CODEC:LEVEL, such as zstd:9.
+Result<> parse_compression(const std::string& text, client::ProducerOptions& options) {
+  static constexpr std::pair<std::string_view, client::Compression> kCodecs[] = {
+      {"none", client::Compression::kNone},     {"gzip", client::Compression::kGzip},
+      {"snappy", client::Compression::kSnappy}, {"lz4", client::Compression::kLz4},
+      {"zstd", client::Compression::kZstd},
+  };
+  const std::string_view all = text;
+  const std::string_view name = all.substr(0, all.find(':'));
+  const auto* codec =
+      std::ranges::find(kCodecs, name, [](const auto& known) { return known.first; });
+  const std::optional<wire::Codec> on_wire = wire::parse_codec(name);
+  if (codec == std::end(kCodecs) || !on_wire) {
+    return misuse(fmt::format(
+        "compression '{}' does not exist; -z takes none, gzip, snappy, lz4 or zstd", name));
+  }
+  options.compression = codec->second;
+  if (name.size() == all.size()) return {};
+  const std::string_view digits = all.substr(name.size() + 1);
+  const auto [end, error] =
+      std::from_chars(digits.data(), digits.data() + digits.size(), options.compression_level);
+  const wire::CodecLevels levels = wire::codec_levels(*on_wire);
+  if (levels.max == 0) return misuse(fmt::format("compression {} has no levels", name));
+  if (error != std::errc{} || end != digits.data() + digits.size() ||
+      options.compression_level < levels.min || options.compression_level > levels.max) {
+    return misuse(fmt::format("compression {} has levels {} to {}, not '{}'", name, levels.min,
+                              levels.max, digits));
+  }
+  return {};
 }
 
 Result<client::Acks> parse_acks(const std::string& name) {
@@ -134,7 +163,7 @@ Result<ProducePlan> make_plan(const ProduceOptions& options) {
     TIDELOG_ASSIGN(plan.output_format, Format::parse(*options.output_format));
     plan.output_format->end_with_newline();
   }
-  TIDELOG_ASSIGN(plan.producer.compression, parse_compression(options.compression));
+  TIDELOG_TRY(parse_compression(options.compression, plan.producer));
   TIDELOG_ASSIGN(plan.producer.acks, parse_acks(options.acks));
   TIDELOG_ASSIGN(plan.producer.delivery_timeout, parse_duration(options.delivery_timeout));
   return plan;
@@ -344,7 +373,9 @@ void add_produce_command(CommandLine& line) {
   add_repeated(*command, "-H,--header", options->headers, "Header key=value; may be repeated");
   command->add_option("-D,--delimiter", options->delimiter, "Ends a record (default: \\n)");
   command->add_option("-f,--format", options->format, "Format of the input, such as '%k %v\\n'");
-  command->add_option("-z,--compression", options->compression, "none, lz4 or zstd")
+  command
+      ->add_option("-z,--compression", options->compression,
+                   "none, gzip, snappy, lz4 or zstd; a level may follow (zstd:9)")
       ->capture_default_str();
   command->add_option("--acks", options->acks, "Who must have a record: all, leader or none")
       ->capture_default_str();

@@ -49,7 +49,7 @@ struct ConsumedRecord {
   std::vector<HeaderRef> headers{};
 };
 
-enum class Compression : std::uint8_t { kNone, kLz4, kZstd };
+enum class Compression : std::uint8_t { kNone, kGzip, kSnappy, kLz4, kZstd };
 
 // What an acknowledgement promises: nothing, stable on the leader, or stable on every in-sync
 // replica.
