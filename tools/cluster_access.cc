@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "replication/cluster_view.h"
 #include "tools/suggestion.h"
 
 namespace tidelog::tools {
@@ -72,6 +73,10 @@ std::string in_words(const client::Error& error) {
 
 std::optional<client::TopicDescription> find_topic(client::Admin& admin, const std::string& name,
                                                    Messages& messages) {
+  if (const auto valid = replication::check_topic_name(name); !valid) {
+    messages.failure(fmt::format("tidelog: {}", valid.error().message()));
+    return std::nullopt;
+  }
   auto topic = admin.describe_topic(name);
   if (topic) return std::move(topic).value();
   if (!is_code(topic.error(), ErrorCode::kUnknownTopic)) {

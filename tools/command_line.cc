@@ -1,11 +1,15 @@
 #include "tools/command_line.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <memory>
 #include <utility>
 
+#include "base/error.h"
+#include "tools/argument_words.h"
+#include "tools/interrupt.h"
 #include "tools/output.h"
 #include "tools/suggestion.h"
 
@@ -47,7 +51,8 @@ std::string join(const std::vector<std::string>& words) {
 }
 
 // What is wrong with a word that no command or option takes.
-std::string explain_extra(const CLI::App& app, const std::string& word) {
+std::string explain_extra(const CLI::App& app, const std::string& marked_word) {
+  const std::string word = plain_word(marked_word);
   if (word.size() > 1 && word.starts_with('-')) {
     const std::string name = word.substr(0, word.find('='));
     // A single letter is close to every other one, so that says nothing.
@@ -65,6 +70,29 @@ int usage_error(const CLI::App& app, std::string_view sentence) {
   print_error_text(
       fmt::format("tidelog: {}\nSee what there is with: {} --help\n", sentence, path_of(app)));
   return kExitUsage;
+}
+
+Result<int> print(const std::string& text) {
+  Output out(STDOUT_FILENO);
+  out.text() = text;
+  TIDELOG_TRY(out.flush());
+  return kExitDone;
+}
+
+// Errors met in this process; those of the brokers arrive with their hints.
+std::string in_words(const Error& error) {
+  // Its hint is for who runs a broker, not for who reads a file or writes to a full disk here.
+  const bool is_local = error.code() == ErrorCode::kStorageFailed;
+  if (is_local || error.info().hint.empty()) return error.message();
+  return fmt::format("{}; {}", error.message(), error.info().hint);
+}
+
+// The option that was given more often than it may be.
+const CLI::Option* repeated_option(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->get_expected_max() == 1 && option->count() > 1) return option;
+  }
+  return nullptr;
 }
 
 }  // namespace
@@ -95,21 +123,20 @@ CLI::App* CommandLine::add_command(CLI::App& parent, const std::string& name,
 }
 
 int CommandLine::run(int argc, const char* const* argv) {
+  prepare_signals();
   if (argc <= 1) {
     print_error_text(root_.help());
     return kExitUsage;
   }
+  read_words_plainly(root_);
   try {
-    root_.parse(argc, argv);
+    root_.parse(marked_words(argc, argv));
   } catch (const CLI::CallForVersion& version) {
-    Output out(1);
-    out.text() = fmt::format("{}\n", version.what());
-    return out.flush() ? kExitDone : kExitFailed;
+    chosen_ = [text = fmt::format("{}\n", version.what())] { return print(text); };
   } catch (const CLI::CallForHelp&) {
-    Output out(1);
     const CLI::App& app = innermost(root_);
-    out.text() = app.help(app.get_parent() == nullptr ? "" : path_of(*app.get_parent()));
-    return out.flush() ? kExitDone : kExitFailed;
+    const std::string prefix = app.get_parent() == nullptr ? "" : path_of(*app.get_parent());
+    chosen_ = [text = app.help(prefix)] { return print(text); };
   } catch (const CLI::ParseError& error) {
     return report_usage_error(error);
   }
@@ -118,20 +145,22 @@ int CommandLine::run(int argc, const char* const* argv) {
   if (code.error().code() == ErrorCode::kInvalidArgument) {
     return usage_error(innermost(root_), code.error().message());
   }
-  print_error_text(
-      fmt::format("tidelog: {}; {}\n", code.error().message(), code.error().info().hint));
+  print_error_text(fmt::format("tidelog: {}\n", in_words(code.error())));
   return kExitFailed;
 }
 
 int CommandLine::report_usage_error(const CLI::ParseError& error) {
   const CLI::App& app = innermost(root_);
   const std::vector<std::string> extras = root_.remaining(/*recurse=*/true);
-  const auto extra = std::ranges::find_if(extras, [](const auto& word) { return word != "--"; });
   // A mistyped command also makes required words missing, so it is looked at first.
-  if (extra != extras.end()) return usage_error(app, explain_extra(app, *extra));
+  if (!extras.empty()) return usage_error(app, explain_extra(app, extras.front()));
   if (!command_names(app).empty()) {
     return usage_error(
         app, fmt::format("{} needs a command: {}", path_of(app), join(command_names(app))));
+  }
+  if (const CLI::Option* option = repeated_option(app)) {
+    return usage_error(app, fmt::format("{} is there {}; give it once", option->get_name(),
+                                        option->count() == 2 ? "twice" : "several times"));
   }
   return usage_error(app, error.what());
 }

@@ -21,14 +21,16 @@ bool concerns_one_record(const client::Error& error) {
 
 }  // namespace
 
-AcknowledgementPrinter::AcknowledgementPrinter(Format format, int fd)
+AcknowledgementPrinter::AcknowledgementPrinter(Format format, int fd, const StopEvent& stop)
     : format_(std::move(format)),
       needs_contents_(format_.uses(FormatField::kKey) || format_.uses(FormatField::kValue) ||
                       format_.uses(FormatField::kKeyLength) ||
                       format_.uses(FormatField::kValueLength) ||
                       format_.uses(FormatField::kHeaders)),
-      output_(fd),
-      writer_([this] { write_lines(); }) {}
+      output_(fd) {
+  output_.give_up_after(stop);
+  writer_ = std::thread([this] { write_lines(); });
+}
 
 void AcknowledgementPrinter::add(const RecordFields& record) {
   const std::lock_guard lock(mutex_);

@@ -25,7 +25,8 @@ namespace tidelog::tools {
 // acknowledged before.
 class AcknowledgementPrinter {
  public:
-  AcknowledgementPrinter(Format format, int fd);
+  // Lines that nobody reads are given up once `stop` is set. `stop` outlives this.
+  AcknowledgementPrinter(Format format, int fd, const StopEvent& stop);
   ~AcknowledgementPrinter() { finish(); }
   AcknowledgementPrinter(const AcknowledgementPrinter&) = delete;
   AcknowledgementPrinter& operator=(const AcknowledgementPrinter&) = delete;

@@ -16,6 +16,8 @@ std::atomic<StopEvent*> interrupt_target = nullptr;
 std::atomic<int> interrupt_signal = 0;
 static_assert(std::atomic<int>::is_always_lock_free);
 
+extern "C" void end_at_once(int signal) { _exit(128 + signal); }
+
 extern "C" void on_interrupt(int signal) {
   const int error = errno;
   // Only a person who types Ctrl-C twice means "at once": supervisors may send SIGTERM to the
@@ -23,6 +25,14 @@ extern "C" void on_interrupt(int signal) {
   if (interrupt_signal.exchange(signal) != 0 && signal == SIGINT) _exit(128 + signal);
   interrupt_target.load()->set();
   errno = error;
+}
+
+void handle(int signal, void (*handler)(int)) {
+  struct sigaction action = {};
+  action.sa_handler = handler;
+  action.sa_flags = SA_RESTART;
+  sigemptyset(&action.sa_mask);
+  sigaction(signal, &action, nullptr);
 }
 
 }  // namespace
@@ -39,18 +49,21 @@ void StopEvent::set() {
   [[maybe_unused]] const ssize_t written = write(fd_, &one, sizeof one);
 }
 
+void prepare_signals() {
+  handle(SIGINT, end_at_once);
+  signal(SIGPIPE, SIG_IGN);
+  // A file size limit (ulimit -f) then fails the write, which is an error that can be told.
+  signal(SIGXFSZ, SIG_IGN);
+}
+
 StopEvent& interrupt_event() {
   static StopEvent event;
   if (interrupt_target.exchange(&event) == nullptr) {
-    struct sigaction action = {};
-    action.sa_handler = on_interrupt;
-    action.sa_flags = SA_RESTART;
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, nullptr);
-    sigaction(SIGTERM, &action, nullptr);
-    signal(SIGPIPE, SIG_IGN);
-    // A file size limit (ulimit -f) then fails the write, which is an error that can be told.
-    signal(SIGXFSZ, SIG_IGN);
+    handle(SIGINT, on_interrupt);
+    handle(SIGTERM, on_interrupt);
+    struct sigaction hangup = {};
+    sigaction(SIGHUP, nullptr, &hangup);
+    if (hangup.sa_handler != SIG_IGN) handle(SIGHUP, on_interrupt);
   }
   return event;
 }

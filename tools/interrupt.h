@@ -1,4 +1,4 @@
-// Ctrl-C and SIGTERM as something to wait for.
+// Ctrl-C, SIGTERM and SIGHUP as something to wait for.
 #pragma once
 
 #include <atomic>
@@ -23,12 +23,16 @@ class StopEvent {
   int fd_;
 };
 
-// From the first call on SIGINT and SIGTERM set the event that is returned instead of ending the
-// process; a SIGINT after either ends it at once, with 130. SIGPIPE and SIGXFSZ are ignored, so
-// that a closed pipe or a file size limit is an error of write().
+// Until interrupt_event() is called, Ctrl-C ends the process at once, with 130. From now on SIGPIPE
+// and SIGXFSZ are ignored, so that a closed pipe or a file size limit is an error of write().
+void prepare_signals();
+
+// From the first call on SIGINT, SIGTERM and SIGHUP (a terminal that closes; unless it is ignored,
+// as nohup does) set the event that is returned instead of ending the process; a SIGINT after any
+// of them ends it at once, with 130.
 StopEvent& interrupt_event();
 
-// 130 after Ctrl-C, 143 after SIGTERM. REQUIRES: interrupt_event().is_set().
+// 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP. REQUIRES: interrupt_event().is_set().
 int interrupt_exit_code();
 
 }  // namespace tidelog::tools

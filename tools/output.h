@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "tools/interrupt.h"
 
 namespace tidelog::tools {
 
@@ -12,6 +13,10 @@ namespace tidelog::tools {
 class Output {
  public:
   explicit Output(int fd) : fd_(fd) {}
+
+  // Once `stop` is set, writing goes on only while somebody takes the bytes: after a second without
+  // one the output counts as closed. `stop` outlives this.
+  void give_up_after(const StopEvent& stop) { stop_ = &stop; }
 
   // Append here, then call flush_when_large() or flush().
   std::string& text() { return text_; }
@@ -27,6 +32,7 @@ class Output {
 
  private:
   int fd_;
+  const StopEvent* stop_ = nullptr;
   std::string text_;
   bool is_closed_ = false;
 };

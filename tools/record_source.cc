@@ -54,8 +54,9 @@ Result<RecordSource> RecordSource::open(RecordSourceOptions options) {
 Result<> RecordSource::run(int stop_fd, const Take& take) {
   for (const std::string& name : options_.files) {
     const bool is_standard_input = name == "-";
-    const OpenFile file(is_standard_input ? STDIN_FILENO
-                                          : ::open(name.c_str(), O_RDONLY | O_CLOEXEC));
+    // Not blocking: opening a named pipe would wait for its writer, deaf to Ctrl-C.
+    const OpenFile file(
+        is_standard_input ? STDIN_FILENO : ::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (file.fd() < 0) return cannot_read(name, errno);
     InputBuffer input(file.fd(), stop_fd, is_standard_input ? "standard input" : name);
     TIDELOG_ASSIGN(const bool goes_on,

@@ -107,10 +107,12 @@ class ConsumeRun {
 
   Result<int> run(const client::TopicDescription& topic) {
     if (!choose_ranges(topic) || !assign()) return kExitFailed;
+    // Until here Ctrl-C ends the process at once: nothing was printed yet.
+    output_.give_up_after(interrupt_event());
     last_record_ = begin_ = Clock::now();
     TIDELOG_ASSIGN(const int code, read_all());
-    TIDELOG_TRY(output_.flush());
     messages_.clear_progress();
+    TIDELOG_TRY(output_.flush());
     consumer_.close(std::chrono::milliseconds(0));
     return code;
   }
@@ -119,6 +121,7 @@ class ConsumeRun {
   bool choose_ranges(const client::TopicDescription& topic);
   std::optional<std::int64_t> resolve(const client::PartitionDescription& partition,
                                       const OffsetBound& bound);
+  void report_beyond_end(const client::PartitionDescription& partition, std::int64_t offset);
   bool assign();
   Result<int> read_all();
   Result<> print(const client::ConsumedRecord& record);
@@ -166,6 +169,16 @@ std::optional<std::int64_t> ConsumeRun::resolve(const client::PartitionDescripti
   return std::nullopt;
 }
 
+// Reading to the end would be done before it began, and look like an empty partition.
+void ConsumeRun::report_beyond_end(const client::PartitionDescription& partition,
+                                   std::int64_t offset) {
+  has_failed_ = true;
+  messages_.failure(
+      fmt::format("tidelog: partition {}: there is no offset {} yet; its records have offsets {} "
+                  "to {} (end); -o -N means N before the end",
+                  partition.partition, offset, partition.start_offset, partition.high_watermark));
+}
+
 bool ConsumeRun::choose_ranges(const client::TopicDescription& topic) {
   for (const std::int32_t wanted : plan_.partitions) {
     const bool exists = std::ranges::any_of(
@@ -203,6 +216,11 @@ bool ConsumeRun::choose_ranges(const client::TopicDescription& topic) {
       range.end = resolve(partition, *plan_.range.to);
       if (!range.end) return false;
     }
+    if (plan_.exits_at_end && from.kind == OffsetBound::Kind::kOffset &&
+        from.value > partition.high_watermark) {
+      report_beyond_end(partition, from.value);
+      continue;
+    }
     if (plan_.exits_at_end) {
       range.end = std::min(range.end.value_or(INT64_MAX), partition.high_watermark);
     }
@@ -236,7 +254,9 @@ Result<int> ConsumeRun::read_all() {
     }
     for (const client::PartitionError& error : polled.errors) report(error);
     TIDELOG_TRY(print_all(polled));
-    if (output_.is_closed()) return kExitDone;
+    if (output_.is_closed()) {
+      return interrupt_event().is_set() ? interrupt_exit_code() : kExitDone;
+    }
     if (polled.records.empty()) {
       look_for_ends();
       if (is_timed_out()) break;
@@ -336,7 +356,6 @@ Result<int> consume(const ConsumeOptions& options) {
   Messages messages(options.cluster.is_quiet);
   OutageNotice notice(messages);
   TIDELOG_ASSIGN(client::ConnectOptions connect, connect_options(options.cluster, &notice));
-  interrupt_event();
   std::optional<client::TopicDescription> topic;
   {
     client::ConnectOptions quiet = connect;

@@ -78,11 +78,17 @@ std::string report_as_text(const log::VerifyReport& report) {
   return text;
 }
 
+// Paths are bytes; JSON is UTF-8.
+std::string json_text(const Json& json, int indent) {
+  return json.dump(indent, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
+}
+
 Result<int> verify(const LogOptions& options) {
   log::io::SystemFileSystem files(can_read_unbuffered(options.path + "/meta.0"));
   TIDELOG_ASSIGN(const log::VerifyReport report, log::verify_path(files, options.path));
   Output out(STDOUT_FILENO);
-  out.text() = options.is_json ? report_as_json(report).dump(2) + "\n" : report_as_text(report);
+  out.text() =
+      options.is_json ? json_text(report_as_json(report), 2) + "\n" : report_as_text(report);
   TIDELOG_TRY(out.flush());
   return report.ok() ? kExitDone : kExitFailed;
 }
@@ -121,7 +127,7 @@ class Dump {
       Json json{{"kind", item.kind}, {"at", item.position}};
       for (const auto& [name, value] : item.fields) json[name] = value_of(value);
       if (!item.problem.empty()) json["problem"] = item.problem;
-      out_.text() += json.dump();
+      out_.text() += json_text(json, -1);
     } else {
       out_.text() += fmt::format("{:>10}  {:<10}", item.position, item.kind);
       for (const auto& [name, value] : item.fields) {

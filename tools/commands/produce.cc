@@ -157,6 +157,7 @@ Result<ProducePlan> make_plan(const ProduceOptions& options) {
     plan.topic = words.front();
     words.erase(words.begin());
   }
+  if (plan.topic.empty()) return misuse("the topic's name is empty");
   plan.source.files = std::move(words);
   TIDELOG_TRY(plan_source(options, plan));
   if (options.output_format) {
@@ -318,7 +319,7 @@ Result<int> produce(const ProduceOptions& options) {
     messages.note("one record a line; Ctrl-D ends");
   }
   std::optional<AcknowledgementPrinter> printer;
-  if (plan.output_format) printer.emplace(*plan.output_format, STDOUT_FILENO);
+  if (plan.output_format) printer.emplace(*plan.output_format, STDOUT_FILENO, interrupt_event());
 
   const bool is_acknowledged = plan.producer.acks != client::Acks::kNone;
   ProduceRun run(std::move(plan), printer ? &*printer : nullptr, messages, notice);

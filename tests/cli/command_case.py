@@ -1,0 +1,94 @@
+"""What the tests of the command line share: a broker of their own, and commands against it.
+
+Each test file runs alone: FILE.py BUILD/tools/tidelog [unittest options]
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "integration"))
+from broker_process import Broker, free_ports  # noqa: E402,F401
+
+WAIT_SECONDS_MAX = 60
+
+
+def binary():
+    return os.environ["TIDELOG_TEST_BINARY"]
+
+
+def clean_environment(changes=None):
+    """The environment without anything that Tidelog reads, a profile included."""
+    environment = {name: value for name, value in os.environ.items()
+                   if not name.startswith("TIDELOG_") or name == "TIDELOG_TEST_BINARY"}
+    environment["XDG_CONFIG_HOME"] = "/nonexistent"
+    environment.update(changes or {})
+    return environment
+
+
+def run_alone(*words, stdin=b"", environment=None, **options):
+    """A command that needs no broker."""
+    return subprocess.run([binary(), *words], input=stdin, capture_output=True,
+                          env=clean_environment(environment), timeout=WAIT_SECONDS_MAX, check=False, **options)
+
+
+class CommandCase(unittest.TestCase):
+    """One broker for all tests of a class, and a topic name of its own for each test."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.directory = tempfile.TemporaryDirectory(prefix="tidelog-cli-test-")
+        cls.folder = pathlib.Path(cls.directory.name)
+        cls.broker = Broker(binary(), cls.directory.name).start()
+
+    @classmethod
+    def tearDownClass(cls):
+        try:
+            code = cls.broker.stop()
+            if code != 0:
+                raise AssertionError(f"clean stop ended with {code}:\n{cls.broker.log()}")
+        finally:
+            cls.broker.close()
+            cls.directory.cleanup()
+
+    def setUp(self):
+        self.topic = self.id().rsplit(".", 1)[-1].replace("test_", "")[:200]
+
+    def create(self, *options):
+        self.broker.must_run("topic", "create", self.topic, *options)
+
+    def produce(self, data, *options):
+        return self.broker.must_run("produce", self.topic, *options, stdin=data)
+
+    def consume(self, *options):
+        return self.broker.must_run("consume", self.topic, *options)
+
+    def shell(self, text):
+        """A line of bash in which $TIDELOG is the binary."""
+        environment = dict(self.broker.environment(), TIDELOG=binary())
+        return subprocess.run(["bash", "-c", text], capture_output=True, env=environment, cwd=self.folder,
+                              timeout=WAIT_SECONDS_MAX, check=False)
+
+    def popen(self, *words, **options):
+        process = self.broker.popen(*words, **options)
+        self.addCleanup(self._end, process)
+        return process
+
+    @staticmethod
+    def _end(process):
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None and not pipe.closed:
+                pipe.close()
+
+
+def main():
+    if len(sys.argv) < 2:
+        sys.exit(f"usage: {sys.argv[0]} BUILD/tools/tidelog [unittest options]")
+    os.environ["TIDELOG_TEST_BINARY"] = str(pathlib.Path(sys.argv.pop(1)).resolve())
+    unittest.main(module="__main__")
