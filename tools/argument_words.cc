@@ -41,17 +41,34 @@ void read_plainly(CLI::Option& option) {
   });
 }
 
+// The command that `word` leads to from `command`: itself where it names none.
+const CLI::App* command_below(const CLI::App& command, const std::string& word) {
+  const auto is_it = [&word](const CLI::App* below) { return below->get_name() == word; };
+  const std::vector<const CLI::App*> found = command.get_subcommands(is_it);
+  return found.empty() ? &command : found.front();
+}
+
+bool takes_next_word(const CLI::App& command, const std::string& word) {
+  if (!word.starts_with('-')) return false;
+  const CLI::Option* option = command.get_option_no_throw(word);
+  return option != nullptr && option->get_expected_max() > 0;
+}
+
 }  // namespace
 
-std::vector<std::string> marked_words(int argc, const char* const* argv) {
+std::vector<std::string> marked_words(const CLI::App& root, int argc, const char* const* argv) {
   std::vector<std::string> words;
+  const CLI::App* command = &root;
+  bool is_value = false;
   bool is_behind_dashes = false;
   for (int i = 1; i < argc; ++i) {
-    const std::string_view word = argv[i];
-    if (word == "--" && !is_behind_dashes) {
+    const std::string word = argv[i];
+    if (word == "--" && !is_value && !is_behind_dashes) {
       is_behind_dashes = true;
       continue;
     }
+    if (!is_value) command = command_below(*command, word);
+    is_value = !is_value && !is_behind_dashes && takes_next_word(*command, word);
     words.emplace_back(is_behind_dashes || is_misread(word) ? 1 : 0, kMark);
     words.back() += word;
   }

@@ -11,9 +11,9 @@
 namespace tidelog::tools {
 
 // The words of argv behind the program's name, last first as CLI::App::parse() wants them; those
-// that would be misread carry a mark. REQUIRES: every option of the tree went through
-// read_words_plainly().
-std::vector<std::string> marked_words(int argc, const char* const* argv);
+// that would be misread carry a mark. A "--" that is the value of an option is not the one that
+// ends the options. REQUIRES: read_words_plainly(root) was called.
+std::vector<std::string> marked_words(const CLI::App& root, int argc, const char* const* argv);
 
 // `word` without its mark.
 std::string plain_word(std::string word);

@@ -130,7 +130,7 @@ int CommandLine::run(int argc, const char* const* argv) {
   }
   read_words_plainly(root_);
   try {
-    root_.parse(marked_words(argc, argv));
+    root_.parse(marked_words(root_, argc, argv));
   } catch (const CLI::CallForVersion& version) {
     chosen_ = [text = fmt::format("{}\n", version.what())] { return print(text); };
   } catch (const CLI::CallForHelp&) {
