@@ -16,37 +16,36 @@ namespace {
 // What one log may put into a write before the others had their turn.
 constexpr std::size_t kTurnBytes = std::size_t{256} << 10;
 constexpr std::chrono::milliseconds kFullRetryAfter{100};
-constexpr std::size_t kSpareWrites = 64;
 
 }  // namespace
 
-struct JournalWrite {
-  std::uint64_t sequence = 0;
-  std::uint64_t tail = 0;  // as its header says
-  JournalRing::Place place;
-  Buffer image;
-  std::size_t bytes = 0;
-  std::vector<JournalLane*> lanes;  // to be told; null: forgotten
-  std::size_t holds = 0;            // entries whose bytes are nowhere else
-  bool complete = false;
-  Journal::TruncateCallback truncated;
-};
-
 Journal::Journal(const ShardEnvironment& environment, io::FileSystem& file_system,
-                 const DataPaths& paths, const ShardLogOptions& options,
-                 std::vector<JournalFile> files, JournalEvents& events)
+                 const DataPaths& paths, const ShardLogOptions& options, StoredJournal stored,
+                 JournalEvents& events)
     : environment_(environment),
       file_system_(file_system),
       paths_(paths),
       options_(options),
-      files_(std::move(files)),
+      files_(std::move(stored.files)),
       events_(events),
       id_(files_.front().header.journal_id) {
   for (const JournalFile& file : files_) ring_.add_file(file.header.file_bytes);
+  for (const StoredWrite& write : stored.writes) {
+    ring_.take(write.place, write.bytes, write.sequence);
+    live_.adopt(write.sequence);
+  }
+  told_tail_ = stored.told_tail;
 }
 
 Journal::~Journal() {
   if (quiet_timer_ != 0) environment_.executor->cancel(quiet_timer_);
+}
+
+void Journal::adopt(JournalLane& lane, std::span<const HeldWrite> held) {
+  for (const HeldWrite& one : held) {
+    live_.hold(one.sequence);
+    lane.unstable_.push_back({&live_.at(one.sequence), one.next, 0, true});
+  }
 }
 
 void Journal::stage(JournalLane& lane) {
@@ -59,10 +58,6 @@ void Journal::end_of_turn() {
   while (!failed_ && in_flight_ < options_.journal_writes_in_flight_max) {
     if (!truncates_.empty() ? !start_truncate() : queue_.empty() || !start_write()) break;
   }
-}
-
-std::uint64_t Journal::tail_sequence() const {
-  return live_.empty() ? next_sequence_ : live_.front()->sequence;
 }
 
 std::size_t Journal::batch_bytes_max() const {
@@ -156,35 +151,30 @@ void Journal::start_bare(const JournalRing::Place& place) { send(new_write(), pl
 void Journal::ring_is_full(std::uint64_t least) {
   // A lone block in the middle of a file may halve its room.
   if (2 * least > ring_.largest_write()) grow(2 * least);
-  if (tail_sequence() > told_tail_ && ring_.bytes_below(tail_sequence()) > io::kBlockBytes) {
+  if (live_.tail_sequence() > told_tail_ &&
+      ring_.bytes_below(live_.tail_sequence()) > io::kBlockBytes) {
     if (const auto place = ring_.find_reserve()) start_bare(*place);
     return;
   }
-  if (asked_full_tail_ != tail_sequence()) {
-    asked_full_tail_ = tail_sequence();
-    events_.journal_wants_space(next_sequence_, true);
+  if (asked_full_tail_ != live_.tail_sequence()) {
+    asked_full_tail_ = live_.tail_sequence();
+    events_.journal_wants_space(live_.next_sequence(), true);
   }
 }
 
 std::unique_ptr<JournalWrite> Journal::new_write() {
   entries_.clear();
   pieces_.clear();
-  if (spare_.empty()) return std::make_unique<JournalWrite>();
-  auto write = std::move(spare_.back());
-  spare_.pop_back();
-  return write;
+  return live_.make();
 }
 
 void Journal::send(std::unique_ptr<JournalWrite> write, const JournalRing::Place& place) {
   std::size_t used = kWriteHeaderBytes + entries_.size() * kJournalEntryBytes;
   for (const auto& piece : pieces_) used += piece.size();
   write->bytes = static_cast<std::size_t>(align_up(used, io::kBlockBytes));
-  write->sequence = next_sequence_++;
   write->place = place;
   write->image = environment_.buffers->take(write->bytes);
-  live_.push_back(std::move(write));
-  JournalWrite& sent = *live_.back();
-  sent.tail = tail_sequence();
+  JournalWrite& sent = live_.add(std::move(write));
   told_tail_ = std::max(told_tail_, sent.tail);
 
   std::byte* at = sent.image.data() + kWriteHeaderBytes;
@@ -202,7 +192,7 @@ void Journal::send(std::unique_ptr<JournalWrite> write, const JournalRing::Place
                        .sequence = sent.sequence,
                        .bytes_used = static_cast<std::uint32_t>(used),
                        .entries = static_cast<std::uint32_t>(entries_.size()),
-                       .durable = durable_sequence_,
+                       .durable = live_.durable_sequence(),
                        .first = sent.tail,
                        .position = journal_position(place.file, place.position)},
                       sent.image.bytes());
@@ -240,20 +230,15 @@ void Journal::completed(JournalWrite& write, const Result<>& result) {
   }
   --in_flight_;
   last_activity_ = environment_.executor->clock().now();
-  write.complete = true;
+  live_.completed(write);
   write.image = Buffer();
-  while (durable_sequence_ + 1 < next_sequence_) {
-    const std::uint64_t next = durable_sequence_ + 1;
-    if (next >= tail_sequence() && !live_[next - live_.front()->sequence]->complete) break;
-    durable_sequence_ = next;
-  }
   ring_.free_below(write.tail);
   std::vector<Moved> moved;
   complete_parts(write, moved);
   auto truncated = std::move(write.truncated);
   write.truncated = nullptr;
   const std::uint64_t sequence = write.sequence;
-  retire();  // `write` may be gone
+  live_.retire();  // `write` may be gone
   for (const Moved& one : moved) one.lane->durable_moved(one.bytes);
   if (truncated) truncated(sequence);
   watch_space();
@@ -300,7 +285,7 @@ void Journal::stable(JournalLane& lane, Offset end) {
     arm_quiet_write();  // no completion may come that would
   }
   if (lane.queued_ && lane.tail_->untaken_bytes() == 0) drop_from_queue(lane);
-  retire();
+  live_.retire();
 }
 
 void Journal::drop_from_queue(JournalLane& lane) {
@@ -313,21 +298,8 @@ void Journal::drop_from_queue(JournalLane& lane) {
 }
 
 void Journal::release(std::uint64_t sequence) {
-  TIDELOG_CHECK(sequence >= tail_sequence(), "a held journal write lives");
-  --live_[sequence - live_.front()->sequence]->holds;
-  retire();
-}
-
-void Journal::retire() {
-  while (!live_.empty() && live_.front()->complete && live_.front()->holds == 0) {
-    auto write = std::move(live_.front());
-    live_.pop_front();
-    if (spare_.size() < kSpareWrites) {
-      write->complete = false;
-      write->lanes.clear();
-      spare_.push_back(std::move(write));
-    }
-  }
+  live_.release(sequence);
+  live_.retire();
 }
 
 void Journal::truncate(JournalLane& lane, Offset base, Offset end, std::vector<std::byte> head,
@@ -357,9 +329,7 @@ void Journal::stop() {
 }
 
 void Journal::forget(JournalLane& lane) {
-  for (std::size_t i = 0; i < live_.size(); ++i) {
-    if (!live_[i]->complete) std::ranges::replace(live_[i]->lanes, &lane, nullptr);
-  }
+  live_.forget(lane);
   while (!lane.unstable_.empty()) {
     --lane.unstable_.front().write->holds;
     lane.unstable_.pop_front();
@@ -368,7 +338,7 @@ void Journal::forget(JournalLane& lane) {
   if (lane.unproven_) std::erase(unproven_, &lane);
   if (lane.queued_) drop_from_queue(lane);
   lane.unproven_ = false;
-  retire();
+  live_.retire();
 }
 
 std::optional<std::uint64_t> Journal::oldest_unstable(const JournalLane& lane) {
@@ -382,9 +352,9 @@ void Journal::watch_space() {
     grow(0);
     if (ring_.used_bytes() * 4 <= ring_.bytes() * 3) return;
   }
-  if (live_.empty() || asked_tail_ == tail_sequence()) return;
-  asked_tail_ = tail_sequence();
-  events_.journal_wants_space(live_[live_.size() / 2]->sequence, false);
+  if (live_.empty() || asked_tail_ == live_.tail_sequence()) return;
+  asked_tail_ = live_.tail_sequence();
+  events_.journal_wants_space(live_.middle_sequence(), false);
 }
 
 void Journal::grow(std::uint64_t bytes_least) {

@@ -23,13 +23,13 @@
 #include "log/journal_file.h"
 #include "log/journal_format.h"
 #include "log/journal_ring.h"
+#include "log/live_writes.h"
 #include "log/log_options.h"
 #include "log/log_store.h"
 #include "log/log_tail.h"
+#include "log/stored_journal.h"
 
 namespace tidelog::log {
-
-struct JournalWrite;
 
 // One log as its journal sees it.
 class JournalLane {
@@ -83,12 +83,17 @@ class JournalEvents {
 
 class Journal {
  public:
-  // `files`: of one id and generation, in the order of their numbers, empty behind their headers.
+  // Goes on behind what is stored. Until retire_unheld() all of its writes are kept.
   Journal(const ShardEnvironment& environment, io::FileSystem& file_system, const DataPaths& paths,
-          const ShardLogOptions& options, std::vector<JournalFile> files, JournalEvents& events);
+          const ShardLogOptions& options, StoredJournal stored, JournalEvents& events);
   ~Journal();
   Journal(const Journal&) = delete;
   Journal& operator=(const Journal&) = delete;
+
+  // While starting: says which stored writes hold what of the lane, rising in both.
+  void adopt(JournalLane& lane, std::span<const HeldWrite> held);
+  // Every lane was adopted: what none of them needs goes.
+  void retire_unheld() { live_.retire(); }
 
   // Says that the lane's tail holds bytes to journal.
   void stage(JournalLane& lane);
@@ -118,11 +123,11 @@ class Journal {
   // The sequence of the lane's oldest unstable entry; nullopt: all of it is in segments.
   static std::optional<std::uint64_t> oldest_unstable(const JournalLane& lane);
 
-  // True when nothing waits for a write and none is in flight.
-  bool idle() const { return queue_.empty() && truncates_.empty() && in_flight_ == 0; }
+  // True when nothing waits for a write, none is in flight and no file is being made.
+  bool idle() const { return queue_.empty() && truncates_.empty() && in_flight_ == 0 && !growing_; }
   // The largest batch that can be journalled, whatever the ring's size now.
   std::size_t batch_bytes_max() const;
-  JournalCheckpoint checkpoint() const { return {id_, durable_sequence_}; }
+  JournalCheckpoint checkpoint() const { return {id_, live_.durable_sequence()}; }
   std::uint64_t writes() const { return writes_; }
   std::uint64_t write_bytes() const { return write_bytes_; }
   std::uint64_t ring_bytes() const { return ring_.bytes(); }
@@ -151,13 +156,11 @@ class Journal {
     std::size_t bytes;
   };
   void complete_parts(JournalWrite& write, std::vector<Moved>& moved);
-  void retire();
   void drop_from_queue(JournalLane& lane);
   void watch_space();
   void grow(std::uint64_t bytes_least);
   void arm_quiet_write();
   void quiet_write();
-  std::uint64_t tail_sequence() const;
 
   ShardEnvironment environment_;
   io::FileSystem& file_system_;
@@ -171,15 +174,12 @@ class Journal {
   Fifo<JournalLane*> queue_;  // lanes with untaken bytes, in turn
   Fifo<Truncate> truncates_;
   std::vector<JournalLane*> unproven_;
-  Fifo<std::unique_ptr<JournalWrite>> live_;  // dense in sequence, until stable
-  std::vector<std::unique_ptr<JournalWrite>> spare_;
+  LiveWrites live_;
   std::vector<std::span<const std::byte>> pieces_;  // of the write being made
   std::vector<JournalEntry> entries_;
 
-  std::uint64_t next_sequence_ = 1;
-  std::uint64_t durable_sequence_ = 0;
   std::uint64_t told_tail_ = 0;        // the highest tail sequence in a submitted header
-  std::uint64_t asked_tail_ = 0;       // tail_sequence() when space was last asked for
+  std::uint64_t asked_tail_ = 0;       // the tail when space was last asked for
   std::uint64_t asked_full_tail_ = 0;  // the same, when there was none left
   int in_flight_ = 0;
   bool failed_ = false;

@@ -28,6 +28,7 @@ bool truncates(const LogEvidence& evidence, const LogEvidence::Entry& at) {
 // again.
 std::optional<Offset> pending_truncation(const LogEvidence& evidence) {
   std::optional<Offset> pending;
+  if (evidence.clean) return pending;  // a clean stop waits for each
   for (const LogEvidence::Entry& entry : evidence.entries) {
     if (entry.entry->entry.kind == EntryKind::kAppend) pending.reset();
     if (truncates(evidence, entry)) pending = entry.entry->entry.base;
@@ -92,18 +93,20 @@ class Replay {
       const bool complete = evidence_.entries[i].sequence <= evidence_.journal_durable;
       if (entry.entry.base > end_ && (!over_gaps || !complete)) continue;
       if (entry.entry.base > end_) end_ = entry.entry.base;
-      take(entry, limit);
+      if (take(entry, limit)) held_.push_back({evidence_.entries[i].sequence, end_});
     }
   }
 
   Offset end() const { return end_; }
   // Entries contradict each other: the journal write with the truncation between them is lost.
   bool contradicts() const { return contradicts_; }
-  std::uint64_t entries() const { return entries_; }
+  std::uint64_t entries() const { return held_.size(); }
+  // The journal writes that the batches come from, and how far each reaches; rising.
+  const std::vector<HeldWrite>& held() const { return held_; }
   const std::vector<std::span<const std::byte>>& batches() const { return batches_; }
 
  private:
-  void take(const ReplayEntry& entry, Offset limit) {
+  bool take(const ReplayEntry& entry, Offset limit) {
     bool any = false;
     for (auto rest = entry.batches; !rest.empty();) {
       const wire::BatchView batch = parse(rest);
@@ -116,7 +119,7 @@ class Replay {
       epoch_ = batch.leader_epoch();
       any = true;
     }
-    if (any) ++entries_;
+    return any;
   }
 
   // A newer batch in the place of a replayed one that is not the same voids that one and all behind
@@ -148,7 +151,7 @@ class Replay {
   LeaderEpoch epoch_;
   std::vector<Offset> limits_;
   std::vector<std::span<const std::byte>> batches_;
-  std::uint64_t entries_ = 0;
+  std::vector<HeldWrite> held_;
   bool contradicts_ = false;
 };
 
@@ -215,6 +218,20 @@ void collect_epochs(RecoveredLog& log) {
       if (epoch.epoch >= log.epochs.last()) log.epochs.begin(epoch.epoch, epoch.start);
     }
   }
+  for (std::span<const std::byte> rest = log.tail; !rest.empty();) {
+    const auto batch = wire::BatchView::parse(rest, kStoredBatchBytesMax);
+    TIDELOG_CHECK(batch.has_value(), "a tail holds whole batches");
+    log.epochs.begin(batch->leader_epoch(), batch->base_offset());
+    rest = rest.subspan(batch->size());
+  }
+}
+
+// What replay found stays in the journal; the log gets a copy to serve and destage from.
+void keep_tail(const Replay& replay, RecoveredLog& log) {
+  for (const auto& batch : replay.batches()) {
+    log.tail.insert(log.tail.end(), batch.begin(), batch.end());
+  }
+  log.held = replay.held();
 }
 
 std::string lost_sentence(const TopicPartition& id, Offset end, Offset promised, bool known) {
@@ -245,7 +262,7 @@ Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPa
       .recovery_point = evidence.checkpoint ? evidence.checkpoint->recovery_point : Offset(0),
       .limit = pending_truncation(evidence),
       .clean_end = std::nullopt};
-  if (evidence.clean && evidence.checkpoint) search.clean_end = evidence.checkpoint->durable_end;
+  if (evidence.clean && evidence.checkpoint) search.clean_end = evidence.checkpoint->recovery_point;
   TIDELOG_ASSIGN(FoundSegments found, find_segments(search));
   recovery.problems = found.problems;
 
@@ -291,7 +308,12 @@ Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPa
   } else {
     TIDELOG_ASSIGN(recovery.torn, cut_torn_tail(context, search, found));
     TIDELOG_TRY(make_stable(context, search, evidence, found));
-    TIDELOG_TRY(filler.fill(found.segments, replay.batches(), SegmentFiller::Begin::kLastSegment));
+    if (evidence.journal_goes_on) {
+      keep_tail(replay, log);
+    } else {
+      TIDELOG_TRY(
+          filler.fill(found.segments, replay.batches(), SegmentFiller::Begin::kLastSegment));
+    }
     recovery.entries_replayed = replay.entries();
   }
   log.segments = std::move(found.segments);
@@ -309,6 +331,8 @@ Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPa
     log.end = promised;
   }
   std::ranges::sort(log.holes, {}, &Hole::begin);
+  log.stable_end = log.end;
+  if (!log.held.empty()) log.end = log.held.back().next;
   collect_epochs(log);
   log.high_watermark =
       std::clamp(evidence.checkpoint ? evidence.checkpoint->high_watermark : log.log_start,

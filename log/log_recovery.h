@@ -25,6 +25,8 @@ struct LogEvidence {
   std::uint64_t checkpoint_sequence = 0;
   // The last stop was clean: `checkpoint` holds the end, and nothing is scanned.
   bool clean = false;
+  // The journal is taken over as it is: what it holds beyond the segments stays there.
+  bool journal_goes_on = false;
 
   struct Entry {
     const ReplayEntry* entry = nullptr;

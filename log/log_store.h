@@ -47,7 +47,7 @@ struct LogStoreOptions {
 
 // What recovery found, for the log and for tests.
 struct RecoverySummary {
-  bool clean = false;    // the last stop was clean: nothing was scanned
+  bool clean = false;    // the last stop was clean: what indexes know was not scanned
   bool created = false;  // the directory is new
   std::uint64_t logs = 0;
   std::uint64_t journal_entries_replayed = 0;
@@ -80,7 +80,9 @@ class ShardLogs {
   // then submits.
   virtual void end_of_turn() = 0;
 
-  // Ends appends, destages and syncs everything, so that the clean-stop marker may be written.
+  // Ends appends and makes everything stable, so that the clean-stop marker may be written. What a
+  // log has in the journal alone stays there, up to destage_bytes of it: the next start goes on
+  // with the journal as it is, so that stop and start take the same time whatever was written.
   virtual void close(DoneCallback done) = 0;
 
   struct Counters {

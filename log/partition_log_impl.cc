@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "log/batch_walk.h"
 #include "wire/record_batch.h"
 
 namespace tidelog::log {
@@ -22,16 +23,24 @@ PartitionLogImpl::PartitionLogImpl(ShardContext& context, RecoveredLog recovered
       settings_(settings),
       seed_(wire::batch_seed(recovered.id)),
       log_start_(recovered.log_start),
-      stable_end_(recovered.end),
+      stable_end_(recovered.stable_end),
       high_watermark_(recovered.high_watermark),
       recovered_high_watermark_(recovered.high_watermark),
-      tail_(std::make_shared<LogTail>(*context.environment.buffers, recovered.end)),
+      tail_(std::make_shared<LogTail>(*context.environment.buffers, recovered.stable_end)),
       segments_(context.paths.partition(recovered.id)),
       epochs_(std::move(recovered.epochs)),
       holes_(std::move(recovered.holes)),
       health_(recovered.health) {
   set_tail(tail_.get());
   for (auto& segment : recovered.segments) segments_.add(std::move(segment));
+  for (std::span<const std::byte> rest = recovered.tail; !rest.empty();) {
+    const auto batch = wire::BatchView::parse(rest, kStoredBatchBytesMax);
+    TIDELOG_CHECK(batch.has_value(), "a recovered tail holds whole batches");
+    tail_->append_stamped(*batch);
+    rest = rest.subspan(batch->size());
+  }
+  tail_->skip_untaken(tail_->end());
+  context_.journal->adopt(*this, recovered.held);
 }
 
 PartitionLogImpl::~PartitionLogImpl() = default;
@@ -144,9 +153,9 @@ void PartitionLogImpl::destage_ended() {
   if (truncation_) truncate_when_quiet();
 }
 
-bool PartitionLogImpl::at_rest() const {
+bool PartitionLogImpl::at_rest(std::size_t journal_bytes) const {
   return !destaging() && !truncation_ && !journalling() && tail_->untaken_bytes() == 0 &&
-         stable_end_ == tail_->end();
+         durable_end() == tail_->end() && tail_->unstable_bytes() <= journal_bytes;
 }
 
 void PartitionLogImpl::failed(const Error& error) {

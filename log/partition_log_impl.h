@@ -19,13 +19,16 @@
 
 namespace tidelog::log {
 
-// A log as recovery found it; everything in it is stable in segments.
+// A log as recovery found it; everything in it is stable, in segments or in the journal.
 struct RecoveredLog {
   TopicPartition id;
   std::uint32_t incarnation = 0;
   LogHealth health = LogHealth::kSound;
   Offset log_start;
+  Offset stable_end;  // segments have what lies below
   Offset end;
+  std::vector<std::byte> tail;  // the batches from stable_end to end, which the journal holds
+  std::vector<HeldWrite> held;  // in these writes
   Offset high_watermark;
   std::vector<Hole> holes;
   std::vector<std::shared_ptr<Segment>> segments;
@@ -74,8 +77,9 @@ class PartitionLogImpl final : public PartitionLog,
   // Closes the open chunk and destages what is durable; with `all`, what is not durable yet as
   // well.
   void destage(bool all = false);
-  // True when segments hold everything and nothing is under way.
-  bool at_rest() const;
+  // True when nothing is under way, everything is stable, and no more than `journal_bytes` of it in
+  // the journal alone.
+  bool at_rest(std::size_t journal_bytes) const;
   void failed(const Error& error);
   // Ends appends and reads (those in flight with kUnknownPartition); runs `done` when nothing is
   // under way.

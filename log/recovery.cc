@@ -7,11 +7,10 @@
 #include <map>
 #include <set>
 
-#include "base/random.h"
+#include "log/journal_handover.h"
 #include "log/journal_replay.h"
 #include "log/log_recovery.h"
 #include "log/partition_directories.h"
-#include "log/slot_file.h"
 
 namespace tidelog::log {
 namespace {
@@ -22,9 +21,9 @@ class Recovery {
       : request_(request),
         files_(*request.files),
         paths_(request.directory->paths()),
-        context_{request.files, &paths_, request.options.index_interval_bytes, request.now_us} {
+        context_{request.files, &paths_, request.options.index_interval_bytes, request.now_us},
+        handover_{request.files, &paths_, request.options.journal_bytes_min, request.shards} {
     outcome_.logs.resize(request.shards);
-    outcome_.journals.resize(request.shards);
   }
 
   Result<RecoveryOutcome> run() {
@@ -33,12 +32,15 @@ class Recovery {
     TIDELOG_ASSIGN(journals_, list_journals(files_, paths_));
     TIDELOG_TRY(finish_removals());
     TIDELOG_TRY(note_strangers());
-    if (!outcome_.summary.clean) TIDELOG_TRY(recover_from_journals());
+    if (outcome_.summary.clean) TIDELOG_TRY(take_over_journals());
+    if (!goes_on_) TIDELOG_TRY(recover_from_journals());
     TIDELOG_TRY(recover_the_rest());
-    // In this order: what only journals knew is in the checkpoint before they are emptied, and the
-    // marker goes last, so that a crash in between finds either start or end.
+    // In this order: what only journals knew is in the checkpoint before they are emptied. A marker
+    // goes last where the journals go on, since until then nothing it says has changed.
     TIDELOG_TRY(store_checkpoint());
-    TIDELOG_TRY(renew_journals());
+    if (!goes_on_) {
+      TIDELOG_ASSIGN(outcome_.journals, renew_journals(handover_, journals_));
+    }
     TIDELOG_TRY(request_.directory->remove_marker());
     for (const std::string& problem : request_.directory->problems()) say(problem);
     return std::move(outcome_);
@@ -126,6 +128,7 @@ class Recovery {
   LogEvidence evidence_of(const TopicPartition& id, const CatalogEntry& entry) const {
     LogEvidence evidence;
     evidence.clean = outcome_.summary.clean;
+    evidence.journal_goes_on = goes_on_;
     const auto checkpoint = checkpoints_.find(id);
     if (checkpoint != checkpoints_.end() && checkpoint->second.incarnation == entry.incarnation) {
       evidence.checkpoint = checkpoint->second;
@@ -157,6 +160,28 @@ class Recovery {
     return {};
   }
 
+  // After a clean stop the journals go on as they are, with what they hold of each log, when they
+  // can. When not, the marker goes first: what it says is true only while nothing changes.
+  Result<> take_over_journals() {
+    std::vector<ReplayedJournal> replayed;
+    for (const JournalFiles& journal : journals_) {
+      TIDELOG_ASSIGN(auto one, read_journal(files_, paths_, journal, journal_checkpoints_));
+      replayed.push_back(std::move(one));
+    }
+    const auto misplaced = [this](const JournalEntry& entry, std::size_t shard) {
+      const auto log = replicas_.find(entry.id);
+      return log != replicas_.end() && log->second.incarnation == entry.incarnation &&
+             request_.shard_of(entry.id) != shard;
+    };
+    TIDELOG_ASSIGN(auto adopted,
+                   adopt_journals(handover_, replayed, journal_checkpoints_, misplaced));
+    if (!adopted) return request_.directory->remove_marker();
+    goes_on_ = true;
+    outcome_.journals = std::move(*adopted);
+    for (const ReplayedJournal& journal : replayed) TIDELOG_TRY(recover_entries(journal));
+    return {};
+  }
+
   Result<> recover_from_journals() {
     for (const JournalFiles& journal : journals_) {
       TIDELOG_TRY(sync_journal(journal));
@@ -167,30 +192,35 @@ class Recovery {
       for (const std::uint64_t lost : replayed.lost) {
         say(fmt::format("journal {}: write {} was complete and is damaged", journal.shard, lost));
       }
-      std::map<TopicPartition, std::vector<LogEvidence::Entry>> entries;
-      for (const ReplayWrite& write : replayed.writes) {
-        for (const ReplayEntry& entry : write.entries) {
-          const auto replica = replicas_.find(entry.entry.id);
-          if (replica == replicas_.end() ||
-              replica->second.incarnation != entry.entry.incarnation) {
-            continue;  // of a log, or a life of one, that was removed
-          }
-          entries[entry.entry.id].push_back({&entry, write.header.sequence, write.header.durable});
-        }
-      }
-      for (const auto& [id, own] : entries) {
-        if (done_.contains(id)) continue;  // a log has one journal between two starts
-        LogEvidence evidence = evidence_of(id, replicas_.at(id));
-        evidence.entries = own;
-        evidence.journal_durable = replayed.durable;
-        evidence.journal_lost = replayed.lost;
-        evidence.checkpoint_sequence = checkpointed_sequence(replayed.journal_id);
-        TIDELOG_TRY(recover_one(id, replicas_.at(id), evidence));
-      }
+      TIDELOG_TRY(recover_entries(replayed));
       if (!replayed.lost.empty()) {
         losses_.push_back({replayed.shard, replayed.shard_count, replayed.lost,
                            checkpointed_sequence(replayed.journal_id)});
       }
+    }
+    return {};
+  }
+
+  // The logs that this journal says something about.
+  Result<> recover_entries(const ReplayedJournal& replayed) {
+    std::map<TopicPartition, std::vector<LogEvidence::Entry>> entries;
+    for (const ReplayWrite& write : replayed.writes) {
+      for (const ReplayEntry& entry : write.entries) {
+        const auto replica = replicas_.find(entry.entry.id);
+        if (replica == replicas_.end() || replica->second.incarnation != entry.entry.incarnation) {
+          continue;  // of a log, or a life of one, that was removed
+        }
+        entries[entry.entry.id].push_back({&entry, write.header.sequence, write.header.durable});
+      }
+    }
+    for (const auto& [id, own] : entries) {
+      if (done_.contains(id)) continue;  // a log has one journal between two starts
+      LogEvidence evidence = evidence_of(id, replicas_.at(id));
+      evidence.entries = own;
+      evidence.journal_durable = replayed.durable;
+      evidence.journal_lost = replayed.lost;
+      evidence.checkpoint_sequence = checkpointed_sequence(replayed.journal_id);
+      TIDELOG_TRY(recover_one(id, replicas_.at(id), evidence));
     }
     return {};
   }
@@ -222,12 +252,18 @@ class Recovery {
     // All that is older than this checkpoint: a start that meets these journals again, since a
     // crash kept them from getting new ids, must not miss what an older checkpoint confirmed.
     parts.front().journals = read_;
+    for (std::size_t shard = 0; shard < outcome_.journals.size(); ++shard) {
+      const StoredJournal& journal = outcome_.journals[shard];
+      parts[shard].journals.push_back(
+          {journal.files.front().header.journal_id,
+           journal.writes.empty() ? 0 : journal.writes.back().sequence});
+    }
     for (std::size_t shard = 0; shard < request_.shards; ++shard) {
       for (const RecoveredLog& log : outcome_.logs[shard]) {
         parts[shard].logs.push_back({.id = log.id,
                                      .incarnation = log.incarnation,
                                      .log_start = log.log_start,
-                                     .recovery_point = log.end,
+                                     .recovery_point = log.stable_end,
                                      .durable_end = log.end,
                                      .high_watermark = log.high_watermark,
                                      .lossy = log.health == LogHealth::kLossy});
@@ -236,75 +272,12 @@ class Recovery {
     return request_.checkpoint->store_all(std::move(parts));
   }
 
-  // Everything in them is stable elsewhere: each journal of a shard of today begins anew, the
-  // others go.
-  Result<> renew_journals() {
-    for (std::size_t shard = 0; shard < request_.shards; ++shard) {
-      const auto old = std::ranges::find(journals_, shard, &JournalFiles::shard);
-      TIDELOG_TRY(renew(static_cast<std::uint32_t>(shard),
-                        old == journals_.end() ? std::vector<std::uint32_t>{} : old->numbers));
-    }
-    for (const JournalFiles& journal : journals_) {
-      if (journal.shard < request_.shards) continue;
-      // Emptied first: what is left of it after a crash must not look damaged.
-      TIDELOG_TRY(renew(journal.shard, journal.numbers));
-      for (auto number = journal.numbers.rbegin(); number != journal.numbers.rend(); ++number) {
-        TIDELOG_TRY(files_.remove_file(paths_.journal_file(journal.shard, *number)));
-      }
-    }
-    return files_.sync_directory(paths_.journals());
-  }
-
-  Result<> renew(std::uint32_t shard, const std::vector<std::uint32_t>& numbers) {
-    std::vector<JournalFile> renewed;
-    JournalFileHeader header;
-    header.shard = shard;
-    header.shard_count = static_cast<std::uint32_t>(request_.shards);
-    header.journal_id = random_id();
-    std::vector<std::unique_ptr<io::File>> open;
-    for (const std::uint32_t number : numbers) {
-      TIDELOG_ASSIGN(auto file, files_.open(paths_.journal_file(shard, number),
-                                            {.mode = io::OpenMode::kWrite, .direct = true}));
-      TIDELOG_ASSIGN(const auto read, read_journal_header(*file));
-      if (read.header) header.generation = std::max(header.generation, read.header->generation);
-      open.push_back(std::move(file));
-    }
-    ++header.generation;
-    std::vector<std::uint32_t> unfit;
-    for (std::size_t i = 0; i < numbers.size(); ++i) {
-      header.file_number = numbers[i];
-      TIDELOG_ASSIGN(const std::uint64_t size, open[i]->size());
-      header.file_bytes = size / io::kBlockBytes * io::kBlockBytes;
-      if (numbers[i] != renewed.size() || header.file_bytes < request_.options.journal_bytes_min) {
-        // The making of it was cut short, or the sizes asked for changed. It goes; until then it
-        // must not look damaged.
-        if (header.file_bytes >= kJournalDataStart)
-          TIDELOG_TRY(write_journal_header(*open[i], header));
-        unfit.push_back(numbers[i]);
-        continue;
-      }
-      TIDELOG_TRY(write_journal_header(*open[i], header));
-      renewed.push_back({std::move(open[i]), header});
-    }
-    for (auto number = unfit.rbegin(); number != unfit.rend() && shard < request_.shards;
-         ++number) {
-      TIDELOG_TRY(files_.remove_file(paths_.journal_file(shard, *number)));
-    }
-    if (shard >= request_.shards) return {};
-    if (renewed.empty()) {
-      header.file_number = 0;
-      header.file_bytes = request_.options.journal_bytes_min;
-      TIDELOG_ASSIGN(auto made, create_journal_file(files_, paths_.journal_file(shard, 0), header));
-      renewed.push_back(std::move(made));
-    }
-    outcome_.journals[shard] = std::move(renewed);
-    return {};
-  }
-
   const RecoveryRequest& request_;
   io::FileSystem& files_;
   const DataPaths& paths_;
   LogRecoveryContext context_;
+  JournalHandover handover_;
+  bool goes_on_ = false;  // the journals do, as they are
   RecoveryOutcome outcome_;
   struct Loss {
     std::uint32_t shard = 0;

@@ -1,5 +1,6 @@
-// Brings a data directory into a state in which appends may go on: every log recovered, the
-// journals emptied into segments and given new ids. STORAGE.md tells the algorithm. Blocking.
+// Brings a data directory into a state in which appends may go on: every log recovered; the
+// journals, after a clean stop, taken over as they are, else emptied into segments and given new
+// ids. STORAGE.md tells the algorithm. Blocking.
 #pragma once
 
 #include <cstddef>
@@ -10,9 +11,9 @@
 #include "log/catalog.h"
 #include "log/checkpoint.h"
 #include "log/data_directory.h"
-#include "log/journal_file.h"
 #include "log/log_store.h"
 #include "log/partition_log_impl.h"
+#include "log/stored_journal.h"
 
 namespace tidelog::log {
 
@@ -30,8 +31,8 @@ struct RecoveryRequest {
 
 struct RecoveryOutcome {
   RecoverySummary summary;
-  std::vector<std::vector<RecoveredLog>> logs;     // by shard
-  std::vector<std::vector<JournalFile>> journals;  // by shard; empty, with a new id
+  std::vector<std::vector<RecoveredLog>> logs;  // by shard
+  std::vector<StoredJournal> journals;          // by shard
 };
 
 // Fails with kCorruptData, kStorageFailed, kStorageFull.

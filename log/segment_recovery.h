@@ -25,7 +25,7 @@ struct SegmentSearch {
   Offset recovery_point;
   // Writes that begin at or above it do not count: a truncation to here is to be finished.
   std::optional<Offset> limit;
-  // After a clean stop: where the log ends. An index that says the same spares the scan.
+  // After a clean stop: where the segments end. An index that says the same spares the scan.
   std::optional<Offset> clean_end;
 };
 

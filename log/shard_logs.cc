@@ -43,6 +43,7 @@ ShardLogsImpl::ShardLogsImpl(
     logs_.emplace(id,
                   std::make_shared<PartitionLogImpl>(context_, std::move(log), settings_of(id)));
   }
+  journal_.retire_unheld();
 }
 
 ShardLogsImpl::~ShardLogsImpl() {
@@ -311,7 +312,7 @@ void ShardLogsImpl::drive_close() {
   if (finishing_close_ || !journal_.idle() || changing_catalog_ || !leaving_.empty()) return;
   bool rest = destager_.idle();
   for (const auto& [id, log] : logs_) {
-    if (log->at_rest()) continue;
+    if (log->at_rest(context_.options.destage_bytes)) continue;
     rest = false;
     if (!log->destaging()) log->destage();
   }

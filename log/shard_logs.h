@@ -31,7 +31,7 @@ class ShardLogsImpl final : public ShardLogs, public JournalEvents {
     PartitionDirectories* directories = nullptr;
     Catalog* catalog = nullptr;
     CheckpointFile* checkpoint = nullptr;
-    std::vector<JournalFile> journal;
+    StoredJournal journal;
     std::vector<RecoveredLog> logs;
     io::FileSystem::Space space;
   };

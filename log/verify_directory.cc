@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "log/batch_walk.h"
@@ -79,7 +80,7 @@ class PartitionVerifier {
     } else {
       say("the directory is missing");
     }
-    for (const EntryEvidence& at : evidence_.entries) take(*at.entry);
+    for (std::size_t i = 0; i < evidence_.entries.size(); ++i) take(i);
     report_.end = place_.next;
     // A torn tail is none of the log's loss while the journal has what was promised; only a clean
     // stop leaves nothing half written.
@@ -210,14 +211,20 @@ class PartitionVerifier {
     return {};
   }
 
-  // What the journal holds behind the segments.
-  void take(const ReplayEntry& entry) {
+  // What the journal holds behind the segments, as far as no later truncation voids it.
+  void take(std::size_t index) {
+    const ReplayEntry& entry = *evidence_.entries[index].entry;
     if (!entry.sound || entry.entry.next <= place_.next || entry.entry.base > place_.next) return;
+    Offset limit = entry.entry.next;
+    for (const EntryEvidence& later : std::span(evidence_.entries).subspan(index + 1)) {
+      const JournalEntry& other = later.entry->entry;
+      if (other.kind == EntryKind::kTruncate) limit = std::min(limit, other.next);
+    }
     for (auto rest = entry.batches; !rest.empty();) {
       const auto batch = wire::BatchView::parse(rest, kStoredBatchBytesMax);
       if (!batch) return;
       rest = rest.subspan(batch->size());
-      if (batch->base_offset() != place_.next) continue;
+      if (batch->base_offset() != place_.next || batch->next_offset() > limit) continue;
       count(*batch);
       place_.next = batch->header().next_offset();
     }

@@ -87,6 +87,20 @@ const std::vector<Step>& second_life() {
         h.pass(milliseconds(80));
         return true;
       },
+      // Into what an earlier life left in the journal, and round the ring.
+      [](LogHarness& h) { return h.truncate(kLate, Offset(2)) && h.remove(kSecond); },
+      [](LogHarness& h) { return append_many(h, kBusy, 30, 2000, LeaderEpoch(4)); },
+      [](LogHarness& h) { return h.wait_durable(kBusy) && h.stop_cleanly(); },
+  };
+  return steps;
+}
+
+const std::vector<Step>& third_life() {
+  static const std::vector<Step> steps = {
+      [](LogHarness& h) {
+        h.listen(kFirst);
+        return append_many(h, kFirst, 2, 100, LeaderEpoch(5)) && h.wait_durable(kFirst);
+      },
   };
   return steps;
 }
@@ -102,8 +116,12 @@ bool history(sim::SimDisk& disk, Ledger& ledger, std::uint64_t seed) {
     LogHarness harness(disk, ledger, options(seed));
     if (!run(harness, first_life())) return false;
   }
-  LogHarness harness(disk, ledger, options(seed + 1));
-  return run(harness, second_life());
+  {
+    LogHarness harness(disk, ledger, options(seed + 1));
+    if (!run(harness, second_life())) return false;
+  }
+  LogHarness harness(disk, ledger, options(seed + 2));
+  return run(harness, third_life());
 }
 
 // Forgets what was appended but is not there: those offsets are given anew.

@@ -1,0 +1,149 @@
+#include "log/journal_handover.h"
+
+#include <algorithm>
+
+#include "base/random.h"
+
+namespace tidelog::log {
+namespace {
+
+constexpr int kFileNumberShift = 48;
+
+JournalRing::Place place_of(const WriteHeader& header) {
+  return {.file = static_cast<std::uint32_t>(header.position >> kFileNumberShift),
+          .position = header.position & ((std::uint64_t{1} << kFileNumberShift) - 1)};
+}
+
+// Whether the replayed journal is whole and the one that `shards` shards of today would write.
+bool fits(const JournalHandover& handover, const ReplayedJournal& journal, std::size_t shard,
+          std::span<const JournalCheckpoint> marked) {
+  if (journal.shard != shard || journal.shard_count != handover.shards) return false;
+  if (journal.journal_id == 0 || !journal.problems.empty() || !journal.lost.empty()) return false;
+  const auto known = std::ranges::find(marked, journal.journal_id, &JournalCheckpoint::journal_id);
+  if (known == marked.end() || known->durable_sequence != journal.durable) return false;
+  const std::uint64_t last = journal.writes.empty() ? 0 : journal.writes.back().header.sequence;
+  if (last != journal.durable) return false;
+  return std::ranges::all_of(journal.writes, [](const ReplayWrite& write) {
+    return std::ranges::all_of(write.entries, &ReplayEntry::sound);
+  });
+}
+
+// Opens the files of a journal that fits; nullopt when sizes or numbers are not what a running
+// journal has.
+Result<std::optional<std::vector<JournalFile>>> open_files(const JournalHandover& handover,
+                                                           const ReplayedJournal& journal) {
+  std::vector<JournalFile> files;
+  for (const std::string& path : journal.paths) {
+    TIDELOG_ASSIGN(auto file,
+                   handover.files->open(path, {.mode = io::OpenMode::kWrite, .direct = true}));
+    TIDELOG_ASSIGN(const auto read, read_journal_header(*file));
+    TIDELOG_ASSIGN(const std::uint64_t size, file->size());
+    if (!read.header || read.header->journal_id != journal.journal_id ||
+        read.header->file_number != files.size() || read.header->file_bytes != size ||
+        size < handover.journal_bytes_min || size % io::kBlockBytes != 0) {
+      return std::nullopt;
+    }
+    files.push_back({std::move(file), *read.header});
+  }
+  if (files.empty()) return std::nullopt;
+  return files;
+}
+
+Result<StoredJournal> renew(const JournalHandover& handover, std::uint32_t shard,
+                            const std::vector<std::uint32_t>& numbers) {
+  io::FileSystem& files = *handover.files;
+  StoredJournal renewed;
+  JournalFileHeader header;
+  header.shard = shard;
+  header.shard_count = static_cast<std::uint32_t>(handover.shards);
+  header.journal_id = random_id();
+  std::vector<std::unique_ptr<io::File>> open;
+  for (const std::uint32_t number : numbers) {
+    TIDELOG_ASSIGN(auto file, files.open(handover.paths->journal_file(shard, number),
+                                         {.mode = io::OpenMode::kWrite, .direct = true}));
+    TIDELOG_ASSIGN(const auto read, read_journal_header(*file));
+    if (read.header) header.generation = std::max(header.generation, read.header->generation);
+    open.push_back(std::move(file));
+  }
+  ++header.generation;
+  std::vector<std::uint32_t> unfit;
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    header.file_number = numbers[i];
+    TIDELOG_ASSIGN(const std::uint64_t size, open[i]->size());
+    header.file_bytes = size / io::kBlockBytes * io::kBlockBytes;
+    if (numbers[i] != renewed.files.size() || header.file_bytes < handover.journal_bytes_min) {
+      // The making of it was cut short, or the sizes asked for changed. It goes; until then it
+      // must not look damaged.
+      if (header.file_bytes >= kJournalDataStart)
+        TIDELOG_TRY(write_journal_header(*open[i], header));
+      unfit.push_back(numbers[i]);
+      continue;
+    }
+    TIDELOG_TRY(write_journal_header(*open[i], header));
+    renewed.files.push_back({std::move(open[i]), header});
+  }
+  for (auto number = unfit.rbegin(); number != unfit.rend() && shard < handover.shards; ++number) {
+    TIDELOG_TRY(files.remove_file(handover.paths->journal_file(shard, *number)));
+  }
+  if (shard < handover.shards && renewed.files.empty()) {
+    header.file_number = 0;
+    header.file_bytes = handover.journal_bytes_min;
+    TIDELOG_ASSIGN(auto made,
+                   create_journal_file(files, handover.paths->journal_file(shard, 0), header));
+    renewed.files.push_back(std::move(made));
+  }
+  return renewed;
+}
+
+}  // namespace
+
+Result<std::optional<std::vector<StoredJournal>>> adopt_journals(
+    const JournalHandover& handover, std::span<const ReplayedJournal> replayed,
+    std::span<const JournalCheckpoint> marked,
+    const std::function<bool(const JournalEntry&, std::size_t shard)>& misplaced) {
+  if (replayed.size() != handover.shards) return std::nullopt;
+  std::vector<StoredJournal> adopted;
+  for (std::size_t shard = 0; shard < handover.shards; ++shard) {
+    const ReplayedJournal& journal = replayed[shard];
+    if (!fits(handover, journal, shard, marked)) return std::nullopt;
+    TIDELOG_ASSIGN(auto files, open_files(handover, journal));
+    if (!files) return std::nullopt;
+    StoredJournal stored{std::move(*files), {}, journal.tail};
+    for (const ReplayWrite& write : journal.writes) {
+      for (const ReplayEntry& entry : write.entries) {
+        if (misplaced(entry.entry, shard)) return std::nullopt;
+      }
+      stored.writes.push_back({.sequence = write.header.sequence,
+                               .place = place_of(write.header),
+                               .bytes = write.header.disk_bytes()});
+    }
+    adopted.push_back(std::move(stored));
+  }
+  return adopted;
+}
+
+Result<std::vector<StoredJournal>> renew_journals(const JournalHandover& handover,
+                                                  std::span<const JournalFiles> journals) {
+  std::vector<StoredJournal> renewed;
+  for (std::size_t shard = 0; shard < handover.shards; ++shard) {
+    const auto old = std::ranges::find(journals, shard, &JournalFiles::shard);
+    TIDELOG_ASSIGN(auto one,
+                   renew(handover, static_cast<std::uint32_t>(shard),
+                         old == journals.end() ? std::vector<std::uint32_t>{} : old->numbers));
+    renewed.push_back(std::move(one));
+  }
+  for (const JournalFiles& journal : journals) {
+    if (journal.shard < handover.shards) continue;
+    // Emptied first: what is left of it after a crash must not look damaged.
+    TIDELOG_ASSIGN(const auto emptied, renew(handover, journal.shard, journal.numbers));
+    static_cast<void>(emptied);
+    for (auto number = journal.numbers.rbegin(); number != journal.numbers.rend(); ++number) {
+      TIDELOG_TRY(
+          handover.files->remove_file(handover.paths->journal_file(journal.shard, *number)));
+    }
+  }
+  TIDELOG_TRY(handover.files->sync_directory(handover.paths->journals()));
+  return renewed;
+}
+
+}  // namespace tidelog::log

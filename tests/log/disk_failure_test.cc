@@ -1,0 +1,81 @@
+// A disk that fails, or is full, while the log runs.
+#include <gtest/gtest.h>
+
+#include "tests/log/log_fixture.h"
+
+namespace tidelog::log {
+namespace {
+
+using std::chrono::milliseconds;
+
+class DiskFailureTest : public LogFixture {};
+
+TEST_F(DiskFailureTest, AFailedJournalWriteIsFinal) {
+  start();
+  ASSERT_TRUE(harness_->create(kId));
+  append_durably(kId);
+  std::size_t failures = 0;
+  harness_->find(kId)->on_failure([&](const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kStorageFailed);
+    ++failures;
+  });
+  disk_->fail_nth(sim::DiskOperation::kWrite, 1, sim::DiskFault::kIoError);
+  ASSERT_TRUE(harness_->append(kId, 100));
+  harness_->pass(milliseconds(500));
+  EXPECT_EQ(failures, 1U);
+  EXPECT_EQ(harness_->find(kId)->health(), LogHealth::kFailed);
+  EXPECT_EQ(ledger_.logs[kId].acknowledged, Offset(1));
+  EXPECT_EQ(harness_->find(kId)->append(make_batch(kId, 1, 10), LeaderEpoch(1)).error().code(),
+            ErrorCode::kStorageFailed);
+  crash(sim::CrashPolicy::nothing());
+  start();
+  EXPECT_EQ(compare(*harness_, ledger_), "");
+}
+
+TEST_F(DiskFailureTest, AFailedSegmentSyncIsFinal) {
+  HarnessOptions options = one_shard();
+  options.store.shard.journal_bytes_min = options.store.shard.journal_bytes_max;
+  start(options);
+  ASSERT_TRUE(harness_->create(kId));
+  append_durably(kId, 12, 1500);  // just destaging
+  std::size_t failures = 0;
+  harness_->find(kId)->on_failure([&](const Error&) { ++failures; });
+  disk_->fail_nth(sim::DiskOperation::kSync, 1, sim::DiskFault::kIoError);
+  for (int i = 0; i < 40 && harness_->append(kId, 1500); ++i) harness_->pass(milliseconds(5));
+  EXPECT_EQ(failures, 1U);
+  EXPECT_EQ(harness_->find(kId)->health(), LogHealth::kFailed);
+  crash(sim::CrashPolicy::nothing());
+  start();
+  EXPECT_EQ(compare(*harness_, ledger_), "");
+}
+
+TEST_F(DiskFailureTest, AFullDiskRefusesAppendsUntilThereIsSpaceAndLosesNothing) {
+  HarnessOptions options = one_shard();
+  options.store.shard.free_space_bytes_min = 0;
+  options.store.shard.free_space_ratio_min = 0;
+  options.store.shard.checkpoint_interval = std::chrono::seconds(1);
+  start(options);
+  ASSERT_TRUE(harness_->create(kId));
+  append_durably(kId, 3);
+  disk_->limit_space(96 << 10);  // the journal's 64 KiB and little more
+  ErrorCode refused = ErrorCode::kOk;
+  for (int i = 0; i < 200 && refused == ErrorCode::kOk; ++i) {
+    const auto appended = harness_->append(kId, 2000);
+    if (!appended) refused = appended.error().code();
+    harness_->pass(milliseconds(5));
+  }
+  EXPECT_TRUE(refused == ErrorCode::kStorageFull) << static_cast<int>(refused);
+  EXPECT_EQ(harness_->find(kId)->health(), LogHealth::kSound);
+  EXPECT_TRUE(harness_->read_all(kId, Offset(0), harness_->find(kId)->durable_end()));
+  disk_->limit_space(std::uint64_t{1} << 40);
+  harness_->pass(std::chrono::seconds(3));
+  ASSERT_TRUE(harness_->append(kId, 100));
+  ASSERT_TRUE(harness_->wait_durable(kId));
+  EXPECT_EQ(compare(*harness_, ledger_), "");
+  crash(sim::CrashPolicy::nothing());
+  start();
+  EXPECT_EQ(compare(*harness_, ledger_), "");
+}
+
+}  // namespace
+}  // namespace tidelog::log
