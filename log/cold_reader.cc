@@ -72,7 +72,11 @@ void ColdReader::run(const RequestPtr& request) {
   }
   request->segment = source.source_segments().find(request->from);
   request->cuts = source.cuts_;
-  if (!request->segment) return finish(request, refuse(*request));
+  if (!request->segment) {
+    // Retention may have taken it meanwhile: then the log itself refuses the offset.
+    const auto answer = source.source_tail(request->from, request->limits);
+    return finish(request, answer && !*answer ? fail(answer->error()) : refuse(*request));
+  }
   with_index(request->source, request->segment, [this, request](const Result<>& opened) {
     if (request->source->cuts_ != request->cuts) return run_after_cut(request);
     if (!opened) return finish(request, fail(opened.error()));

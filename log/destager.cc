@@ -38,6 +38,11 @@ void Destager::request(const std::shared_ptr<DestageTarget>& target) {
   start_next();
 }
 
+void Destager::request_roll(const std::shared_ptr<DestageTarget>& target) {
+  target->roll_wanted_ = true;
+  request(target);
+}
+
 void Destager::start_next() {
   while (running_ < kJobsMax && !queue_.empty() && !context_.failure) {
     auto job = std::make_shared<Job>();
@@ -64,8 +69,15 @@ void Destager::step(const JobPtr& job) {
   DestageTarget& target = *job->target;
   if (!target.target_open()) return finish(job);
   job->chunks = target.target_tail().destageable(target.target_limit(), kJobBytes);
-  if (job->chunks.empty()) return finish(job);
   job->segment = target.target_segments().active();
+  if (job->segment && target.roll_wanted_) {
+    if (job->segment->summary.end > job->segment->summary.base) {
+      const bool open = job->segment->file && job->segment->index;
+      return open ? make_segment(job, true) : open_file(job);
+    }
+  }
+  target.roll_wanted_ = false;
+  if (job->chunks.empty()) return finish(job);
   if (!job->segment) return make_segment(job, false);
   const SegmentSummary& summary = job->segment->summary;
   if (summary.end != job->chunks.front()->base) return make_segment(job, true);
@@ -96,10 +108,11 @@ std::uint64_t Destager::space_step(DestageTarget& target, std::uint64_t needed) 
 void Destager::make_segment(const JobPtr& job, bool roll) {
   const auto old = roll ? job->segment : nullptr;
   DestageTarget& target = *job->target;
-  const Offset base = job->chunks.front()->base;
-  const std::uint64_t space = std::min<std::uint64_t>(
+  const Offset base = job->chunks.empty() ? job->segment->summary.end : job->chunks.front()->base;
+  std::uint64_t space = std::min<std::uint64_t>(
       space_step(target, 2 * io::kBlockBytes),
       std::max<std::uint64_t>(target.target_settings().segment_bytes, 2 * io::kBlockBytes));
+  if (job->chunks.empty()) space = io::kBlockBytes;  // none ahead before there are records
   context_.run_blocking<std::shared_ptr<Segment>>(
       [files = context_.files, old, base, space, id = target.target_id(),
        directory = target.target_segments().directory(),
@@ -117,6 +130,7 @@ void Destager::make_segment(const JobPtr& job, bool roll) {
           old_segment->index_saved_at = old_segment->summary.bytes;
         }
         job->target->target_segments().add(std::move(*made));
+        job->target->segment_made();
         step(job);
       });
 }

@@ -35,6 +35,8 @@ class DestageTarget {
   virtual bool target_open() const = 0;
   // Segments hold everything below `end`, durably.
   virtual void destaged(Offset end) = 0;
+  // A segment was made; it is the active one now.
+  virtual void segment_made() = 0;
   // Nothing of it is under way any more (it may be asked for again).
   virtual void destage_ended() = 0;
 
@@ -44,6 +46,7 @@ class DestageTarget {
   friend class Destager;
   bool wanted_ = false;
   bool destaging_ = false;
+  bool roll_wanted_ = false;
   std::uint64_t space_step_ = 0;  // of the last allocation
 };
 
@@ -54,6 +57,8 @@ class Destager {
   // Brings the sealed, durable chunks of `target` to its segments, soon. Asking again meanwhile is
   // remembered.
   void request(const std::shared_ptr<DestageTarget>& target);
+  // Ends the active segment, soon, where it holds anything: what comes later begins another.
+  void request_roll(const std::shared_ptr<DestageTarget>& target);
   // True when nothing waits and nothing is under way.
   bool idle() const { return queue_.empty() && running_ == 0; }
 

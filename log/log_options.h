@@ -12,6 +12,9 @@ struct PartitionLogSettings {
   std::uint64_t segment_bytes = 256ULL << 20;  // segment.bytes
   std::size_t batch_bytes_max = 4ULL << 20;    // max.message.bytes
   bool log_append_time = false;                // message.timestamp.type
+  std::int64_t retention_ms = -1;              // retention.ms; negative: for ever
+  std::int64_t retention_bytes = -1;           // retention.bytes; negative: any number
+  std::int64_t segment_ms = -1;                // segment.ms; negative: until it is full
 };
 
 // Of one shard.
@@ -31,6 +34,7 @@ struct ShardLogOptions {
   int cold_reads_in_flight_max = 4;
   std::chrono::milliseconds quiet_write_after{50};
   std::chrono::seconds checkpoint_interval{5};
+  std::chrono::seconds retention_interval{10};  // how often the age of records is looked at
   // Free space below which appends are refused: the larger of the two (storage.md: 2 % or 1 GiB).
   double free_space_ratio_min = 0.02;
   std::uint64_t free_space_bytes_min = 1ULL << 30;

@@ -259,6 +259,7 @@ Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPa
       .directory = context.paths->partition(id),
       .id = id,
       .index_interval = context.index_interval,
+      .log_start = evidence.checkpoint ? evidence.checkpoint->log_start : Offset(0),
       .recovery_point = evidence.checkpoint ? evidence.checkpoint->recovery_point : Offset(0),
       .limit = pending_truncation(evidence),
       .clean_end = std::nullopt};
@@ -317,6 +318,7 @@ Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPa
     recovery.entries_replayed = replay.entries();
   }
   log.segments = std::move(found.segments);
+  log.retired_files = std::move(found.retired);
   log.holes = std::move(found.holes);
   log.end = log.segments.empty() ? log.log_start : log.segments.back()->summary.end;
   for (std::size_t i = 1; lossy && i < log.segments.size(); ++i) {

@@ -15,6 +15,7 @@ constexpr std::size_t kBaseOffsetAt = 24;
 constexpr std::size_t kEpochAt = 32;
 constexpr std::size_t kLastDeltaAt = 36;
 constexpr std::size_t kMaxTimestampAt = 48;
+constexpr std::size_t kAppendTimeAt = 80;
 constexpr std::size_t kHeaderChecksumAt = 88;
 
 }  // namespace
@@ -201,6 +202,14 @@ std::vector<TailChunk*> LogTail::destageable(Offset durable, std::size_t bytes_m
     found.push_back(&chunk);
   }
   return found;
+}
+
+std::optional<std::int64_t> LogTail::oldest_unstable_append_us() const {
+  std::size_t first = chunks_.size();
+  while (first > 0 && chunks_[first - 1]->state != TailChunk::State::kStable) --first;
+  if (first == chunks_.size() || chunks_[first]->batches.empty()) return std::nullopt;
+  const TailChunk& chunk = *chunks_[first];
+  return load_le<std::int64_t>(chunk.buffer.data() + chunk.batches.front() + kAppendTimeAt);
 }
 
 LogTail::Freed LogTail::stable_until(Offset end) {

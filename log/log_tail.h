@@ -58,6 +58,8 @@ class LogTail {
   std::size_t untaken_bytes() const { return untaken_bytes_; }
   // Bytes of chunks that are not stable.
   std::size_t unstable_bytes() const { return unstable_bytes_; }
+  // When the oldest batch that is not stable was appended (µs); nullopt: there is none.
+  std::optional<std::int64_t> oldest_unstable_append_us() const;
   // Memory of all chunks.
   std::size_t memory_bytes() const { return memory_bytes_; }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <set>
 
+#include "log/file_removal.h"
+
 namespace tidelog::log {
 
 Result<> PartitionDirectories::make(std::span<const TopicPartition> ids) {
@@ -23,7 +25,7 @@ Result<> PartitionDirectories::remove(const TopicPartition& id) {
     TIDELOG_ASSIGN(auto entries, files_.list(directory));
     std::ranges::reverse(entries);  // newest first: what a crash leaves is a log without its end
     for (const io::DirectoryEntry& entry : entries) {
-      TIDELOG_TRY(files_.remove_file(directory + "/" + entry.name));
+      TIDELOG_TRY(remove_in_steps(files_, directory + "/" + entry.name));
     }
     TIDELOG_TRY(files_.sync_directory(directory));
     TIDELOG_TRY(files_.remove_directory(directory));

@@ -6,6 +6,9 @@
 // the listener hears of it; later the destager copies the bytes into the segment and the journal's
 // space is free again.
 //
+// The start moves up by retention (age, size; looked at from time to time and with each new
+// segment) and by trim().
+//
 // Invariants: log_start <= recovered and durable <= log_end. durable_end never goes back except by
 // truncate(). A record below durable_end() survives kill -9 and power loss. Thread: the shard that
 // owns it. Callbacks run on the shard's executor, never inside the call.
@@ -130,6 +133,15 @@ class PartitionLog {
   // Drops everything from `offset` on, durably: writes in flight end first, then later segments go
   // newest first, the cut is synced, epochs are rolled back. No append until `done`.
   virtual void truncate(Offset offset, DoneCallback done) = 0;
+
+  // Makes `offset` the log's start, when it is above it: reads below fail from now on; durable when
+  // `done` runs. The files of whole segments below go later, on a file thread, when their last
+  // reader has gone. Fails with kOffsetOutOfRange (above durable_end()), kOverloaded (a truncation
+  // is under way: retriable), kDraining, kLostData, kUnknownPartition, kStorageFailed.
+  virtual void trim(Offset offset, DoneCallback done) = 0;
+
+  // The topic's settings changed: they count from now on.
+  virtual void change_settings(const PartitionLogSettings& settings) = 0;
 };
 
 }  // namespace tidelog::log

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "log/batch_walk.h"
+#include "log/segment_remover.h"
 #include "wire/record_batch.h"
 
 namespace tidelog::log {
@@ -23,6 +24,7 @@ PartitionLogImpl::PartitionLogImpl(ShardContext& context, RecoveredLog recovered
       settings_(settings),
       seed_(wire::batch_seed(recovered.id)),
       log_start_(recovered.log_start),
+      durable_start_(recovered.log_start),
       stable_end_(recovered.stable_end),
       high_watermark_(recovered.high_watermark),
       recovered_high_watermark_(recovered.high_watermark),
@@ -41,6 +43,11 @@ PartitionLogImpl::PartitionLogImpl(ShardContext& context, RecoveredLog recovered
   }
   tail_->skip_untaken(tail_->end());
   context_.journal->adopt(*this, recovered.held);
+  for (std::string& path : recovered.retired_files) {
+    auto segment = std::make_shared<Segment>();
+    segment->path = std::move(path);
+    context_.remover->add(std::move(segment));
+  }
 }
 
 PartitionLogImpl::~PartitionLogImpl() = default;
@@ -159,6 +166,7 @@ bool PartitionLogImpl::at_rest(std::size_t journal_bytes) const {
 }
 
 void PartitionLogImpl::failed(const Error& error) {
+  settle_trims(fail(error));
   if (failure_listener_) failure_listener_(error);
 }
 
@@ -282,6 +290,8 @@ void PartitionLogImpl::retire(std::move_only_function<void()> done) {
   failure_listener_ = nullptr;
   when_retired_ = std::move(done);
   drop_truncation();
+  settle_trims(
+      fail(ErrorCode::kUnknownPartition, fmt::format("{} is being removed", id_.to_string())));
   wait_until_retired();
 }
 

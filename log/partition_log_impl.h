@@ -32,6 +32,7 @@ struct RecoveredLog {
   Offset high_watermark;
   std::vector<Hole> holes;
   std::vector<std::shared_ptr<Segment>> segments;
+  std::vector<std::string> retired_files;  // of segments below log_start, to be removed
   LeaderEpochs epochs;
 };
 
@@ -67,6 +68,8 @@ class PartitionLogImpl final : public PartitionLog,
   void find_timestamp(std::int64_t timestamp_ms, Offset up_to, FindCallback done) override;
   EpochEnd epoch_end(LeaderEpoch epoch) const override;
   void truncate(Offset offset, DoneCallback done) override;
+  void trim(Offset offset, DoneCallback done) override;
+  void change_settings(const PartitionLogSettings& settings) override;
   void set_checkpointed_high_watermark(Offset offset) override { high_watermark_ = offset; }
   Offset recovered_high_watermark() const override { return recovered_high_watermark_; }
 
@@ -81,6 +84,8 @@ class PartitionLogImpl final : public PartitionLog,
   // the journal alone.
   bool at_rest(std::size_t journal_bytes) const;
   void failed(const Error& error);
+  // Does what the settings say about age and size. To be called from time to time.
+  void retain();
   // Ends appends and reads (those in flight with kUnknownPartition); runs `done` when nothing is
   // under way.
   void retire(std::move_only_function<void()> done);
@@ -98,6 +103,7 @@ class PartitionLogImpl final : public PartitionLog,
   bool target_open() const override;
   void destaged(Offset end) override;
   void destage_ended() override;
+  void segment_made() override { retain(); }
   // ColdSource
   const TopicPartition& source_id() const override { return id_; }
   SegmentList& source_segments() override { return segments_; }
@@ -108,6 +114,10 @@ class PartitionLogImpl final : public PartitionLog,
   }
 
  private:
+  struct Trim {
+    Offset offset;
+    DoneCallback done;
+  };
   struct Truncation;
   using TruncationPtr = std::shared_ptr<Truncation>;
 
@@ -123,12 +133,20 @@ class PartitionLogImpl final : public PartitionLog,
   void truncate_files(const TruncationPtr& truncation);
   void truncate_finish(const TruncationPtr& truncation);
 
+  void end_old_segment(std::int64_t now_us);
+  Offset retained_start(std::int64_t now_us) const;
+  void raise_log_start(Offset start);
+  void log_start_durable(Offset start);
+  void drop_segments();
+  void settle_trims(const Result<>& result);
+
   ShardContext& context_;
   TopicPartition id_;
   std::uint32_t incarnation_;
   PartitionLogSettings settings_;
   std::uint64_t seed_;
   Offset log_start_;
+  Offset durable_start_;  // both copies of the checkpoint know it
   Offset stable_end_;
   Offset high_watermark_;
   Offset recovered_high_watermark_;
@@ -143,6 +161,7 @@ class PartitionLogImpl final : public PartitionLog,
   bool retired_ = false;
   std::move_only_function<void()> when_retired_;
   TruncationPtr truncation_;
+  std::vector<Trim> trims_;  // wait for durable_start_
   std::function<void(Offset)> durable_listener_;
   std::function<void(const Error&)> failure_listener_;
 };

@@ -29,6 +29,12 @@ std::shared_ptr<Segment> SegmentList::after(Offset offset) const {
   return next == segments_.end() ? nullptr : *next;
 }
 
+std::shared_ptr<Segment> SegmentList::drop_first() {
+  auto first = std::move(segments_.front());
+  segments_.erase(segments_.begin());
+  return first;
+}
+
 std::uint64_t SegmentList::bytes() const {
   std::uint64_t all = 0;
   for (const auto& segment : segments_) all += segment->summary.bytes;
@@ -44,6 +50,7 @@ Result<std::shared_ptr<Segment>> create_segment(io::FileSystem& files, const std
   segment->summary.base = segment->summary.end = base;
   segment->summary.bytes = io::kBlockBytes;
   segment->index = std::make_shared<SegmentIndex>();
+  segment->created_us = now_us;
   TIDELOG_ASSIGN(const bool exists, files.exists(segment->path));
   if (exists) TIDELOG_TRY(files.remove_file(segment->path));
   TIDELOG_ASSIGN(segment->file,

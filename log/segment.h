@@ -21,6 +21,7 @@ struct Segment {
   std::shared_ptr<io::File> file;       // null until it is needed
   std::uint64_t file_bytes = 0;         // size of the file, space taken ahead included
   std::uint64_t index_saved_at = 0;     // bytes covered by the .idx on disk
+  std::int64_t created_us = 0;          // when the file was made
   std::string path;
 
   std::string index_path() const { return path.substr(0, path.size() - 4) + ".idx"; }
@@ -44,6 +45,8 @@ class SegmentList {
   // REQUIRES: it begins at or behind the end of the last one.
   void add(std::shared_ptr<Segment> segment) { segments_.push_back(std::move(segment)); }
   void drop_last() { segments_.pop_back(); }
+  // REQUIRES: not empty().
+  std::shared_ptr<Segment> drop_first();
   std::uint64_t bytes() const;
 
  private:

@@ -38,6 +38,7 @@ Result<OpenSegment> open_found(const SegmentSearch& search, Offset base) {
                                       [](std::byte byte) { return byte == kUnreadableByte; });
   open.header_sound = header && header->id == search.id && header->base == base;
   segment.summary.file_id = open.header_sound ? header->file_id : 0;
+  segment.created_us = open.header_sound ? header->created_us : 0;
   segment.summary.base = segment.summary.end = base;
   segment.summary.bytes = io::kBlockBytes;
   return open;
@@ -170,6 +171,13 @@ Result<FoundSegments> find_segments(const SegmentSearch& search) {
   for (const io::DirectoryEntry& entry : entries) {
     if (const auto base = parse_segment_file_name(entry.name)) bases.push_back(*base);
   }
+  // Whatever is left of files that lie below the log's start: none of it counts.
+  std::size_t below = 0;
+  while (below + 1 < bases.size() && bases[below + 1] <= search.log_start) ++below;
+  for (std::size_t i = 0; i < below; ++i) {
+    found.retired.push_back(search.directory + "/" + segment_file_name(bases[i]));
+  }
+  bases.erase(bases.begin(), bases.begin() + static_cast<std::ptrdiff_t>(below));
   std::vector<OpenSegment> open;
   for (const Offset base : bases) {
     TIDELOG_ASSIGN(auto one, open_found(search, base));

@@ -21,6 +21,8 @@ struct SegmentSearch {
   std::string directory;
   TopicPartition id;
   std::size_t index_interval = 0;
+  // Files that hold nothing at or above it do not count.
+  Offset log_start{0};
   // Records below were verified when they became stable.
   Offset recovery_point;
   // Writes that begin at or above it do not count: a truncation to here is to be finished.
@@ -38,6 +40,7 @@ struct FoundSegments {
   std::vector<std::string>
       unfinished;           // paths of later files, newest first, that hold nothing that counts
   std::vector<Hole> holes;  // between segments
+  std::vector<std::string> retired;  // paths of files below the log's start
   std::vector<std::string> problems;
 };
 

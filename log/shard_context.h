@@ -15,6 +15,7 @@ namespace tidelog::log {
 class ColdReader;
 class Destager;
 class Journal;
+class SegmentRemover;
 class TailCache;
 
 struct ShardContext {
@@ -27,6 +28,7 @@ struct ShardContext {
   Destager* destager = nullptr;
   TailCache* tail_cache = nullptr;
   ColdReader* cold_reader = nullptr;
+  SegmentRemover* remover = nullptr;
 
   ShardLogs::Counters counters;
   std::uint64_t undurable_bytes = 0;  // appended, not yet durable, of all logs

@@ -22,6 +22,7 @@ ShardLogsImpl::ShardLogsImpl(
       tail_cache_(parts.options.tail_cache_bytes),
       cold_reader_(context_),
       destager_(context_),
+      remover_(context_),
       journal_(parts.environment, *parts.files, parts.paths, parts.options,
                std::move(parts.journal), *this) {
   context_.environment = parts.environment;
@@ -32,6 +33,7 @@ ShardLogsImpl::ShardLogsImpl(
   context_.destager = &destager_;
   context_.tail_cache = &tail_cache_;
   context_.cold_reader = &cold_reader_;
+  context_.remover = &remover_;
   context_.fail = [this](const Error& error) { fail_directory(error); };
   context_.check_space = [this] { check_space(); };
   context_.checkpoint = [this](std::move_only_function<void()> done) {
@@ -47,7 +49,9 @@ ShardLogsImpl::ShardLogsImpl(
 }
 
 ShardLogsImpl::~ShardLogsImpl() {
-  if (checkpoint_timer_ != 0) context_.environment.executor->cancel(checkpoint_timer_);
+  for (const TimerId timer : {checkpoint_timer_, retention_timer_}) {
+    if (timer != 0) context_.environment.executor->cancel(timer);
+  }
   context_.alive.reset();
 }
 
@@ -77,8 +81,23 @@ void ShardLogsImpl::start_timers() {
       });
 }
 
+void ShardLogsImpl::start_retention() {
+  retention_timer_ =
+      context_.environment.executor->run_after(context_.options.retention_interval, [this] {
+        retention_timer_ = 0;
+        if (context_.closing || context_.failure) return;
+        for (const auto& [id, log] : logs_) log->retain();
+        remover_.start();
+        start_retention();
+      });
+}
+
 void ShardLogsImpl::end_of_turn() {
-  if (checkpoint_timer_ == 0 && !context_.closing && !context_.failure) start_timers();
+  if (checkpoint_timer_ == 0 && !context_.closing && !context_.failure) {
+    start_timers();
+    if (retention_timer_ == 0) start_retention();
+    remover_.start();  // what the last stop left
+  }
   journal_.end_of_turn();
   if (close_done_) drive_close();
   context_.environment.queue->submit();
@@ -310,7 +329,7 @@ void ShardLogsImpl::close(DoneCallback done) {
 
 void ShardLogsImpl::drive_close() {
   if (finishing_close_ || !journal_.idle() || changing_catalog_ || !leaving_.empty()) return;
-  bool rest = destager_.idle();
+  bool rest = destager_.idle() && remover_.idle();
   for (const auto& [id, log] : logs_) {
     if (log->at_rest(context_.options.destage_bytes)) continue;
     rest = false;

@@ -15,6 +15,7 @@
 #include "log/log_store.h"
 #include "log/partition_directories.h"
 #include "log/partition_log_impl.h"
+#include "log/segment_remover.h"
 #include "log/shard_context.h"
 #include "log/tail_cache.h"
 
@@ -64,6 +65,7 @@ class ShardLogsImpl final : public ShardLogs, public JournalEvents {
   };
 
   void start_timers();
+  void start_retention();
   void change_catalog();
   void create_all();
   void remove_all();
@@ -87,6 +89,7 @@ class ShardLogsImpl final : public ShardLogs, public JournalEvents {
   TailCache tail_cache_;
   ColdReader cold_reader_;
   Destager destager_;
+  SegmentRemover remover_;
   Journal journal_;
   std::unordered_map<TopicPartition, std::shared_ptr<PartitionLogImpl>> logs_;
 
@@ -99,6 +102,7 @@ class ShardLogsImpl final : public ShardLogs, public JournalEvents {
   bool checkpointing_ = false;
   bool checking_space_ = false;
   TimerId checkpoint_timer_ = 0;
+  TimerId retention_timer_ = 0;
   DoneCallback close_done_;
   bool finishing_close_ = false;
 };

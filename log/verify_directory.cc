@@ -113,6 +113,10 @@ class PartitionVerifier {
     for (const io::DirectoryEntry& entry : entries) {
       if (const auto base = parse_segment_file_name(entry.name)) bases.push_back(*base);
     }
+    // What is left of files below the log's start is on its way out.
+    while (evidence_.checkpoint && bases.size() > 1 && bases[1] <= report_.first) {
+      bases.erase(bases.begin());
+    }
     for (std::size_t i = 0; i < bases.size(); ++i) {
       if (i == 0 && !evidence_.checkpoint) report_.first = place_.next = bases[i];
       // A log start inside a segment leaves older records in front of it.

@@ -90,6 +90,13 @@ const std::vector<Step>& second_life() {
       // Into what an earlier life left in the journal, and round the ring.
       [](LogHarness& h) { return h.truncate(kLate, Offset(2)) && h.remove(kSecond); },
       [](LogHarness& h) { return append_many(h, kBusy, 30, 2000, LeaderEpoch(4)); },
+      // Whole segments go; then a start within what only the journal holds.
+      [](LogHarness& h) { return h.wait_durable(kBusy) && h.trim(kBusy, Offset(90)); },
+      [](LogHarness& h) { return h.trim(kFirst, h.find(kFirst)->durable_end() - 1); },
+      [](LogHarness& h) {
+        h.pass(milliseconds(20));
+        return true;
+      },
       [](LogHarness& h) { return h.wait_durable(kBusy) && h.stop_cleanly(); },
   };
   return steps;
@@ -136,6 +143,7 @@ void settle(LogHarness& harness, Ledger& ledger) {
                              it->second.batches.end());
     it->second.acknowledged = log->log_end();
     it->second.truncating.reset();
+    it->second.start = it->second.start_max = log->log_start();
     it->second.removed = false;
     ++it;
   }

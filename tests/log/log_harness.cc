@@ -84,8 +84,10 @@ Result<> LogHarness::open() {
 
 void LogHarness::listen(const TopicPartition& id) {
   LedgerLog& entry = ledger_.logs[id];
-  find(id)->on_durable(
-      [&entry](Offset end) { entry.acknowledged = std::max(entry.acknowledged, end); });
+  find(id)->on_durable([&entry, log = find(id)](Offset end) {
+    entry.acknowledged = std::max(entry.acknowledged, end);
+    log->set_checkpointed_high_watermark(end);
+  });
 }
 
 std::vector<PartitionLog*> LogHarness::all() {
@@ -127,6 +129,17 @@ bool LogHarness::truncate(const TopicPartition& id, Offset offset) {
   entry.truncating.reset();
   entry.batches.erase(entry.batches.lower_bound(offset), entry.batches.end());
   entry.acknowledged = std::min(entry.acknowledged, offset);
+  return true;
+}
+
+bool LogHarness::trim(const TopicPartition& id, Offset offset) {
+  LedgerLog& entry = ledger_.logs[id];
+  entry.start_max = std::max(entry.start_max, offset);
+  bool answered = false;
+  find(id)->trim(offset, [&](Result<> result) { answered = result.has_value(); });
+  executor_.run_until([&] { return answered || disk_.powered_off(); });
+  if (!answered) return false;
+  entry.start = std::max(entry.start, offset);
   return true;
 }
 
@@ -196,11 +209,16 @@ std::string compare(LogHarness& harness, const Ledger& ledger) {
       return fmt::format("{} ends at {}, {} was acknowledged", id.to_string(),
                          log->log_end().value(), acknowledged.value());
     }
+    const Offset start = log->log_start();
+    if (start < expected.start || start > expected.start_max) {
+      return fmt::format("{} begins at {}, not from {} to {}", id.to_string(), start.value(),
+                         expected.start.value(), expected.start_max.value());
+    }
     const auto held = harness.read_all(id, log->log_start(), log->log_end());
     if (!held) return fmt::format("{}: {}", id.to_string(), held.error().to_string());
     std::vector<std::byte> wanted;
     for (const auto& [base, batch] : expected.batches) {
-      if (base < log->log_end())
+      if (base >= start && base < log->log_end())
         wanted.insert(wanted.end(), batch.bytes.begin(), batch.bytes.end());
     }
     if (*held != wanted) {

@@ -33,6 +33,8 @@ struct LedgerLog {
   Offset acknowledged;               // what the listener heard
   bool removed = false;              // from the moment on when removal began
   std::optional<Offset> truncating;  // while a truncation is under way: to here
+  Offset start;                      // the least that the log's start may be
+  Offset start_max;                  // the most: more while a trim is under way
 
   Offset end() const { return batches.empty() ? Offset(0) : batches.rbegin()->second.next; }
 };
@@ -68,6 +70,7 @@ class LogHarness {
   bool create(const TopicPartition& id);
   bool remove(const TopicPartition& id);
   bool truncate(const TopicPartition& id, Offset offset);
+  bool trim(const TopicPartition& id, Offset offset);
   bool wait_durable(const TopicPartition& id);
   // Closes all shards and writes the marker.
   bool stop_cleanly();
@@ -78,7 +81,7 @@ class LogHarness {
   // Appends a batch and enters it in the ledger; the error otherwise.
   Result<AppendResult> append(const TopicPartition& id, std::size_t bytes,
                               LeaderEpoch epoch = LeaderEpoch(1));
-  // Follows `id` in the ledger: its durable listener.
+  // Follows `id` in the ledger: its durable listener. What is durable counts as committed.
   void listen(const TopicPartition& id);
 
   // Everything from `from` to `up_to`, through read(). REQUIRES: the power is on.

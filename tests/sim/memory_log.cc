@@ -158,6 +158,17 @@ log::PartitionLog::EpochEnd MemoryLog::epoch_end(LeaderEpoch epoch) const {
   return found;
 }
 
+void MemoryLog::trim(Offset offset, DoneCallback done) {
+  Result<> result;
+  if (offset > durable_end_) {
+    result = fail(ErrorCode::kOffsetOutOfRange, "the new start lies above the durable end");
+  } else if (offset > log_start_) {
+    drop_before(offset);
+  }
+  later(
+      [done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
+}
+
 void MemoryLog::truncate(Offset offset, DoneCallback done) {
   while (!batches_.empty() && batches_.back().next > offset) batches_.pop_back();
   durable_end_ = std::min(durable_end_, log_end());

@@ -59,6 +59,8 @@ class MemoryLog final : public log::PartitionLog {
   void set_checkpointed_high_watermark(Offset offset) override { checkpointed_ = offset; }
   Offset recovered_high_watermark() const override { return recovered_; }
   void truncate(Offset offset, DoneCallback done) override;
+  void trim(Offset offset, DoneCallback done) override;
+  void change_settings(const log::PartitionLogSettings& settings) override { settings_ = settings; }
 
  private:
   struct Batch {
@@ -73,7 +75,7 @@ class MemoryLog final : public log::PartitionLog {
 
   Executor& executor_;
   const TopicPartition id_;
-  const log::PartitionLogSettings settings_;
+  log::PartitionLogSettings settings_;
   std::shared_ptr<MemoryLog*> self_;
   std::vector<Batch> batches_;
   Offset log_start_{0};

@@ -1,0 +1,35 @@
+// Removes the files of segments that a log does not hold any more: one at a time, on a file thread,
+// when their last reader is gone. What a stop leaves is found and removed by the next start.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "log/segment.h"
+#include "log/shard_context.h"
+
+namespace tidelog::log {
+
+// Thread: the shard's.
+class SegmentRemover {
+ public:
+  explicit SegmentRemover(ShardContext& context) : context_(context) {}
+
+  // REQUIRES: no start takes the segment for a part of its log, whatever a crash leaves of it.
+  void add(std::shared_ptr<Segment> segment) { waiting_.push_back(std::move(segment)); }
+  // Starts what can be started: to be called after add(), and from time to time, since nobody tells
+  // when a reader went.
+  void start();
+  // True when no file is being removed now.
+  bool idle() const { return !running_; }
+  // Segments whose files are still there.
+  std::size_t waiting() const { return waiting_.size() + (running_ ? 1 : 0); }
+
+ private:
+  ShardContext& context_;
+  std::vector<std::shared_ptr<Segment>> waiting_;
+  bool running_ = false;
+};
+
+}  // namespace tidelog::log
