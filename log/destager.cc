@@ -43,6 +43,10 @@ void Destager::request_roll(const std::shared_ptr<DestageTarget>& target) {
   request(target);
 }
 
+void Destager::drop_waiting() {
+  for (; !queue_.empty(); queue_.pop_front()) queue_.front()->wanted_ = false;
+}
+
 void Destager::start_next() {
   while (running_ < kJobsMax && !queue_.empty() && !context_.failure) {
     auto job = std::make_shared<Job>();

@@ -59,6 +59,8 @@ class Destager {
   void request(const std::shared_ptr<DestageTarget>& target);
   // Ends the active segment, soon, where it holds anything: what comes later begins another.
   void request_roll(const std::shared_ptr<DestageTarget>& target);
+  // What waits is not begun: whoever needs it asks again.
+  void drop_waiting();
   // True when nothing waits and nothing is under way.
   bool idle() const { return queue_.empty() && running_ == 0; }
 

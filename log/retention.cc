@@ -88,9 +88,9 @@ void PartitionLogImpl::trim(Offset offset, DoneCallback done) {
     return answer(fail(ErrorCode::kOverloaded,
                        fmt::format("{}: a truncation is under way", id_.to_string())));
   if (health_ == LogHealth::kLossy) {
-    return answer(fail(ErrorCode::kLostData,
-                       fmt::format("{} misses acknowledged records; nothing of it is removed",
-                                   id_.to_string())));
+    return answer(fail(
+        ErrorCode::kLostData,
+        fmt::format("{} misses acknowledged records; nothing of it is removed", id_.to_string())));
   }
   if (offset > durable_end()) {
     return answer(fail(ErrorCode::kOffsetOutOfRange,

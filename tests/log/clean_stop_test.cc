@@ -65,9 +65,9 @@ TEST_F(CleanStopTest, LeavesSmallTailsInTheJournalAndGoesOnWithThem) {
 
 TEST_F(CleanStopTest, TakesAsManyStepsWhateverTheNumberOfLogs) {
   const auto points = [this](std::int32_t logs) {
+    harness_.reset();
     disk_ = std::make_unique<sim::SimDisk>();
     ledger_ = Ledger();
-    harness_.reset();
     start();
     make_logs(logs);
     const std::uint64_t before = disk_->points();
@@ -87,6 +87,25 @@ TEST_F(CleanStopTest, BringsLogsAboveTheBoundToTheirSegments) {
   for (int i = 0; i < 5; ++i) ASSERT_TRUE(harness_->append(kId, 900));  // in one open chunk
   restart(options);
   EXPECT_EQ(segment_files(), 1U);
+  EXPECT_EQ(compare(*harness_, ledger_), "");
+}
+
+// A ring that is half full asks half of the logs to make room, one file each.
+TEST_F(CleanStopTest, WaitsForNoLogThatOnlyMakesRoom) {
+  HarnessOptions options = one_shard();
+  options.store.shard.journal_bytes_max = options.store.shard.journal_bytes_min;
+  options.latency = [](const sim::SimIoOperation& operation) {
+    return operation.path.ends_with(".log") ? milliseconds(1000) : std::chrono::microseconds(50);
+  };
+  start(options);
+  for (std::int32_t i = 0; i < 110; ++i) ASSERT_TRUE(harness_->create(partition_of(5, i)));
+  for (std::int32_t i = 0; i < 110; ++i) ASSERT_TRUE(harness_->append(partition_of(5, i), 150));
+  for (std::int32_t i = 0; i < 110; ++i) {
+    ASSERT_TRUE(harness_->wait_durable(partition_of(5, i)));
+  }
+  restart(options);
+  EXPECT_GT(segment_files(), 0U) << "the ring was not half full";
+  EXPECT_LE(segment_files(), 20U);
   EXPECT_EQ(compare(*harness_, ledger_), "");
 }
 
@@ -147,7 +166,8 @@ TEST_F(CleanStopTest, ATruncationInTheJournalStaysOneOverIt) {
   append_truncate_append();
   start();
   harness_->listen(kId);
-  append_durably(kId, 9, 3000);
+  for (int i = 0; i < 9; ++i) ASSERT_TRUE(harness_->append(kId, 3000, LeaderEpoch(3)));
+  ASSERT_TRUE(harness_->wait_durable(kId));
   ASSERT_TRUE(harness_->truncate(kId, Offset(6)));
   restart();
   EXPECT_TRUE(harness_->store().recovery().clean);

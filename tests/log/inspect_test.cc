@@ -96,7 +96,8 @@ TEST_F(InspectTest, ShowsEveryKindOfFile) {
     });
     EXPECT_TRUE(dumped) << path << ": " << dumped.error().to_string();
   }
-  EXPECT_EQ(next, 60);
+  EXPECT_GT(next, 40);  // the journal has the rest
+  EXPECT_LE(next, 60);
   for (const char* kind : {"segment", "write", "batch", "journal", "entry", "catalog", "replica",
                            "checkpoint", "log", "meta", "clean-stop", "index"}) {
     EXPECT_GT(kinds[kind], 0) << kind;
