@@ -62,7 +62,8 @@ Offset PartitionLogImpl::retained_start(std::int64_t now_us) const {
     const SegmentSummary& summary = segment->summary;
     if (segment == segments_.active() || summary.end > high_watermark_) break;
     const bool too_much = by_size && bytes - summary.bytes >= limit;
-    const bool too_old = is_older(summary.last_append_time_us, settings_.retention_ms, now_us);
+    const bool too_old = summary.last_append_time_us >= 0 &&  // else nothing in it can be read
+                         is_older(summary.last_append_time_us, settings_.retention_ms, now_us);
     if (!too_much && !too_old) break;
     bytes -= by_size ? summary.bytes : 0;
     start = std::max(start, summary.end);
