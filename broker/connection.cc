@@ -286,9 +286,12 @@ void ClientConnection::close_because(const Error& reason) {
       reason.code() == ErrorCode::kChecksumMismatch) {
     shard_.metrics().malformed_frames.add();
   }
-  log_info(fmt::format("connection from {}{} is closed: {}", peer_,
-                       client_name_.empty() ? "" : fmt::format(" ({})", client_name_),
-                       reason.to_string()));
+  if (const auto left_out = shard_.closed_lines().admit(shard_.executor().clock().now())) {
+    log_info(fmt::format(
+        "connection from {}{} is closed: {}{}", peer_,
+        client_name_.empty() ? "" : fmt::format(" ({})", client_name_), reason.to_string(),
+        *left_out == 0 ? "" : fmt::format(" ({} such lines left out)", *left_out)));
+  }
   send_notice(static_cast<std::uint8_t>(fb::NoticeKind::Closing), reason);
   close(kNoticeDeadline);
 }

@@ -11,7 +11,12 @@ namespace tidelog::broker {
 
 Result<std::optional<wire::FramePrefix>> FrameReader::peek(std::size_t frame_bytes_max) {
   if (prefix_) return prefix_;
-  if (available() < wire::kFramePrefixBytes) return std::nullopt;
+  if (available() < wire::kFramePrefixBytes) {
+    if (available() > 0) {
+      TIDELOG_TRY(wire::check_frame_begin({buffer_.data() + begin_, available()}));
+    }
+    return std::nullopt;
+  }
   const std::span<const std::byte, wire::kFramePrefixBytes> bytes(buffer_.data() + begin_,
                                                                   wire::kFramePrefixBytes);
   TIDELOG_ASSIGN(prefix_, wire::decode_frame_prefix(bytes, frame_bytes_max));

@@ -30,7 +30,7 @@ class FrameReader {
   explicit FrameReader(BufferPool& pool) : pool_(pool) {}
 
   // The prefix of the next frame once it is there; nullopt: receive more. May be called repeatedly.
-  // Fails as wire::decode_frame_prefix; then the stream is lost.
+  // Fails as wire::decode_frame_prefix and check_frame_begin; then the stream is lost.
   Result<std::optional<wire::FramePrefix>> peek(std::size_t frame_bytes_max);
 
   // Allows the frame that peek() showed to take memory.

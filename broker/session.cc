@@ -214,7 +214,7 @@ void FetchSession::answer_front() {
   std::vector<BudgetHold> holds;
   std::vector<FetchChunk> results = take_results(fetch.bytes_max, holds);
   flatbuffers::FlatBufferBuilder& table = shard.builder();
-  write_fetch_answer(table, id_, results);
+  write_fetch_answer(table, connection_, id_, results);
   std::vector<SharedBytes> pieces;
   for (FetchChunk& result : results) {
     std::ranges::move(result.pieces, std::back_inserter(pieces));
@@ -322,8 +322,18 @@ void FetchSession::expire(std::uint64_t serial) {
   const RequestTicket ticket = std::move(at->ticket);
   open_.erase(at);
   flatbuffers::FlatBufferBuilder& table = connection_.shard().builder();
-  write_fetch_answer(table, id_, {});
+  write_fetch_answer(table, connection_, id_, {});
   ticket.answer(table);
+}
+
+bool FetchSession::cancel(std::uint64_t correlation) {
+  const auto at = std::ranges::find_if(open_, [correlation](const OpenFetch& fetch) {
+    return fetch.ticket.head().correlation == correlation;
+  });
+  if (at == open_.end()) return false;
+  connection_.shard().executor().cancel(at->timer);
+  expire(at->serial);
+  return true;
 }
 
 void FetchSession::answer_all() {
@@ -358,7 +368,7 @@ void FetchSessions::fetch(FetchOrder order, RequestTicket ticket) {
     at->second->answer_all();
     sessions_.erase(at);
     flatbuffers::FlatBufferBuilder& table = connection_.shard().builder();
-    write_fetch_answer(table, 0, {});
+    write_fetch_answer(table, connection_, 0, {});
     return ticket.answer(table);
   }
   at->second->fetch(std::move(order), std::move(ticket));
@@ -366,6 +376,11 @@ void FetchSessions::fetch(FetchOrder order, RequestTicket ticket) {
 
 void FetchSessions::can_answer() {
   for (auto& [id, session] : sessions_) session->advance();
+}
+
+bool FetchSessions::cancel(std::uint64_t correlation) {
+  return std::ranges::any_of(
+      sessions_, [correlation](auto& session) { return session.second->cancel(correlation); });
 }
 
 void FetchSessions::answer_all() {

@@ -43,8 +43,8 @@ struct FetchOrder {
 };
 
 // Encodes a fetch answer (handlers/fetch.cc). `chunks` are in the order of their raw bytes.
-void write_fetch_answer(flatbuffers::FlatBufferBuilder& to, std::uint64_t session,
-                        const std::vector<FetchChunk>& chunks);
+void write_fetch_answer(flatbuffers::FlatBufferBuilder& to, ClientConnection& peer,
+                        std::uint64_t session, const std::vector<FetchChunk>& chunks);
 
 // Thread: its connection's shard.
 class FetchSession {
@@ -65,6 +65,8 @@ class FetchSession {
   void advance();
   // Answers every open fetch at once with what is there.
   void answer_all();
+  // The open fetch with this correlation id waits no longer. False: there is none.
+  bool cancel(std::uint64_t correlation);
 
  private:
   struct OpenFetch;
@@ -128,6 +130,7 @@ class FetchSessions {
   void fetch(FetchOrder order, RequestTicket ticket);
   void can_answer();
   void answer_all();
+  bool cancel(std::uint64_t correlation);
   void close_all() { sessions_.clear(); }
 
  private:

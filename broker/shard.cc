@@ -119,6 +119,16 @@ RequestTicket Shard::take_kept(std::uint64_t id) {
   return std::move(kept.mapped().ticket);
 }
 
+RequestTicket Shard::take_kept(const ClientConnection& connection, std::uint64_t correlation) {
+  for (const auto& [id, kept] : kept_) {
+    const RequestTicket& ticket = kept.ticket;
+    if (&ticket.connection() == &connection && ticket.head().correlation == correlation) {
+      return take_kept(id);
+    }
+  }
+  return {};
+}
+
 void Shard::wait_for_produce_budget(std::shared_ptr<ClientConnection> connection) {
   wait_for_budget_.push_back(std::move(connection));
 }

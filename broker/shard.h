@@ -22,6 +22,7 @@
 #include "broker/budgets.h"
 #include "broker/calls.h"
 #include "broker/connection.h"
+#include "broker/line_limiter.h"
 #include "broker/parked_fetches.h"
 #include "broker/router.h"
 #include "broker/topics.h"
@@ -118,6 +119,9 @@ class Shard {
   void remove_session(std::uint64_t id) { sessions_.erase(id); }
   FetchSession* find_session(std::uint64_t id);
 
+  // For lines about connections that are closed.
+  LineLimiter& closed_lines() { return closed_lines_; }
+
   // Tickets of requests whose answer comes from another thread wait here, so that they never leave
   // their shard.
   std::uint64_t keep(RequestTicket ticket);
@@ -126,6 +130,7 @@ class Shard {
                      std::move_only_function<void(RequestTicket)> late);
   // An empty ticket when it was taken already.
   RequestTicket take_kept(std::uint64_t id);
+  RequestTicket take_kept(const ClientConnection& connection, std::uint64_t correlation);
 
   // `connection` is told when the produce budget has room again.
   void wait_for_produce_budget(std::shared_ptr<ClientConnection> connection);
@@ -168,6 +173,7 @@ class Shard {
   std::vector<std::shared_ptr<ClientConnection>> wait_for_budget_;
   std::unordered_map<std::uint64_t, std::shared_ptr<ClientConnection>> connections_;
   std::unique_ptr<wire::Listener> listener_;
+  LineLimiter closed_lines_{20, std::chrono::seconds(10)};
   std::uint64_t last_id_ = 0;
   bool draining_ = false;
   TimerId drain_timer_ = 0;

@@ -51,7 +51,9 @@ void ClusterMetadata::advance() {
   in_flight_ = true;
   last_sent_ = now;
   MetadataRequest request;
-  request.names.assign(wanted_.begin(), wanted_.end());
+  request.names.assign(after_.empty() ? wanted_.begin() : wanted_.upper_bound(after_),
+                       wanted_.end());
+  if (request.names.empty()) request.names.assign(wanted_.begin(), wanted_.end());
   connection->call(
       wire::ApiKey::kMetadata, encode(request), {}, options_.request_timeout,
       [this, alive = std::weak_ptr<int>(alive_)](std::expected<Answer, CallFailure> answer) {
@@ -69,6 +71,10 @@ void ClusterMetadata::answered(std::expected<Answer, CallFailure> answer) {
     return retry_later();
   }
   backoff_.reset();
+  // What did not fit is asked for next.
+  const bool more = decoded->more && !decoded->topics.empty();
+  after_ = more ? decoded->topics.back().name : "";
+  due_ = due_ || more;
   apply(std::move(*decoded));
   if (updated_) updated_();
   advance();

@@ -69,6 +69,7 @@ class ClusterMetadata {
   Backoff backoff_;
   std::function<void()> updated_;
   std::set<std::string, std::less<>> wanted_;
+  std::string after_;  // the last name of an answer that did not hold all of them
   std::map<std::string, Topic, std::less<>> topics_;
   bool due_ = false;
   bool in_flight_ = false;

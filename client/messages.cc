@@ -120,7 +120,9 @@ Table encode_ping() {
 Table encode(const MetadataRequest& request) {
   flatbuffers::FlatBufferBuilder builder;
   const auto names = builder.CreateVectorOfStrings(request.names);
-  builder.Finish(fb::CreateMetadataRequest(builder, names, 0, request.all));
+  flatbuffers::Offset<flatbuffers::String> after;
+  if (!request.after.empty()) after = builder.CreateString(request.after);
+  builder.Finish(fb::CreateMetadataRequest(builder, names, 0, request.all, after));
   return finished(builder);
 }
 
@@ -128,6 +130,7 @@ Result<MetadataAnswer> decode_metadata(std::span<const std::byte> table) {
   TIDELOG_ASSIGN(const fb::MetadataAnswer* from, read_table<fb::MetadataAnswer>(table, "metadata"));
   MetadataAnswer answer;
   answer.status = read_status(from->status());
+  answer.more = from->more();
   each(from->brokers(), [&](const fb::BrokerMetadata& broker) {
     answer.brokers.push_back({BrokerId(broker.id()), text(broker.host()), broker.port()});
   });

@@ -60,6 +60,7 @@ Table encode_ping();
 struct MetadataRequest {
   bool all = false;
   std::vector<std::string> names;
+  std::string after;  // of all topics only those behind this name
 };
 struct BrokerAddress {
   BrokerId id;
@@ -82,6 +83,7 @@ struct MetadataAnswer {
   AnswerStatus status;
   std::vector<BrokerAddress> brokers;
   std::vector<TopicMetadata> topics;
+  bool more = false;  // not everything that was asked for is here
 };
 Table encode(const MetadataRequest& request);
 Result<MetadataAnswer> decode_metadata(std::span<const std::byte> table);

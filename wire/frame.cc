@@ -15,6 +15,7 @@
 namespace tidelog::wire {
 namespace {
 
+constexpr std::string_view kMagicText = "TIDE";
 constexpr std::size_t kChecksumPosition = 28;
 constexpr std::uint16_t kKnownFlags = kFrameAnswer | kFrameMoreParts;
 
@@ -22,6 +23,7 @@ constexpr auto kApis = std::to_array<ApiInfo>({
     {ApiKey::kNotice, "notice", 1, 1},
     {ApiKey::kHello, "hello", 1, 1},
     {ApiKey::kPing, "ping", 1, 1},
+    {ApiKey::kCancel, "cancel", 1, 1},
     {ApiKey::kMetadata, "metadata", 1, 1},
     {ApiKey::kCreateTopic, "create_topic", 1, 1},
     {ApiKey::kDeleteTopic, "delete_topic", 1, 1},
@@ -29,6 +31,7 @@ constexpr auto kApis = std::to_array<ApiInfo>({
     {ApiKey::kProduce, "produce", 1, 1},
     {ApiKey::kFetch, "fetch", 1, 1},
     {ApiKey::kListOffsets, "list_offsets", 1, 1},
+    {ApiKey::kEpochEnd, "epoch_end", 1, 1},
 });
 static_assert(std::ranges::is_sorted(kApis, {}, &ApiInfo::key));
 
@@ -47,12 +50,15 @@ bool looks_like_http(std::string_view text) {
 
 // A TLS record: handshake (22), version 3.x, and a ClientHello or ServerHello inside.
 bool looks_like_tls(std::span<const std::byte> bytes) {
-  return bytes[0] == std::byte{22} && bytes[1] == std::byte{3} && bytes[2] <= std::byte{4} &&
-         (bytes[5] == std::byte{1} || bytes[5] == std::byte{2});
+  return bytes.size() > 5 && bytes[0] == std::byte{22} && bytes[1] == std::byte{3} &&
+         bytes[2] <= std::byte{4} && (bytes[5] == std::byte{1} || bytes[5] == std::byte{2});
 }
+
+constexpr std::size_t kKafkaHeadBytes = 14;
 
 // Big-endian: i32 size, i16 API key, i16 API version, i32 correlation id, i16 client id length.
 bool looks_like_kafka(std::span<const std::byte> bytes) {
+  if (bytes.size() < kKafkaHeadBytes) return false;
   const auto big_endian = [&](std::size_t at, int count) {
     std::uint32_t value = 0;
     for (int i = 0; i < count; ++i) {
@@ -74,7 +80,7 @@ std::string name_wrong_magic(std::span<const std::byte> bytes) {
     return "the peer speaks the Apache Kafka protocol, not the Tidelog protocol";
   }
   std::string hex;
-  for (const std::byte byte : bytes.first(8)) {
+  for (const std::byte byte : bytes.first(std::min<std::size_t>(bytes.size(), 8))) {
     fmt::format_to(std::back_inserter(hex), "{}{:02x}", hex.empty() ? "" : " ",
                    std::to_integer<unsigned>(byte));
   }
@@ -95,12 +101,16 @@ std::size_t FramePrefix::raw_position() const {
   return align_up(kFramePrefixBytes + std::size_t{table_bytes}, 8);
 }
 
+Result<> check_frame_begin(std::span<const std::byte> bytes) {
+  const std::size_t known = std::min(bytes.size(), kMagicText.size());
+  if (as_text(bytes.first(known)) == kMagicText.substr(0, known)) return {};
+  return fail(ErrorCode::kMalformedFrame, name_wrong_magic(bytes));
+}
+
 Result<FramePrefix> decode_frame_prefix(std::span<const std::byte, kFramePrefixBytes> bytes,
                                         std::size_t frame_bytes_max) {
   const std::byte* at = bytes.data();
-  if (load_le<std::uint32_t>(at) != kFrameMagic) {
-    return fail(ErrorCode::kMalformedFrame, name_wrong_magic(bytes));
-  }
+  TIDELOG_TRY(check_frame_begin(bytes));
   FramePrefix prefix;
   prefix.frame_bytes = load_le<std::uint32_t>(at + 4);
   prefix.correlation = load_le<std::uint64_t>(at + 8);

@@ -37,6 +37,7 @@ enum class ApiKey : std::uint16_t {
   kNotice = 0,
   kHello = 1,
   kPing = 2,
+  kCancel = 4,
   kMetadata = 10,
   kCreateTopic = 11,
   kDeleteTopic = 12,
@@ -44,6 +45,7 @@ enum class ApiKey : std::uint16_t {
   kProduce = 20,
   kFetch = 21,
   kListOffsets = 22,
+  kEpochEnd = 23,
 };
 
 struct ApiInfo {
@@ -76,10 +78,14 @@ struct FramePrefix {
   std::size_t raw_bytes() const { return frame_bytes - raw_position(); }
 };
 
+// Looks at the first bytes of a stream or frame, as many as have come: a stranger may send fewer
+// than a prefix has, and wait. Fails with kMalformedFrame as soon as no frame can begin so; the
+// message names what was seen: HTTP, TLS, the Apache Kafka protocol, or the bytes.
+Result<> check_frame_begin(std::span<const std::byte> bytes);
+
 // Reads a prefix. Nothing may be allocated from its lengths before this succeeded.
-// Fails with kMalformedFrame (wrong magic: the message names what was seen: HTTP, TLS, the Apache
-// Kafka protocol, or the bytes; unknown flags; lengths that contradict each other), kTooLarge
-// (frame above `frame_bytes_max`).
+// Fails with kMalformedFrame (wrong magic, as check_frame_begin(); unknown flags; lengths that
+// contradict each other), kTooLarge (frame above `frame_bytes_max`).
 Result<FramePrefix> decode_frame_prefix(std::span<const std::byte, kFramePrefixBytes> bytes,
                                         std::size_t frame_bytes_max);
 

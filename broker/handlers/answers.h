@@ -34,9 +34,21 @@ flatbuffers::Offset<fb::Status> one_of_many_errors(flatbuffers::FlatBufferBuilde
                                                    const ClientConnection& peer,
                                                    const Error& error);
 
+// The same of a partition, as partition_error_status() while there is room.
+flatbuffers::Offset<fb::Status> one_of_many_errors(flatbuffers::FlatBufferBuilder& to,
+                                                   ClientConnection& peer, const TopicPartition& id,
+                                                   const Error& error);
+
 // What tables and batches of one answer may take together: the smaller of what both sides take,
 // less what a frame needs beside them.
 std::size_t answer_bytes_max(const ClientConnection& peer);
+
+// The error of a partition; of one that is led elsewhere, or in another epoch, with the leader that
+// this broker knows. `peer` reached it by the address that is named.
+flatbuffers::Offset<fb::Status> partition_error_status(flatbuffers::FlatBufferBuilder& to,
+                                                       ClientConnection& peer,
+                                                       const TopicPartition& id,
+                                                       const Error& error);
 
 // What is refused while the broker stops.
 Error draining_error(Shard& shard);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "broker/advertised_address.h"
 #include "broker/handlers/answers.h"
 #include "broker/handlers/handlers.h"
 #include "broker/shard.h"
@@ -32,6 +33,34 @@ flatbuffers::Offset<fb::Status> one_of_many_errors(flatbuffers::FlatBufferBuilde
   static_assert(wire::kPartitionsPerRequestMax * 150 <= wire::kBatchBytesMax / 4 * 3);
   if (to.GetSize() < answer_bytes_max(peer) / 4) return error_status(to, error);
   return fb::CreateStatus(to, static_cast<std::uint16_t>(error.code()));
+}
+
+flatbuffers::Offset<fb::Status> partition_error_status(flatbuffers::FlatBufferBuilder& to,
+                                                       ClientConnection& peer,
+                                                       const TopicPartition& id,
+                                                       const Error& error) {
+  const bool elsewhere =
+      error.code() == ErrorCode::kNotLeader || error.code() == ErrorCode::kFencedLeaderEpoch;
+  Shard& shard = peer.shard();
+  const replication::TopicView* topic = elsewhere ? shard.topics().view()->find(id.topic) : nullptr;
+  const auto index = static_cast<std::size_t>(id.partition.value());
+  if (topic == nullptr || index >= topic->partitions.size()) return error_status(to, error);
+  const replication::PartitionView& partition = topic->partitions[index];
+  const auto message = to.CreateString(error.message());
+  flatbuffers::Offset<flatbuffers::String> address;
+  // The only broker whose address is known; without others it leads everything.
+  if (partition.leader == shard.broker().id) {
+    address = to.CreateString(advertised_address(shard, peer).to_string());
+  }
+  return fb::CreateStatus(to, static_cast<std::uint16_t>(error.code()), message, 0,
+                          partition.leader.value(), address, partition.leader_epoch.value());
+}
+
+flatbuffers::Offset<fb::Status> one_of_many_errors(flatbuffers::FlatBufferBuilder& to,
+                                                   ClientConnection& peer, const TopicPartition& id,
+                                                   const Error& error) {
+  if (to.GetSize() < answer_bytes_max(peer) / 4) return partition_error_status(to, peer, id, error);
+  return one_of_many_errors(to, peer, error);
 }
 
 Error draining_error(Shard& shard) {
@@ -69,6 +98,8 @@ void dispatch(Shard& shard, RequestTicket ticket, Frame frame) {
       return handle_hello(shard, std::move(ticket), std::move(frame));
     case wire::ApiKey::kPing:
       return handle_ping(shard, std::move(ticket), std::move(frame));
+    case wire::ApiKey::kCancel:
+      return handle_cancel(shard, std::move(ticket), std::move(frame));
     case wire::ApiKey::kMetadata:
       return handle_metadata(shard, std::move(ticket), std::move(frame));
     case wire::ApiKey::kCreateTopic:
@@ -83,6 +114,8 @@ void dispatch(Shard& shard, RequestTicket ticket, Frame frame) {
       return handle_fetch(shard, std::move(ticket), std::move(frame));
     case wire::ApiKey::kListOffsets:
       return handle_list_offsets(shard, std::move(ticket), std::move(frame));
+    case wire::ApiKey::kEpochEnd:
+      return handle_epoch_end(shard, std::move(ticket), std::move(frame));
   }
 }
 

@@ -47,13 +47,13 @@ void handle_fetch(Shard&, RequestTicket ticket, Frame frame) {
   sessions.fetch(std::move(order), std::move(ticket));
 }
 
-void write_fetch_answer(flatbuffers::FlatBufferBuilder& to, std::uint64_t session,
-                        const std::vector<FetchChunk>& chunks) {
+void write_fetch_answer(flatbuffers::FlatBufferBuilder& to, ClientConnection& peer,
+                        std::uint64_t session, const std::vector<FetchChunk>& chunks) {
   std::vector<flatbuffers::Offset<fb::FetchResult>> results;
   results.reserve(chunks.size());
   for (const FetchChunk& chunk : chunks) {
     flatbuffers::Offset<fb::Status> status;
-    if (chunk.error) status = error_status(to, *chunk.error);
+    if (chunk.error) status = partition_error_status(to, peer, chunk.id, *chunk.error);
     const fb::Uuid topic = uuid(chunk.id.topic);
     fb::FetchResultBuilder result(to);
     result.add_topic(&topic);

@@ -13,6 +13,7 @@ class Shard;
 
 void handle_hello(Shard& shard, RequestTicket ticket, Frame frame);
 void handle_ping(Shard& shard, RequestTicket ticket, Frame frame);
+void handle_cancel(Shard& shard, RequestTicket ticket, Frame frame);
 void handle_metadata(Shard& shard, RequestTicket ticket, Frame frame);
 void handle_create_topic(Shard& shard, RequestTicket ticket, Frame frame);
 void handle_delete_topic(Shard& shard, RequestTicket ticket, Frame frame);
@@ -20,6 +21,7 @@ void handle_describe_topic(Shard& shard, RequestTicket ticket, Frame frame);
 void handle_produce(Shard& shard, RequestTicket ticket, Frame frame);
 void handle_fetch(Shard& shard, RequestTicket ticket, Frame frame);
 void handle_list_offsets(Shard& shard, RequestTicket ticket, Frame frame);
+void handle_epoch_end(Shard& shard, RequestTicket ticket, Frame frame);
 
 // Checks API key and version, and that the hello came first; then calls the handler.
 void dispatch(Shard& shard, RequestTicket ticket, Frame frame);

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <utility>
 
+#include "broker/advertised_address.h"
 #include "broker/handlers/answers.h"
 #include "broker/handlers/handlers.h"
 #include "broker/shard.h"
@@ -16,6 +17,10 @@ namespace {
 // For how many unknown names of a request the closest ones are looked for; the others of this shard
 // wait meanwhile.
 constexpr std::size_t kNamesWithClosestMax = 3;
+// About as much is answered at once; the others of this shard wait meanwhile.
+constexpr std::size_t kPageBytes = 1 << 20;
+// The answer repeats the names that were asked for.
+constexpr std::size_t kNameBytesMax = 64 << 10;
 
 flatbuffers::Offset<fb::TopicMetadata> known_topic(flatbuffers::FlatBufferBuilder& to, Shard& shard,
                                                    const replication::TopicView& topic) {
@@ -45,25 +50,12 @@ flatbuffers::Offset<fb::TopicMetadata> refused_topic(flatbuffers::FlatBufferBuil
   return fb::CreateTopicMetadata(to, status, name, asked_id);
 }
 
-// Splits "HOST:PORT"; an IPv6 host loses its brackets.
-std::pair<std::string, std::uint16_t> split_address(const std::string& address) {
-  const std::size_t colon = address.rfind(':');
-  if (colon == std::string::npos) return {address, 0};
-  std::string host = address.substr(0, colon);
-  if (host.size() >= 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
-  return {std::move(host), static_cast<std::uint16_t>(std::stoi(address.substr(colon + 1)))};
-}
-
-// An address that works from where the client came from: the one set, else the one by which it
-// came.
 flatbuffers::Offset<fb::BrokerMetadata> this_broker(flatbuffers::FlatBufferBuilder& to,
                                                     Shard& shard,
                                                     const ClientConnection& connection) {
-  const BrokerContext& broker = shard.broker();
-  auto [host, port] = split_address(connection.local_address());
-  if (!broker.advertised_host.empty()) host = broker.advertised_host;
-  if (broker.advertised_port != 0) port = broker.advertised_port;
-  return fb::CreateBrokerMetadata(to, broker.id.value(), to.CreateString(host), port);
+  const HostPort address = advertised_address(shard, connection);
+  return fb::CreateBrokerMetadata(to, shard.broker().id.value(), to.CreateString(address.host),
+                                  address.port);
 }
 
 }  // namespace
@@ -79,43 +71,59 @@ void handle_metadata(Shard& shard, RequestTicket ticket, Frame frame) {
                              fmt::format("a metadata request names at most {} topics, not {}",
                                          wire::kPartitionsPerRequestMax, names + ids)));
   }
+  if (request->names() != nullptr) {
+    for (const flatbuffers::String* name : *request->names()) {
+      if (name->size() <= kNameBytesMax) continue;
+      return ticket.fail(Error(ErrorCode::kTooLarge,
+                               fmt::format("broker {}: a name of {} bytes cannot be repeated",
+                                           shard.broker().id.value(), name->size())));
+    }
+  }
   const replication::ClusterView& view = *shard.topics().view();
   flatbuffers::FlatBufferBuilder& to = shard.builder();
   std::vector<flatbuffers::Offset<fb::TopicMetadata>> topics;
   const bool named = names + ids > 0;
-  // One topic may be named thousands of times, and have thousands of partitions.
-  const std::size_t bytes_max = answer_bytes_max(ticket.connection());
-  const auto fits = [&] { return to.GetSize() < bytes_max; };
+  // One topic may be named thousands of times, and have thousands of partitions. The first always
+  // fits, or nobody would get on.
+  const std::size_t bytes_max = std::min(kPageBytes, answer_bytes_max(ticket.connection()) / 2);
+  const auto fits = [&] { return topics.empty() || to.GetSize() < bytes_max; };
+  bool more = false;
   if (request->all() || !named) {
-    for (const auto& [name, topic] : view.topics()) {
-      if (fits()) topics.push_back(known_topic(to, shard, *topic));
+    const std::string_view after =
+        request->after() != nullptr ? request->after()->string_view() : std::string_view();
+    for (auto at = view.topics().upper_bound(after); at != view.topics().end() && !more; ++at) {
+      more = !fits();
+      if (!more) topics.push_back(known_topic(to, shard, *at->second));
     }
   }
   std::size_t unknown_names = 0;
-  for (std::size_t i = 0; i < names && !request->all() && fits(); ++i) {
+  for (std::size_t i = 0; i < names && !request->all() && !more; ++i) {
     const std::string_view name =
         request->names()->Get(static_cast<flatbuffers::uoffset_t>(i))->string_view();
+    more = !fits();
+    if (more) break;
     const replication::TopicView* topic = view.find(name);
     if (topic != nullptr) {
       topics.push_back(known_topic(to, shard, *topic));
+      continue;
+    }
+    if (const Result<> sound = replication::check_topic_name(name);
+        !sound && name.size() > wire::kTopicNameBytesMax) {
+      topics.push_back(refused_topic(to, name, nullptr, sound.error()));
       continue;
     }
     const bool with_closest = unknown_names++ < kNamesWithClosestMax;
     topics.push_back(
         refused_topic(to, name, nullptr, shard.topics().unknown_topic(name, with_closest)));
   }
-  for (std::size_t i = 0; i < ids && !request->all() && fits(); ++i) {
+  for (std::size_t i = 0; i < ids && !request->all() && !more; ++i) {
     const fb::Uuid* id = request->ids()->Get(static_cast<flatbuffers::uoffset_t>(i));
+    more = !fits();
+    if (more) break;
     const replication::TopicView* topic = view.find(topic_id(*id));
     topics.push_back(topic != nullptr
                          ? known_topic(to, shard, *topic)
                          : refused_topic(to, "", id, shard.topics().unknown_topic(topic_id(*id))));
-  }
-  if (!fits()) {
-    return ticket.fail(Error(
-        ErrorCode::kTooLarge,
-        fmt::format("broker {}: the metadata asked for is larger than a frame; name fewer topics",
-                    shard.broker().id.value())));
   }
   const BrokerContext& broker = shard.broker();
   const auto status = ok_status(to);
@@ -123,7 +131,8 @@ void handle_metadata(Shard& shard, RequestTicket ticket, Frame frame) {
   const auto brokers = to.CreateVector(&self, 1);
   const auto listed = to.CreateVector(topics);
   const fb::Uuid cluster = uuid(TopicId::parse(broker.cluster_id).value_or(TopicId{}));
-  to.Finish(fb::CreateMetadataAnswer(to, status, &cluster, broker.id.value(), brokers, listed));
+  to.Finish(
+      fb::CreateMetadataAnswer(to, status, &cluster, broker.id.value(), brokers, listed, more));
   ticket.answer(to);
 }
 

@@ -83,11 +83,12 @@ class ProduceCall final : public Call {
 };
 
 flatbuffers::Offset<fb::ProduceResult> write_result(flatbuffers::FlatBufferBuilder& to,
+                                                    ClientConnection& peer,
                                                     const ProduceCall::Entry& entry) {
   const fb::Uuid topic = uuid(entry.id.topic);
   const Result<ProduceOutcome>& result = *entry.result;
   flatbuffers::Offset<fb::Status> status;
-  if (!result) status = error_status(to, result.error());
+  if (!result) status = partition_error_status(to, peer, entry.id, result.error());
   fb::ProduceResultBuilder builder(to);
   builder.add_topic(&topic);
   builder.add_partition(entry.id.partition.value());
@@ -129,7 +130,7 @@ void ProduceCall::answer(bool more) {
       to = &shard_.builder();
     }
     entry.answered = true;
-    results.push_back(write_result(*to, entry));
+    results.push_back(write_result(*to, ticket_.connection(), entry));
   }
   if (!more || !results.empty()) send_part(more);
 }

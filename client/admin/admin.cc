@@ -110,17 +110,22 @@ Status Admin::delete_topic(const std::string& name) {
 Result<std::vector<TopicSummary>> Admin::list_topics() {
   core::MetadataRequest request;
   request.all = true;
-  const auto table = impl_->call(wire::ApiKey::kMetadata, core::encode(request));
-  if (!table) return core::to_public(table.error());
-  const auto answer = core::decode_metadata(table->bytes());
-  if (!answer) return core::to_public(answer.error());
-  if (!answer->status.ok()) return core::to_public(answer->status.error());
   std::vector<TopicSummary> topics;
-  for (const core::TopicMetadata& topic : answer->topics) {
-    topics.push_back({.name = topic.name,
-                      .topic_id = topic.id.to_string(),
-                      .partitions = static_cast<std::int32_t>(topic.partitions.size()),
-                      .replication_factor = topic.replication_factor});
+  for (bool more = true; more;) {
+    const auto table = impl_->call(wire::ApiKey::kMetadata, core::encode(request));
+    if (!table) return core::to_public(table.error());
+    const auto answer = core::decode_metadata(table->bytes());
+    if (!answer) return core::to_public(answer.error());
+    if (!answer->status.ok()) return core::to_public(answer->status.error());
+    for (const core::TopicMetadata& topic : answer->topics) {
+      topics.push_back({.name = topic.name,
+                        .topic_id = topic.id.to_string(),
+                        .partitions = static_cast<std::int32_t>(topic.partitions.size()),
+                        .replication_factor = topic.replication_factor});
+    }
+    // A page without topics, or one that does not go on, would be asked for for ever.
+    more = answer->more && !topics.empty() && topics.back().name > request.after;
+    if (more) request.after = topics.back().name;
   }
   return topics;
 }

@@ -125,6 +125,21 @@ TEST_P(ConnectionTest, HttpIsNamedAndClosed) {
   expect_closing(client, ErrorCode::kMalformedFrame, "HTTP");
 }
 
+TEST_P(ConnectionTest, AStrangerThatSendsLessThanAPrefixIsNamedAtOnce) {
+  for (const auto& [text, words] :
+       {std::pair<std::string, std::string>("GET / HTTP/1.0\r\n\r\n", "HTTP"),
+        {std::string("\0\0\0\x0b\0\x12\0\0\0\0\0\x01\0\x01x", 15), "Apache Kafka"},
+        {"hello\n", "68 65 6c 6c 6f 0a"}}) {
+    RawClient client(broker_->port());
+    client.send_text(text);
+    const std::optional<Answer> notice = client.receive();
+    ASSERT_TRUE(notice);
+    EXPECT_EQ(notice->code(), ErrorCode::kMalformedFrame);
+    EXPECT_THAT(notice->message(), HasSubstr(words));
+    EXPECT_TRUE(client.closes());
+  }
+}
+
 TEST_P(ConnectionTest, GarbageIsShownAndClosed) {
   RawClient client(broker_->port());
   // More than the broker reads: its notice must arrive all the same.

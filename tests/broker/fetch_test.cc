@@ -44,6 +44,31 @@ TEST_P(FetchTest, AParkedFetchIsWokenByAProduceOfAnotherConnection) {
   EXPECT_THAT(results_of(consumer.receive(parked)).at(id).values, ElementsAre("news"));
 }
 
+TEST_P(FetchTest, ACancelledFetchWaitsNoLongerAndTheSessionGoesOn) {
+  const TopicPartition id = make_partition("t");
+  RawClient client = connect();
+  const Answer opened = client.fetch({.changed = {fetch_from(id, 0)}});
+  const std::uint64_t session = opened.table<fb::FetchAnswer>().session();
+  const auto cancel = [&client](std::uint64_t correlation) {
+    flatbuffers::FlatBufferBuilder table;
+    table.Finish(fb::CreateCancelRequest(table, correlation));
+    const Answer answer = client.call(wire::ApiKey::kCancel, table);
+    EXPECT_EQ(answer.code(), ErrorCode::kOk) << answer.message();
+    return answer.table<fb::CancelAnswer>().found();
+  };
+  const std::uint64_t first = client.send_fetch({.session = session, .max_wait_ms = 60'000});
+  const std::uint64_t second = client.send_fetch({.session = session, .max_wait_ms = 60'000});
+  EXPECT_TRUE(cancel(second));
+  EXPECT_EQ(client.receive(second).table<fb::FetchAnswer>().results()->size(), 0U);
+  EXPECT_TRUE(cancel(first));
+  EXPECT_EQ(client.receive(first).table<fb::FetchAnswer>().results()->size(), 0U);
+  EXPECT_FALSE(cancel(first)) << "it was answered";
+  EXPECT_FALSE(cancel(999'999));
+  client.produce(id, make_batch(id, {"x"}));
+  const Answer news = client.fetch({.session = session, .max_wait_ms = 10'000});
+  EXPECT_EQ(values_of(id, news.raw()), std::vector<std::string>{"x"});
+}
+
 TEST_P(FetchTest, MinBytesWaitsForEnoughAndGivesWhatIsThereInTheEnd) {
   const TopicPartition id = make_partition("t");
   RawClient client = connect();

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <random>
 
+#include "base/bytes.h"
 #include "wire/limits.h"
 
 namespace tidelog::broker {
@@ -52,6 +53,21 @@ class FrameReaderTest : public ::testing::Test {
   std::mt19937 random_{7};
   std::uint64_t last_ = 0;
 };
+
+TEST_F(FrameReaderTest, LooksAtTheFirstBytesBeforeAWholePrefixIsThere) {
+  for (const std::string_view text : {"T", "TI", "TID", "TIDE"}) {
+    FrameReader reader(pool_);
+    give(reader, as_bytes(text), text.size());
+    const auto prefix = reader.peek(wire::kFrameBytesMax);
+    ASSERT_TRUE(prefix) << text;
+    EXPECT_FALSE(*prefix) << text;
+  }
+  for (const std::string_view text : {"G", "TX", "TIDX"}) {
+    FrameReader reader(pool_);
+    give(reader, as_bytes(text), text.size());
+    EXPECT_EQ(reader.peek(wire::kFrameBytesMax).error().code(), ErrorCode::kMalformedFrame) << text;
+  }
+}
 
 TEST_F(FrameReaderTest, EveryCutOfAStreamGivesTheSameFrames) {
   std::vector<std::vector<std::byte>> frames;

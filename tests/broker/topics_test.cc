@@ -79,6 +79,54 @@ TEST_P(TopicsTest, MetadataOfTooManyNamesIsRefused) {
   EXPECT_EQ(client.call(wire::ApiKey::kMetadata, table).code(), ErrorCode::kTooLarge);
 }
 
+TEST_P(TopicsTest, MetadataLargerThanAPageComesInPages) {
+  make_topic("wide", 1000);
+  RawClient client = connect();
+  // 16 KB each time it is named.
+  std::vector<std::string> names(100, "wide");
+  names.emplace_back("unknown");
+  const Answer page = client.metadata(names);
+  ASSERT_EQ(page.code(), ErrorCode::kOk) << page.message();
+  const auto& first = page.table<fb::MetadataAnswer>();
+  EXPECT_TRUE(first.more());
+  EXPECT_GT(first.topics()->size(), 10U);
+  EXPECT_LT(first.topics()->size(), 100U);
+  names.erase(names.begin(), names.begin() + static_cast<long>(first.topics()->size()));
+  const Answer rest = client.metadata(names);
+  EXPECT_FALSE(rest.table<fb::MetadataAnswer>().more());
+  EXPECT_EQ(rest.table<fb::MetadataAnswer>().topics()->size(), names.size());
+}
+
+TEST_P(TopicsTest, AllTopicsAreListedBehindAName) {
+  for (const std::string name : {"a", "b", "c"}) make_topic(name);
+  RawClient client = connect();
+  const auto names_after = [&](const std::string& after) {
+    flatbuffers::FlatBufferBuilder table;
+    table.Finish(fb::CreateMetadataRequest(table, 0, 0, true, table.CreateString(after)));
+    const Answer answer = client.call(wire::ApiKey::kMetadata, table);
+    std::string names;
+    for (const auto* topic : *answer.table<fb::MetadataAnswer>().topics()) {
+      names += topic->name()->str();
+    }
+    return names;
+  };
+  EXPECT_EQ(names_after(""), "abc");
+  EXPECT_EQ(names_after("a"), "bc");
+  EXPECT_EQ(names_after("aa"), "bc");
+  EXPECT_EQ(names_after("c"), "");
+}
+
+TEST_P(TopicsTest, NamesThatNoTopicCanHaveAreRefusedOneByOne) {
+  make_topic("t");
+  RawClient client = connect();
+  const Answer answer = client.metadata({std::string(60'000, 'x'), "t"});
+  ASSERT_EQ(answer.code(), ErrorCode::kOk) << answer.message();
+  const auto* topics = answer.table<fb::MetadataAnswer>().topics();
+  EXPECT_EQ(code_of(topics->Get(0)->status()), ErrorCode::kInvalidTopicName);
+  EXPECT_EQ(code_of(topics->Get(1)->status()), ErrorCode::kOk);
+  EXPECT_EQ(client.metadata({std::string(3 << 20, 'x')}).code(), ErrorCode::kTooLarge);
+}
+
 TEST_P(TopicsTest, AnUnknownTopicNamesTheClosestOne) {
   make_topic("orders");
   RawClient client = connect();

@@ -49,6 +49,7 @@ void touch(const fb::PingRequest&) {}
 void touch(const fb::MetadataRequest& request) {
   touch(request.names());
   touch(request.ids());
+  touch(request.after());
 }
 void touch(const fb::CreateTopicRequest& request) {
   touch(request.name());
@@ -66,6 +67,8 @@ void touch(const fb::FetchRequest& request) {
   touch(request.forgotten());
 }
 void touch(const fb::ListOffsetsRequest& request) { touch(request.entries()); }
+void touch(const fb::EpochEndRequest& request) { touch(request.entries()); }
+void touch(const fb::CancelRequest&) {}
 
 template <typename... Requests>
 void read_as(std::span<const std::byte> table) {
@@ -76,6 +79,7 @@ void read_as(std::span<const std::byte> table) {
 }
 
 void fuzz_frame(std::span<const std::byte> input) {
+  (void)check_frame_begin(input);
   if (input.size() < kFramePrefixBytes) return;
   const auto prefix_bytes = input.first<kFramePrefixBytes>();
   const auto behind = input.subspan(kFramePrefixBytes);
@@ -93,7 +97,7 @@ void fuzz_frame(std::span<const std::byte> input) {
   const std::span<const std::byte> table(copy.get(), behind.size());
   read_as<fb::HelloRequest, fb::PingRequest, fb::MetadataRequest, fb::CreateTopicRequest,
           fb::DeleteTopicRequest, fb::DescribeTopicRequest, fb::ProduceRequest, fb::FetchRequest,
-          fb::ListOffsetsRequest>(table);
+          fb::ListOffsetsRequest, fb::EpochEndRequest, fb::CancelRequest>(table);
 
   // What is sent is accepted.
   static BufferPool pool(1 << 20);

@@ -76,6 +76,22 @@ TEST_F(FrameTest, SmallFramesShareTheirMemoryAndLargeOnesHaveTheirOwn) {
   EXPECT_EQ(pool_.outstanding_bytes(), 4 * kBufferAlignment);
 }
 
+TEST_F(FrameTest, KnowsAStrangerByItsFirstBytes) {
+  const auto seen = [](std::string_view text) {
+    const auto checked = check_frame_begin(as_bytes(text));
+    return checked ? std::string() : checked.error().message();
+  };
+  for (const std::string_view begin : {"", "T", "TI", "TID", "TIDE", "TIDE and more"}) {
+    EXPECT_EQ(seen(begin), "") << begin;
+  }
+  EXPECT_NE(seen("GET / HTTP/1.0\r\n\r\n").find("HTTP"), std::string::npos);
+  EXPECT_NE(seen("G").find("47"), std::string::npos);
+  EXPECT_NE(seen(std::string_view("\x16\x03\x01\x00\x05\x01", 6)).find("TLS"), std::string::npos);
+  EXPECT_NE(seen(std::string_view("\0\0\0\x0b\0\x12\0\0\0\0\0\x01\0\x01x", 15)).find("Kafka"),
+            std::string::npos);
+  EXPECT_NE(seen("TIDX").find("54 49 44 58"), std::string::npos);
+}
+
 TEST_F(FrameTest, DecodesTheGoldenBytes) {
   const std::vector<std::byte> bytes = bytes_of_hex(kGoldenFrame);
   const auto prefix = decode_frame_prefix(prefix_of(bytes), 56);
