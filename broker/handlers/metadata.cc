@@ -58,81 +58,114 @@ flatbuffers::Offset<fb::BrokerMetadata> this_broker(flatbuffers::FlatBufferBuild
                                   address.port);
 }
 
+// The topics of one answer, as many as fit.
+class Page {
+ public:
+  Page(Shard& shard, flatbuffers::FlatBufferBuilder& to, std::size_t bytes_max)
+      : shard_(shard), to_(to), bytes_max_(bytes_max) {}
+
+  void add_all_behind(std::string_view name) {
+    const auto& topics = shard_.topics().view()->topics();
+    for (auto at = topics.upper_bound(name); at != topics.end() && has_room(); ++at) {
+      topics_.push_back(known_topic(to_, shard_, *at->second));
+    }
+  }
+
+  void add_named(const flatbuffers::Vector<flatbuffers::Offset<flatbuffers::String>>& names) {
+    std::size_t unknown_names = 0;
+    for (const flatbuffers::String* asked : names) {
+      if (!has_room()) return;
+      const std::string_view name = asked->string_view();
+      const replication::TopicView* topic = shard_.topics().view()->find(name);
+      if (topic != nullptr) {
+        topics_.push_back(known_topic(to_, shard_, *topic));
+      } else if (name.size() > wire::kTopicNameBytesMax) {
+        refuse(name, replication::check_topic_name(name).error());
+      } else {
+        const bool with_closest = unknown_names++ < kNamesWithClosestMax;
+        refuse(name, shard_.topics().unknown_topic(name, with_closest));
+      }
+    }
+  }
+
+  void add_of_ids(const flatbuffers::Vector<const fb::Uuid*>& ids) {
+    for (const fb::Uuid* id : ids) {
+      if (!has_room()) return;
+      const replication::TopicView* topic = shard_.topics().view()->find(topic_id(*id));
+      topics_.push_back(
+          topic != nullptr
+              ? known_topic(to_, shard_, *topic)
+              : refused_topic(to_, "", id, shard_.topics().unknown_topic(topic_id(*id))));
+    }
+  }
+
+  const std::vector<flatbuffers::Offset<fb::TopicMetadata>>& topics() const { return topics_; }
+  // Something that was asked for is missing.
+  bool more() const { return more_; }
+
+ private:
+  // One topic may be named thousands of times, and have thousands of partitions. The first always
+  // fits, or nobody would get on.
+  bool has_room() {
+    more_ = more_ || (!topics_.empty() && to_.GetSize() >= bytes_max_);
+    return !more_;
+  }
+  void refuse(std::string_view name, const Error& error) {
+    topics_.push_back(refused_topic(to_, name, nullptr, error));
+  }
+
+  Shard& shard_;
+  flatbuffers::FlatBufferBuilder& to_;
+  const std::size_t bytes_max_;
+  std::vector<flatbuffers::Offset<fb::TopicMetadata>> topics_;
+  bool more_ = false;
+};
+
+// A table can name the same bytes millions of times; each would be answered.
+Result<> check_request(const fb::MetadataRequest& request, BrokerId broker) {
+  const std::size_t names = request.names() != nullptr ? request.names()->size() : 0;
+  const std::size_t ids = request.ids() != nullptr ? request.ids()->size() : 0;
+  if (names + ids > wire::kPartitionsPerRequestMax) {
+    return fail(ErrorCode::kTooLarge,
+                fmt::format("a metadata request names at most {} topics, not {}",
+                            wire::kPartitionsPerRequestMax, names + ids));
+  }
+  for (std::size_t i = 0; i < names; ++i) {
+    const std::size_t bytes = request.names()->Get(static_cast<flatbuffers::uoffset_t>(i))->size();
+    if (bytes <= kNameBytesMax) continue;
+    return fail(
+        ErrorCode::kTooLarge,
+        fmt::format("broker {}: a name of {} bytes cannot be repeated", broker.value(), bytes));
+  }
+  return {};
+}
+
 }  // namespace
 
 void handle_metadata(Shard& shard, RequestTicket ticket, Frame frame) {
   const auto* request = request_table<fb::MetadataRequest>(frame, ticket);
   if (request == nullptr) return;
-  const std::size_t names = request->names() != nullptr ? request->names()->size() : 0;
-  const std::size_t ids = request->ids() != nullptr ? request->ids()->size() : 0;
-  // A table can name the same bytes millions of times; each would be answered.
-  if (names + ids > wire::kPartitionsPerRequestMax) {
-    return ticket.fail(Error(ErrorCode::kTooLarge,
-                             fmt::format("a metadata request names at most {} topics, not {}",
-                                         wire::kPartitionsPerRequestMax, names + ids)));
-  }
-  if (request->names() != nullptr) {
-    for (const flatbuffers::String* name : *request->names()) {
-      if (name->size() <= kNameBytesMax) continue;
-      return ticket.fail(Error(ErrorCode::kTooLarge,
-                               fmt::format("broker {}: a name of {} bytes cannot be repeated",
-                                           shard.broker().id.value(), name->size())));
-    }
-  }
-  const replication::ClusterView& view = *shard.topics().view();
-  flatbuffers::FlatBufferBuilder& to = shard.builder();
-  std::vector<flatbuffers::Offset<fb::TopicMetadata>> topics;
-  const bool named = names + ids > 0;
-  // One topic may be named thousands of times, and have thousands of partitions. The first always
-  // fits, or nobody would get on.
-  const std::size_t bytes_max = std::min(kPageBytes, answer_bytes_max(ticket.connection()) / 2);
-  const auto fits = [&] { return topics.empty() || to.GetSize() < bytes_max; };
-  bool more = false;
-  if (request->all() || !named) {
-    const std::string_view after =
-        request->after() != nullptr ? request->after()->string_view() : std::string_view();
-    for (auto at = view.topics().upper_bound(after); at != view.topics().end() && !more; ++at) {
-      more = !fits();
-      if (!more) topics.push_back(known_topic(to, shard, *at->second));
-    }
-  }
-  std::size_t unknown_names = 0;
-  for (std::size_t i = 0; i < names && !request->all() && !more; ++i) {
-    const std::string_view name =
-        request->names()->Get(static_cast<flatbuffers::uoffset_t>(i))->string_view();
-    more = !fits();
-    if (more) break;
-    const replication::TopicView* topic = view.find(name);
-    if (topic != nullptr) {
-      topics.push_back(known_topic(to, shard, *topic));
-      continue;
-    }
-    if (const Result<> sound = replication::check_topic_name(name);
-        !sound && name.size() > wire::kTopicNameBytesMax) {
-      topics.push_back(refused_topic(to, name, nullptr, sound.error()));
-      continue;
-    }
-    const bool with_closest = unknown_names++ < kNamesWithClosestMax;
-    topics.push_back(
-        refused_topic(to, name, nullptr, shard.topics().unknown_topic(name, with_closest)));
-  }
-  for (std::size_t i = 0; i < ids && !request->all() && !more; ++i) {
-    const fb::Uuid* id = request->ids()->Get(static_cast<flatbuffers::uoffset_t>(i));
-    more = !fits();
-    if (more) break;
-    const replication::TopicView* topic = view.find(topic_id(*id));
-    topics.push_back(topic != nullptr
-                         ? known_topic(to, shard, *topic)
-                         : refused_topic(to, "", id, shard.topics().unknown_topic(topic_id(*id))));
-  }
   const BrokerContext& broker = shard.broker();
+  if (const Result<> sound = check_request(*request, broker.id); !sound) {
+    return ticket.fail(sound.error());
+  }
+  flatbuffers::FlatBufferBuilder& to = shard.builder();
+  Page page(shard, to, std::min(kPageBytes, answer_bytes_max(ticket.connection()) / 2));
+  const bool named = (request->names() != nullptr && request->names()->size() > 0) ||
+                     (request->ids() != nullptr && request->ids()->size() > 0);
+  if (request->all() || !named) {
+    page.add_all_behind(request->after() != nullptr ? request->after()->string_view() : "");
+  } else {
+    if (request->names() != nullptr) page.add_named(*request->names());
+    if (request->ids() != nullptr) page.add_of_ids(*request->ids());
+  }
   const auto status = ok_status(to);
   const flatbuffers::Offset<fb::BrokerMetadata> self = this_broker(to, shard, ticket.connection());
   const auto brokers = to.CreateVector(&self, 1);
-  const auto listed = to.CreateVector(topics);
+  const auto listed = to.CreateVector(page.topics());
   const fb::Uuid cluster = uuid(TopicId::parse(broker.cluster_id).value_or(TopicId{}));
-  to.Finish(
-      fb::CreateMetadataAnswer(to, status, &cluster, broker.id.value(), brokers, listed, more));
+  to.Finish(fb::CreateMetadataAnswer(to, status, &cluster, broker.id.value(), brokers, listed,
+                                     page.more()));
   ticket.answer(to);
 }
 

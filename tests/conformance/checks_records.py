@@ -117,6 +117,21 @@ def acks_none_has_no_answer_and_leader_has_one(world):
 
 
 @check
+def a_mistake_without_an_answer_ends_the_connection(world):
+    schema = world.schema
+    with world.connect() as connection:
+        _, topic = world.topic(connection)
+        raw = encode_batch(topic, 0, records(b"x"))
+        refused = schema.make("ProduceEntry", topic=schema.uuid(topic), partition=9, bytes=len(raw))
+        connection.request("produce", raw, acks=0, entries=[refused])
+        world.expect(connection.status_of(connection.call("ping")), "OK")
+        wrong = schema.make("ProduceEntry", topic=schema.uuid(topic), partition=0, bytes=len(raw) + 1)
+        connection.request("produce", raw, acks=0, entries=[wrong])
+        world.expect(connection.status_of(connection.next_notice()), "INVALID_ARGUMENT")
+        assert connection.ended()
+
+
+@check
 def open_requests_keep_their_order_in_a_partition(world):
     schema = world.schema
     with world.connect() as connection:
