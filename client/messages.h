@@ -60,7 +60,7 @@ Table encode_ping();
 struct MetadataRequest {
   bool all = false;
   std::vector<std::string> names;
-  std::string after;  // of all topics only those behind this name
+  std::string after{};  // of all topics only those behind this name
 };
 struct BrokerAddress {
   BrokerId id;

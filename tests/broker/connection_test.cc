@@ -132,11 +132,7 @@ TEST_P(ConnectionTest, AStrangerThatSendsLessThanAPrefixIsNamedAtOnce) {
         {"hello\n", "68 65 6c 6c 6f 0a"}}) {
     RawClient client(broker_->port());
     client.send_text(text);
-    const std::optional<Answer> notice = client.receive();
-    ASSERT_TRUE(notice);
-    EXPECT_EQ(notice->code(), ErrorCode::kMalformedFrame);
-    EXPECT_THAT(notice->message(), HasSubstr(words));
-    EXPECT_TRUE(client.closes());
+    expect_closing(client, ErrorCode::kMalformedFrame, words);
   }
 }
 
