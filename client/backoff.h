@@ -6,25 +6,9 @@
 #include <chrono>
 #include <cstdint>
 
+#include "base/random.h"
+
 namespace tidelog::client_core {
-
-// A small seeded generator (SplitMix64): the same seed gives the same waits and sticky partitions.
-class SeededRandom {
- public:
-  explicit SeededRandom(std::uint64_t seed) : state_(seed) {}
-  std::uint64_t next() {
-    state_ += 0x9E3779B97F4A7C15ULL;
-    std::uint64_t z = state_;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
-    return z ^ (z >> 31);
-  }
-  // 0 to bound - 1. REQUIRES: bound > 0.
-  std::uint64_t below(std::uint64_t bound) { return next() % bound; }
-
- private:
-  std::uint64_t state_;
-};
 
 class Backoff {
  public:
