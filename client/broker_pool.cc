@@ -77,7 +77,9 @@ void BrokerPool::opened(SlotKey key, Result<> result) {
   }
   if (!result) {
     last_failure_ = result.error();
-    log(fmt::format("cannot reach broker {}: {}", key.first.value(), result.error().message()));
+    if (!shut_down_) {
+      log(fmt::format("cannot reach broker {}: {}", key.first.value(), result.error().message()));
+    }
     discard(std::move(slot.connection));
     wait_before_retry(slot);
     return changed();
@@ -165,6 +167,7 @@ void BrokerPool::try_next_seed() {
 
 void BrokerPool::seed_opened(Result<> result) {
   std::unique_ptr<Connection> connection = std::move(seed_connection_);
+  if (shut_down_) return discard(std::move(connection));
   if (!result) {
     last_failure_ = result.error();
     discard(std::move(connection));

@@ -11,9 +11,13 @@ ClusterMetadata::ClusterMetadata(Executor& executor, BrokerPool& pool, Options o
     : executor_(executor),
       pool_(pool),
       options_(options),
-      backoff_(options.backoff_min, options.backoff_max, seed) {}
+      backoff_(options.backoff_min, options.backoff_max, seed),
+      patience_(options.backoff_min, options.backoff_max, ~seed) {}
 
-ClusterMetadata::~ClusterMetadata() { executor_.cancel(timer_); }
+ClusterMetadata::~ClusterMetadata() {
+  executor_.cancel(timer_);
+  executor_.cancel(patience_timer_);
+}
 
 void ClusterMetadata::want(const std::string& name) {
   if (!wanted_.insert(name).second && topics_.contains(name)) return;
@@ -33,6 +37,16 @@ const Topic* ClusterMetadata::find(std::string_view name) const {
 void ClusterMetadata::refresh() {
   due_ = true;
   advance();
+}
+
+void ClusterMetadata::refresh_patiently() {
+  // What is under way may bring it; who still misses it then calls again.
+  if (patience_timer_ != 0 || due_ || in_flight_) return;
+  missing_ = true;
+  patience_timer_ = executor_.run_after(patience_.next(), [this] {
+    patience_timer_ = 0;
+    refresh();
+  });
 }
 
 void ClusterMetadata::advance() {
@@ -71,6 +85,7 @@ void ClusterMetadata::answered(std::expected<Answer, CallFailure> answer) {
     return retry_later();
   }
   backoff_.reset();
+  if (!std::exchange(missing_, false)) patience_.reset();
   // What did not fit is asked for next.
   const bool more = decoded->more && !decoded->topics.empty();
   after_ = more ? decoded->topics.back().name : "";

@@ -52,6 +52,10 @@ class ClusterMetadata {
 
   // Asks again for all wanted topics, soon; repeated calls make one request.
   void refresh();
+  // Asks again because something is missing (a leader, an address, a topic's partitions) that only
+  // time can bring: after a wait that doubles with every answer that did not bring it. Does not
+  // delay refresh().
+  void refresh_patiently();
   // Answers so far; what was found wrong after one is settled by a later one.
   std::uint64_t answers() const { return answers_; }
 
@@ -75,6 +79,9 @@ class ClusterMetadata {
   bool in_flight_ = false;
   std::optional<SteadyTime> last_sent_;
   TimerId timer_ = 0;
+  Backoff patience_;
+  bool missing_ = false;  // refresh_patiently() was called since the last answer
+  TimerId patience_timer_ = 0;
   std::uint64_t answers_ = 0;
   std::shared_ptr<int> alive_ = std::make_shared<int>();
 };

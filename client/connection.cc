@@ -69,7 +69,8 @@ void Connection::say_hello() {
 }
 
 void Connection::hello_answered(std::expected<Answer, CallFailure> answer) {
-  if (!answer) return;  // the connection is closing, and says so itself
+  // Either the connection is closing, which this does not change, or the hello could not be sent.
+  if (!answer) return close(answer.error().error);
   Result<HelloAnswer> hello = decode_hello(answer->table.bytes());
   if (!hello) return close(hello.error().with_context(name_));
   if (!hello->status.ok()) return close(hello->status.error().with_context(name_));

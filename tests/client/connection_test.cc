@@ -21,7 +21,7 @@ class ConnectionTest : public testing::Test {
     executor.run_for(1s);
   }
   Result<> open(std::uint16_t port = kPort) {
-    connection = std::make_unique<Connection>(network, executor, pool, ConnectionOptions{});
+    connection = std::make_unique<Connection>(network, executor, pool, connection_options);
     connection->on_closed([this](const Error& error) { closed = error; });
     std::optional<Result<>> opened;
     connection->open("sim", port, [&](Result<> result) { opened = std::move(result); });
@@ -45,6 +45,7 @@ class ConnectionTest : public testing::Test {
   BufferPool pool{1024 * 1024};
   std::deque<std::optional<std::expected<Answer, CallFailure>>> outcomes;
   std::optional<Error> closed;
+  ConnectionOptions connection_options;
   std::unique_ptr<Connection> connection;
 };
 
@@ -154,6 +155,13 @@ TEST_F(ConnectionTest, MayBeDestroyedInsideItsOwnCallback) {
   executor.run_for(1s);
   EXPECT_EQ(connection, nullptr);
   EXPECT_FALSE(outcomes.back().has_value());
+}
+
+TEST_F(ConnectionTest, SaysThatItsHelloIsTooLargeToBeSent) {
+  connection_options.client_name = std::string(wire::kHelloFrameBytesMax, 'x');
+  const Result<> opened = open();
+  ASSERT_FALSE(opened.has_value());
+  EXPECT_EQ(opened.error().code(), ErrorCode::kTooLarge);
 }
 
 }  // namespace
