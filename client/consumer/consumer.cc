@@ -171,8 +171,12 @@ void Consumer::Impl::read_current(std::size_t records_max, ConsumedRecords& out)
   Current& current = *current_;
   const core::ReadCursor& cursor = *current.fetched.cursor;
   const std::size_t before = out.records.size();
-  out.records.reserve(before + std::min(records_max - before,
-                                        static_cast<std::size_t>(current.reader.record_count())));
+  const std::size_t enough =
+      before +
+      std::min(records_max - before, static_cast<std::size_t>(current.reader.record_count()));
+  // At least doubling: exactly enough for each of many small batches would move all records again
+  // and again.
+  if (enough > out.records.capacity()) out.records.reserve(std::max(enough, 2 * before));
   const auto keep_memory = [&] {
     if (out.records.size() == before) return;
     out.memory_.push_back(current.reader.memory());

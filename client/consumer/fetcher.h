@@ -22,6 +22,7 @@
 
 #include "client/broker_pool.h"
 #include "client/cluster_metadata.h"
+#include "client/consumer/fetch_session.h"
 #include "client/consumer/offset_resolver.h"
 #include "client/consumer/prefetch_queue.h"
 
@@ -68,8 +69,6 @@ class Fetcher {
   void shut_down();
 
  private:
-  struct Reading;
-  struct BrokerSession;
   using Name = std::pair<std::string, std::int32_t>;
 
   void assign_resolved(const std::vector<client::Assignment>& assignments,
@@ -79,20 +78,18 @@ class Fetcher {
   void place_readings(SteadyTime now);
   // Finds the partition's leader. False: it cannot be read now.
   bool place(Reading& reading, SteadyTime now);
-  void seek_leaders(SteadyTime now);
   void leave_session(Reading& reading);
-  void serve(BrokerId broker, BrokerSession& session, SteadyTime now);
-  bool send_fetch(BrokerSession& session, Connection& connection);
-  void reset_session(BrokerSession& session);
-  // What names an open fetch.
-  struct Ticket {
-    BrokerId broker;
-    std::uint64_t epoch;   // of the session
-    std::uint64_t number;  // within it
-    std::size_t reserved;  // bytes
-  };
-  void fetched(const Ticket& ticket, const std::expected<Answer, CallFailure>& answer);
-  void apply(BrokerSession& session, std::uint64_t number, const FetchAnswer& answer,
+  void serve(FetchSession& session, SteadyTime now);
+  bool send_fetch(FetchSession& session, Connection& connection);
+
+  void fetched(FetchSession& session, const FetchSession::Ticket& ticket,
+               const std::expected<Answer, CallFailure>& answer);
+  // `final`: an error that no retry helps against stops all that is read here.
+  void fetch_failed(FetchSession& session, const Error& error, std::uint32_t throttle_ms,
+                    bool final);
+  // The wait behind so many failures in a row and one more.
+  std::chrono::microseconds wait_after(int failures) const;
+  void apply(FetchSession& session, std::uint64_t number, const FetchAnswer& answer,
              const SharedBytes& raw);
   void apply_error(Reading& reading, std::uint64_t number, const FetchResult& result);
   void apply_batches(Reading& reading, std::uint64_t number, const FetchResult& result,
@@ -112,10 +109,9 @@ class Fetcher {
   const FetcherOptions options_;
   SeededRandom random_;
   std::map<Name, std::unique_ptr<Reading>> readings_;
-  std::map<BrokerId, std::unique_ptr<BrokerSession>> sessions_;
+  std::map<BrokerId, FetchSession> sessions_;
   std::size_t reserved_bytes_ = 0;  // answers under way
   std::uint64_t answers_seen_ = 0;  // of the metadata, by place_readings()
-  std::optional<SteadyTime> leaders_sought_at_;
   std::optional<SteadyTime> wake_at_;
   TimerId timer_ = 0;
   bool shut_down_ = false;

@@ -77,6 +77,13 @@ void OffsetResolver::proceed(At at) {
                                        : unreachable(pool_).with_context(place())));
   }
   if (at->waiting_for_answer) return;
+  if ((at->position.kind == Kind::kStart || at->position.kind == Kind::kEnd) &&
+      at->position.value < 0) {
+    return finish(at, fail(ErrorCode::kInvalidArgument,
+                           fmt::format("{}: a distance of {} records; from the start it is counted "
+                                       "forward, from the end back, from 0 up",
+                                       place(), at->position.value)));
+  }
   const Topic* topic = metadata_.find(at->topic);
   if (topic == nullptr && pool_.rounds_failed() >= at->rounds_at_start + ControlCalls::kRoundsMax) {
     return finish(at, fail(unreachable(pool_)));
@@ -161,7 +168,8 @@ void OffsetResolver::apply_listed(At at, TopicId topic, std::int64_t offset) {
     return finish(at, ResolvedOffset{std::max(offset, at->found - position.value), 0, topic});
   }
   if (position.kind == Kind::kStart) {
-    return finish(at, ResolvedOffset{offset + position.value, 0, topic});
+    const std::int64_t distance = std::min(position.value, INT64_MAX - offset);
+    return finish(at, ResolvedOffset{offset + distance, 0, topic});
   }
   if (position.kind == Kind::kEnd) {
     if (position.value == 0) return finish(at, ResolvedOffset{offset, 0, topic});

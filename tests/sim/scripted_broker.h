@@ -20,6 +20,8 @@
 
 namespace tidelog::sim {
 
+class ScriptedSession;
+
 class ScriptedBroker {
  public:
   ScriptedBroker(SimExecutor& executor, SimNetwork& network, std::uint16_t port,
@@ -54,6 +56,10 @@ class ScriptedBroker {
     std::int64_t sound_offset = -1;
   };
   std::function<FetchVerdict(const std::string& topic, std::int32_t partition)> on_fetch;
+  // What a whole fetch is refused with; kOk: nothing.
+  std::function<ErrorCode()> on_fetch_request;
+  // What metadata says of a topic; kOk: the truth.
+  std::function<ErrorCode(const std::string& topic)> on_metadata;
 
   // Says so on every connection: the broker is about to stop.
   void announce_draining();
@@ -65,7 +71,7 @@ class ScriptedBroker {
     std::size_t bytes_in_flight_max = wire::kBytesInFlightMax;
     std::uint32_t idle_timeout_ms = 600'000;
     bool answers_one_way = false;  // produce requests with acks=none too
-    std::uint32_t topic_batch_bytes_max = wire::kBatchBytesMax;
+    std::uint32_t topic_batch_bytes_max = wire::kBatchBytesMax;  // may change at any time
   };
   Settings settings;
 
@@ -81,12 +87,12 @@ class ScriptedBroker {
   std::size_t fetch_bytes_answered = 0;
 
  private:
-  class Session;
+  friend class ScriptedFetches;
+  friend class ScriptedSession;
   struct Topic {
     TopicId id;
     std::vector<std::unique_ptr<ScriptedLog>> partitions;
   };
-  friend class Session;
 
   const std::string* name_of(const TopicId& id) const;
   ScriptedLog* find(const TopicPartition& partition);
@@ -98,7 +104,7 @@ class ScriptedBroker {
   const std::int32_t id_;
   BufferPool pool_{0};
   std::unique_ptr<wire::Listener> listener_;
-  std::vector<std::shared_ptr<Session>> sessions_;
+  std::vector<std::shared_ptr<ScriptedSession>> sessions_;
   std::map<std::string, Topic> topics_;
   std::uint64_t next_topic_ = 1;
 };

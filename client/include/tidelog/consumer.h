@@ -28,8 +28,8 @@ namespace tidelog::client {
 struct Position {
   enum class Kind : std::uint8_t { kStart, kEnd, kOffset, kTime };
   Kind kind = Kind::kStart;
-  // An offset; ms since 1970 UTC; for kStart and kEnd a distance: start + value, end - value (never
-  // below the start).
+  // An offset; ms since 1970 UTC; for kStart and kEnd a distance, not negative: start + value, end -
+  // value (never below the start).
   std::int64_t value = 0;
 
   static Position start(std::int64_t after = 0) { return {Kind::kStart, after}; }
