@@ -35,11 +35,15 @@ struct Batch {
 
   // Set by the sender.
   SharedBytes encoded;
-  TopicId encoded_for;           // its header checksum holds for this topic only
-  std::uint64_t order = 0;       // rises with every send to its partition
-  bool resolved = false;         // answered or lost, but held until those behind it are too
-  bool maybe_stored = false;     // lost: nobody knows
-  std::optional<Error> trouble;  // why it was not acknowledged
+  std::optional<TopicId> encoded_for;  // its header checksum holds for this topic only
+  std::size_t bytes_max = SIZE_MAX;    // larger was refused, whatever the metadata says
+  std::uint64_t order = 0;             // rises with every send to its partition
+  bool resolved = false;               // answered or lost, but held until those behind it are too
+  bool maybe_stored = false;           // lost: nobody knows
+  std::optional<Error> trouble;        // why it was not acknowledged
+
+  // What it adds to a request, about.
+  std::size_t send_bytes() const { return encoded.empty() ? builder.size() : encoded.size(); }
 };
 
 struct TopicQueue;
@@ -60,6 +64,7 @@ struct PartitionQueue {
   std::deque<std::unique_ptr<Batch>> retry;
   std::deque<std::unique_ptr<Batch>> in_flight;  // in the order sent
   std::size_t unanswered = 0;                    // of in_flight
+  std::uint64_t sent_on = 0;                     // connection of the last that was sent
   bool recovering = false;  // something was refused or lost: nothing new is sent until all is known
   std::uint64_t next_order = 1;
   std::uint64_t acknowledged_order = 0;  // the highest that was

@@ -85,7 +85,8 @@ class Producer::Impl {
 
   ~Impl() {
     close(std::chrono::milliseconds(0));
-    // Refusals are posted, and their callbacks may lead to further ones.
+    // Refusals are posted; what their callbacks produce now is dropped, or this might never end.
+    ending_.store(true);
     while (refusals_.load() > 0) driver_.run([] {});
     driver_.run([this] { sender_.reset(); });
   }
@@ -130,7 +131,7 @@ class Producer::Impl {
   // Reports a record that was not accepted, on the library's thread like all others.
   void refuse(Callback callback, const tidelog::Error& error) {
     accumulator_.count({.records_failed = 1});
-    if (!callback) return;
+    if (!callback || ending_.load()) return;
     refusals_.fetch_add(1);
     driver_.executor().post([this, callback = std::move(callback), error] {
       callback(Result<Delivery>(core::to_public(error)));
@@ -141,6 +142,7 @@ class Producer::Impl {
   std::optional<tidelog::Error> broken_;  // options that cannot work: every record fails
   core::Accumulator accumulator_;
   std::atomic<int> refusals_{0};
+  std::atomic<bool> ending_{false};  // the destructor runs
   core::Driver driver_;
   std::unique_ptr<core::Sender> sender_;  // lives on the driver's thread
 };

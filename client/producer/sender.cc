@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "client/durations.h"
+#include "client/producer/batch_split.h"
 #include "wire/limits.h"
 #include "wire/record_batch.h"
 
@@ -98,7 +99,7 @@ void Sender::note_topic(const Topic& topic) {
       const std::string name = topic.name;
       return fail_topic(name, error);
     }
-    return metadata_.refresh();
+    return metadata_.refresh_patiently();
   }
   Accumulator::TopicFacts facts;
   facts.partitions = static_cast<std::int32_t>(topic.partitions.size());
@@ -108,7 +109,7 @@ void Sender::note_topic(const Topic& topic) {
       facts.with_leader.push_back(index);
     }
   }
-  if (facts.partitions == 0) return metadata_.refresh();
+  if (facts.partitions == 0) return metadata_.refresh_patiently();
   std::vector<FailedRecord> failed;
   accumulator_.set_topic(topic.name, std::move(facts), failed);
   for (const FailedRecord& record : failed) fail_record(record.record, record.error);
@@ -182,14 +183,8 @@ std::optional<BrokerId> Sender::leader_of(PartitionQueue& partition) {
   }
   const BrokerId leader = topic->partitions[index].leader;
   if (leader.value() >= 0) return leader;
-  seek_leaders(executor_.clock().now());
+  metadata_.refresh_patiently();
   return std::nullopt;
-}
-
-void Sender::seek_leaders(SteadyTime now) {
-  if (leaders_sought_at_ && now - *leaders_sought_at_ < options_.pool.backoff_max) return;
-  leaders_sought_at_ = now;
-  metadata_.refresh();
 }
 
 void Sender::send_due(SteadyTime now) {
@@ -212,9 +207,13 @@ void Sender::send_due(SteadyTime now) {
   for (auto& [leader, due] : due_by_leader) {
     Connection* connection = pool_.find(leader, Lane::kControl);
     if (connection == nullptr) {
-      seek_leaders(now);  // it may have moved
+      metadata_.refresh_patiently();  // it may have moved
       continue;
     }
+    // What is on its way on another connection could be overtaken: its answers come first.
+    std::erase_if(due, [&](const PartitionQueue* partition) {
+      return partition->unanswered > 0 && partition->sent_on != connection->serial();
+    });
     while (!due.empty() && connection->has_room(kRequestBytesMax)) {
       send_request(*connection, due, now);
     }
@@ -234,7 +233,7 @@ void Sender::send_request(Connection& connection, std::vector<PartitionQueue*>& 
   for (PartitionQueue* partition : due) {
     const std::size_t next_bytes = partition->retry.empty()
                                        ? accumulator_.state(*partition).next_bytes
-                                       : partition->retry.front()->encoded.size();
+                                       : partition->retry.front()->send_bytes();
     if (sent.size() >= kEntriesMax || bytes >= kRequestBytesMax ||
         (!sent.empty() && bytes + next_bytes > frame_room)) {
       later.push_back(partition);
@@ -243,48 +242,68 @@ void Sender::send_request(Connection& connection, std::vector<PartitionQueue*>& 
     std::unique_ptr<Batch> batch = next_batch(*partition);
     if (batch == nullptr) continue;
     bytes += batch->encoded.size();
-    request.entries.push_back({{batch->encoded_for, partition->index},
+    request.entries.push_back({{*batch->encoded_for, partition->index},
                                static_cast<std::uint32_t>(batch->encoded.size())});
     raw.push_back(batch->encoded);
     sent.push_back({partition, batch.get()});
     batch->order = partition->next_order++;
     batch->resolved = false;
     partition->in_flight.push_back(std::move(batch));
+    partition->sent_on = connection.serial();
     ++partition->unanswered;
     activate(*partition);
     const std::optional<SteadyTime> more = due_at(*partition);
     if (more && *more <= now) later.push_back(partition);
   }
   due = std::move(later);
-  if (!sent.empty()) transmit(connection, request, std::move(raw), std::move(sent));
+  if (sent.empty()) return;
+  if (connection.is_open()) return transmit(connection, request, std::move(raw), std::move(sent));
+  // A callback of a batch that could not be sent closed the producer.
+  for (Sent& one : sent) {
+    settle(one,
+           {abandoned_ ? ErrorCode::kCancelled : ErrorCode::kConnectionFailed,
+            "the connection was closed before this record was sent", 0},
+           -1);
+  }
 }
 
 std::unique_ptr<Batch> Sender::next_batch(PartitionQueue& partition) {
   const Topic* topic = metadata_.find(partition.topic.name);
   TIDELOG_CHECK(topic != nullptr, "a partition with a leader has metadata");
   const TopicId id = topic->id;
-  while (!partition.retry.empty()) {
-    std::unique_ptr<Batch> batch = std::move(partition.retry.front());
-    partition.retry.pop_front();
-    if (batch->encoded_for == id) return batch;
-    const ErrorCode code =
-        batch->maybe_stored ? ErrorCode::kUnknownOutcome : ErrorCode::kUnknownTopic;
-    fail_batch(std::move(batch),
-               Error(code, fmt::format("topic '{}' was deleted and made again while this record "
-                                       "was on its way to the one that is gone",
-                                       partition.topic.name)));
+  const std::size_t limit = topic->batch_bytes_max != 0 ? topic->batch_bytes_max : SIZE_MAX;
+  while (std::unique_ptr<Batch> batch = oldest_batch(partition)) {
+    Result<> ready = prepare(partition, *batch, id);
+    if (ready && batch->encoded.size() > std::min(limit, batch->bytes_max) &&
+        batch->records.size() > 1) {
+      ready = split_in_two(*batch, partition.retry);
+      if (ready) continue;
+    }
+    if (ready) return batch;
+    fail_batch(std::move(batch), ready.error().with_context(place(partition)));
   }
-  std::unique_ptr<Batch> batch = accumulator_.take_batch(partition);
-  if (batch == nullptr) return nullptr;
-  Result<SharedBytes> encoded = batch->builder.finish(
-      options_.compression, wire::batch_seed({id, partition.index}), {}, buffers_);
-  if (!encoded) {
-    fail_batch(std::move(batch), encoded.error().with_context(place(partition)));
-    return nullptr;
-  }
-  batch->encoded = std::move(*encoded);
-  batch->encoded_for = id;
+  return nullptr;
+}
+
+std::unique_ptr<Batch> Sender::oldest_batch(PartitionQueue& partition) {
+  if (partition.retry.empty()) return accumulator_.take_batch(partition);
+  std::unique_ptr<Batch> batch = std::move(partition.retry.front());
+  partition.retry.pop_front();
   return batch;
+}
+
+Result<> Sender::prepare(const PartitionQueue& partition, Batch& batch, const TopicId& id) {
+  if (batch.encoded_for && batch.encoded_for != id) {
+    return fail(batch.maybe_stored ? ErrorCode::kUnknownOutcome : ErrorCode::kUnknownTopic,
+                "the topic was deleted and made again while this record was on its way to the one "
+                "that is gone");
+  }
+  if (!batch.encoded.empty()) return {};
+  TIDELOG_ASSIGN(batch.encoded,
+                 batch.builder.finish(options_.compression, wire::batch_seed({id, partition.index}),
+                                      {}, buffers_));
+  batch.encoded_for = id;
+  return {};
 }
 
 void Sender::transmit(Connection& connection, const ProduceRequest& request,

@@ -80,10 +80,14 @@ class Sender {
   // The leader to send to; nullopt while there is none.
   std::optional<BrokerId> leader_of(PartitionQueue& partition);
   void send_request(Connection& connection, std::vector<PartitionQueue*>& due, SteadyTime now);
+  // The oldest batch, fit to be sent to this topic; what became larger than its limit is split, and
+  // what cannot be sent fails. Null: nothing is left.
   std::unique_ptr<Batch> next_batch(PartitionQueue& partition);
+  std::unique_ptr<Batch> oldest_batch(PartitionQueue& partition);
+  // Encodes a batch that is not yet. Fails with kUnknownTopic, kUnknownOutcome (made for a topic that is gone), kUnsupportedCodec.
+  Result<> prepare(const PartitionQueue& partition, Batch& batch, const TopicId& id);
   void transmit(Connection& connection, const ProduceRequest& request, std::vector<SharedBytes> raw,
                 SentList sent);
-  void seek_leaders(SteadyTime now);
   void arm_timer(SteadyTime now);
 
   void answered(SentList& sent, const std::expected<Answer, CallFailure>& answer);
@@ -115,7 +119,6 @@ class Sender {
   std::vector<PartitionQueue*> active_;        // with anything queued or in flight
   std::size_t next_start_ = 0;                 // of the next walk through active_: fairness
   std::uint64_t answers_noted_ = 0;
-  std::optional<SteadyTime> leaders_sought_at_;
   SteadyTime expiry_check_at_{};
   TimerId timer_ = 0;
   std::optional<SteadyTime> next_due_;

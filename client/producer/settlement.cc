@@ -21,6 +21,11 @@ bool says_unknown(ErrorCode code) {
          code == ErrorCode::kConnectionClosed;
 }
 
+// The topic's limit was lowered since the batch was filled.
+bool can_be_split(const Batch& batch, const AnswerStatus& status) {
+  return status.code == ErrorCode::kBatchTooLarge && batch.records.size() > 1;
+}
+
 }  // namespace
 
 void Sender::answered(SentList& sent, const std::expected<Answer, CallFailure>& answer) {
@@ -76,7 +81,7 @@ void Sender::settle(Sent& sent, const AnswerStatus& status, std::int64_t base_of
     acknowledge(partition, take_in_flight(partition, *sent.batch), base_offset);
   } else if (says_unknown(status.code)) {
     lose(partition, *sent.batch, status.error());
-  } else if (status.error().retriable() && !abandoned_) {
+  } else if (!abandoned_ && (status.error().retriable() || can_be_split(*sent.batch, status))) {
     refuse(partition, *sent.batch, status);
   } else {
     if (status.code == ErrorCode::kBatchTooLarge) metadata_.refresh();  // the limit has changed
@@ -92,8 +97,11 @@ void Sender::refuse(PartitionQueue& partition, Batch& batch, const AnswerStatus&
   partition.not_before =
       std::max(partition.not_before,
                executor_.clock().now() + std::chrono::milliseconds(status.throttle_ms));
-  pool_.log(fmt::format("{}; trying again", batch.trouble->message()));
-  if (status.error().info().action == ErrorAction::kRefreshAndRetry) {
+  const bool too_large = status.code == ErrorCode::kBatchTooLarge;
+  pool_.log(fmt::format("{}; {}", batch.trouble->message(),
+                        too_large ? "sending it in parts" : "trying again"));
+  if (too_large) batch.bytes_max = batch.encoded.size() - 1;
+  if (too_large || status.error().info().action == ErrorAction::kRefreshAndRetry) {
     partition.metadata_after = metadata_.answers();
     metadata_.refresh();
   }

@@ -8,6 +8,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <thread>
+
 namespace tidelog::client {
 namespace {
 
@@ -60,6 +63,27 @@ TEST(ProducerTest, NeverGivesUpOnARecordWithoutADeliveryTimeout) {
   EXPECT_FALSE(producer.flush(100ms));
   EXPECT_FALSE(producer.close(0ms));
   EXPECT_EQ(outcome.get().error().name, "CANCELLED");
+}
+
+TEST(ProducerTest, CanBeDestroyedThoughItsCallbacksProduceForEver) {
+  const RefusingPort port;
+  ProducerOptions options;
+  options.connect.brokers = {port.address()};
+  Producer* at = nullptr;
+  std::atomic<int> refused{0};
+  const std::function<void(const Result<Delivery>&)> again = [&](const Result<Delivery>& delivery) {
+    EXPECT_FALSE(delivery.ok());
+    ++refused;
+    at->try_produce({.topic = "t", .value = "again"}, again);
+  };
+  {
+    Producer producer(options);
+    at = &producer;
+    producer.produce({.topic = "t", .value = "a"}, again);
+    EXPECT_FALSE(producer.close(10ms));
+    while (refused.load() < 10) std::this_thread::yield();
+  }
+  EXPECT_GE(refused.load(), 10);
 }
 
 }  // namespace

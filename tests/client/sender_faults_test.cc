@@ -348,5 +348,153 @@ TEST(SenderFaultsTest, NeverSendsMoreThanTheBrokerAllowsAtOnce) {
   EXPECT_EQ(world.broker.log("t", 0).values(), world.produced);
 }
 
+TEST(SenderFaultsTest, KeepsOrderWhenABrokerDrainsWhileRecordsAreOnTheirWay) {
+  for (const AcksOnWire acks : {AcksOnWire::kAll, AcksOnWire::kNone}) {
+    ProducerWorld world(20, {.acks = acks, .linger = 0ms});
+    world.broker.create_topic("t", 1);
+    world.produce("t", "a");
+    ASSERT_TRUE(world.settle());
+    world.executor.run_for(1s);
+    world.broker.announce_draining();
+    world.network.set_delay(500ms, 500ms);
+    world.produce("t", "slow");  // sent before the notice arrives
+    world.executor.run_for(10us);
+    world.network.set_delay(20us, 200us);
+    world.executor.run_for(10ms);
+    world.produce("t", "behind it");
+    ASSERT_TRUE(world.settle());
+    world.executor.run_for(1s);
+    EXPECT_EQ(world.network.connects(), 2U);
+    EXPECT_EQ(world.broker.log("t", 0).values(), world.produced);
+  }
+}
+
+TEST(SenderFaultsTest, SendsInPartsWhatALoweredLimitRefuses) {
+  for (const wire::Codec codec : {wire::Codec::kNone, wire::Codec::kZstd}) {
+    ProducerWorld world(21, {.codec = codec, .linger = 5ms}, {.batch_bytes_max = 20'000});
+    world.broker.create_topic("t", 1);
+    world.produce("t", "before");
+    ASSERT_TRUE(world.settle());
+    world.broker.settings.topic_batch_bytes_max = 600;
+    sim::SimRandom random(7);
+    for (int i = 0; i < 300; ++i) {
+      std::string value = std::to_string(i) + " ";
+      while (value.size() < 200) value += std::to_string(random.next());
+      world.produce("t", value);
+    }
+    ASSERT_TRUE(world.settle());
+    EXPECT_EQ(world.values_with("").size(), 301U);
+    EXPECT_EQ(world.broker.log("t", 0).values(), world.produced);
+    EXPECT_EQ(world.accumulator.statistics().buffered_bytes, 0U);
+    EXPECT_EQ(world.accumulator.statistics().records_acknowledged, 301U);
+    std::size_t payload = 0;
+    for (const std::string& value : world.produced) payload += value.size();
+    EXPECT_EQ(world.accumulator.statistics().bytes_acknowledged, payload);
+    const auto* last = world.outcome(world.produced.back());
+    EXPECT_EQ(last->offset, 300);
+  }
+}
+
+TEST(SenderFaultsTest, SplitsDownToTheRecordThatIsTooLarge) {
+  ProducerWorld world(22, {.linger = 5ms});
+  world.broker.create_topic("t", 1);
+  world.produce("t", "before");
+  ASSERT_TRUE(world.settle());
+  world.broker.settings.topic_batch_bytes_max = 600;
+  for (int i = 0; i < 10; ++i) world.produce("t", std::to_string(i));
+  world.produce("t", std::string(1000, 'x'));
+  for (int i = 10; i < 20; ++i) world.produce("t", std::to_string(i));
+  ASSERT_TRUE(world.settle());
+  EXPECT_EQ(world.outcome(std::string(1000, 'x'))->error, "BATCH_TOO_LARGE");
+  EXPECT_EQ(world.values_with("").size(), 21U);
+  expect_honest(world, world.broker.log("t", 0).values());
+}
+
+TEST(SenderFaultsTest, StaysHonestWhileTheLimitOfATopicChanges) {
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    SCOPED_TRACE(seed);
+    ProducerWorld world(seed, {.linger = 1ms, .retry_unknown = seed % 2 == 0},
+                        {.batch_bytes_max = 4000});
+    world.broker.create_topic("t", 1);
+    sim::SimRandom random(seed);
+    for (int i = 0; i < 300; ++i) {
+      world.produce("t", std::to_string(i) + std::string(random.below(300), 'x'));
+      if (random.one_in(20)) {
+        world.broker.settings.topic_batch_bytes_max =
+            static_cast<std::uint32_t>(random.between(500, 5000));
+      }
+      if (random.one_in(5)) world.executor.run_for(1ms);
+    }
+    ASSERT_TRUE(world.settle());
+    expect_honest(world, world.broker.log("t", 0).values());
+    EXPECT_EQ(world.accumulator.statistics().buffered_bytes, 0U);
+  }
+}
+
+TEST(SenderFaultsTest, AsksLessAndLessOftenForATopicThatIsNotReady) {
+  ProducerWorld world(23);
+  world.broker.create_topic("t", 1);
+  world.broker.on_metadata = [](const std::string&) { return ErrorCode::kNotReady; };
+  world.produce("t", "a");
+  world.executor.run_for(60s);
+  EXPECT_GT(world.broker.counts.metadata, 20);
+  EXPECT_LT(world.broker.counts.metadata, 80);
+  world.broker.on_metadata = nullptr;
+  ASSERT_TRUE(world.settle(5s));
+  EXPECT_TRUE(world.outcome("a")->ok);
+}
+
+// One partition's batch cannot be sent any more when another's is about to be; the callback of the
+// first closes the producer. `close_at`: when the second is produced. Returns when the first
+// failed.
+SteadyTime close_in_a_callback(AcksOnWire acks, std::optional<SteadyTime> close_at, int extra_turns,
+                               std::size_t& outcomes) {
+  ProducerWorld world(24, {.acks = acks, .linger = 0ms});
+  world.broker.create_topic("t", 2);
+  world.produce("t", "known", 0);
+  EXPECT_TRUE(world.settle());
+  SteadyTime failed_at{};
+  client::Record record;
+  record.topic = "t";
+  record.value = "of the topic that is gone";
+  record.partition = 1;
+  RecordCallback callback = [&](const client::Result<client::Delivery>& delivery) {
+    EXPECT_FALSE(delivery.ok());
+    failed_at = world.executor.clock().now();
+    ++outcomes;
+    world.accumulator.close();
+    world.sender->abandon();
+  };
+  world.broker.on_produce = [](const std::string&, std::int32_t partition) -> Verdict {
+    return {.code = partition == 1 ? ErrorCode::kNotLeader : ErrorCode::kOk};
+  };
+  EXPECT_TRUE(*world.accumulator.add(record, callback));
+  if (close_at) {
+    world.executor.run_after(*close_at - world.executor.clock().now(),
+                             [&] { world.produce("t", "sent in the same turn", 0); });
+  }
+  world.executor.run_for(5ms);
+  world.broker.delete_topic("t");
+  world.broker.create_topic("t", 2);
+  for (int i = 0; i < extra_turns; ++i) world.sender->pump();
+  world.executor.run_for(10s);
+  outcomes += world.outcomes.size() - 1;  // all but "known"
+  return failed_at;
+}
+
+TEST(SenderFaultsTest, SettlesWhatWasAboutToBeSentWhenACallbackClosesIt) {
+  for (const AcksOnWire acks : {AcksOnWire::kAll, AcksOnWire::kLeader}) {
+    for (int extra_turns = 0; extra_turns < 4; ++extra_turns) {
+      SCOPED_TRACE(extra_turns);
+      std::size_t outcomes = 0;
+      const SteadyTime at = close_in_a_callback(acks, std::nullopt, extra_turns, outcomes);
+      ASSERT_EQ(outcomes, 1U);
+      outcomes = 0;
+      EXPECT_EQ(close_in_a_callback(acks, at, extra_turns, outcomes), at);
+      EXPECT_EQ(outcomes, 2U);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace tidelog::client_core

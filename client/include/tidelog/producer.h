@@ -51,7 +51,8 @@ class Producer {
  public:
   // Starts the library's thread; connects when the first record arrives.
   explicit Producer(ProducerOptions options);
-  // As close() with a deadline of zero.
+  // As close() with a deadline of zero. What callbacks still produce meanwhile is dropped, without a
+  // callback.
   ~Producer();
   Producer(const Producer&) = delete;
   Producer& operator=(const Producer&) = delete;
