@@ -7,13 +7,13 @@
 #include <utility>
 
 #include "base/check.h"
+#include "tidelog/version.h"
 #include "wire/limits.h"
 
 namespace tidelog::client_core {
 namespace {
 
 constexpr std::size_t kReadBufferBytes = 64 * 1024;
-constexpr std::string_view kClientVersion = "0.1.0";
 // Every API of this client is at its first version.
 constexpr std::uint16_t kApiVersion = 1;
 // Set in the correlation of a request that has no answer, so that one which comes all the same (of
@@ -61,7 +61,7 @@ void Connection::say_hello() {
   receive_more();
   HelloRequest request;
   request.client_name = options_.client_name;
-  request.client_version = kClientVersion;
+  request.client_version = client::kVersion;
   request.frame_bytes_max = static_cast<std::uint32_t>(wire::kFrameBytesMax);
   request.cluster_id = options_.cluster_id;
   call(wire::ApiKey::kHello, encode(request), {}, options_.connect_timeout,

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include <future>
 #include <latch>
 #include <thread>
 
@@ -49,6 +50,20 @@ void Driver::run(const std::function<void()>& task) {
     done->count_down();
   });
   done->wait();
+}
+
+bool Driver::run_within(std::chrono::milliseconds patience, std::function<void()> task) {
+  if (on_thread()) {
+    task();
+    return true;
+  }
+  const auto done = std::make_shared<std::promise<void>>();
+  auto ran = done->get_future();
+  loop_->executor.post([task = std::move(task), done] {
+    task();
+    done->set_value();
+  });
+  return ran.wait_for(bounded(patience)) == std::future_status::ready;
 }
 
 bool Driver::on_thread() const { return loop_->executor.on_loop_thread(); }

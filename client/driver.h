@@ -2,6 +2,7 @@
 // the way there for users' threads.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 
@@ -31,6 +32,8 @@ class Driver {
   // Runs `task` on the library's thread and returns when it has run; at once when this is that
   // thread.
   void run(const std::function<void()>& task);
+  // The same, but waits no longer than this. False: it will run later, before the destructor ends.
+  bool run_within(std::chrono::milliseconds patience, std::function<void()> task);
   bool on_thread() const;
 
  private:

@@ -14,6 +14,10 @@ constexpr std::chrono::milliseconds bounded(std::chrono::milliseconds duration) 
   return std::clamp(duration, std::chrono::milliseconds(0), kLongest);
 }
 
+// How much longer than its deadline close() waits for the library's thread, when that is in a
+// callback: one that is short, as it must be, has then ended, and all is settled on return.
+inline constexpr std::chrono::seconds kCallbackPatience{1};
+
 // The deadline that a request tells the broker, in ms: shorter than the client itself waits, so
 // that an answer about what was late still arrives. Giving up first would close the connection and
 // leave the outcome of everything on it unknown. At least 1.

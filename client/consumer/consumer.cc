@@ -65,7 +65,7 @@ class Consumer::Impl {
   }
 
   ~Impl() {
-    close();
+    close(std::chrono::milliseconds(0));
     driver_.run([this] { fetcher_.reset(); });
   }
 
@@ -94,12 +94,19 @@ class Consumer::Impl {
     driver_.run([&] { found = fetcher_->cursor(topic, partition); });
     return found;
   }
+  std::shared_ptr<core::ReadCursor> watch_end(const std::string& topic, std::int32_t partition) {
+    if (!pool_options_) return nullptr;
+    std::shared_ptr<core::ReadCursor> found;
+    driver_.run([&] { found = fetcher_->watch_end(topic, partition); });
+    return found;
+  }
   const core::PrefetchQueue& queue() const { return queue_; }
+  void wakeup() { queue_.wake(); }
 
-  void close() {
+  bool close(std::chrono::milliseconds deadline) {
     queue_.close();
-    if (!pool_options_) return;
-    driver_.run([this] {
+    if (!pool_options_) return true;
+    return driver_.run_within(core::bounded(deadline) + core::kCallbackPatience, [this] {
       closed_ = true;
       fetcher_->shut_down();
     });
@@ -251,6 +258,22 @@ Status Consumer::seek(const std::string& topic, std::int32_t partition, Position
   return Nothing{};
 }
 
+Status Consumer::pause(const std::string& topic, std::int32_t partition) {
+  const auto result = impl_->wait_for<void>([&](core::Fetcher& fetcher, core::Fetcher::Done done) {
+    done(fetcher.pause(topic, partition));
+  });
+  if (!result) return core::to_public(result.error());
+  return Nothing{};
+}
+
+Status Consumer::resume(const std::string& topic, std::int32_t partition) {
+  const auto result = impl_->wait_for<void>([&](core::Fetcher& fetcher, core::Fetcher::Done done) {
+    done(fetcher.resume(topic, partition));
+  });
+  if (!result) return core::to_public(result.error());
+  return Nothing{};
+}
+
 ConsumedRecords Consumer::poll(std::chrono::milliseconds timeout, std::size_t records_max) {
   return impl_->poll(timeout, records_max);
 }
@@ -264,11 +287,17 @@ std::optional<std::int64_t> Consumer::position(const std::string& topic,
 
 std::optional<std::int64_t> Consumer::high_watermark(const std::string& topic,
                                                      std::int32_t partition) const {
-  const auto cursor = impl_->cursor(topic, partition);
+  const auto cursor = impl_->watch_end(topic, partition);
   if (cursor == nullptr) return std::nullopt;
   const std::int64_t high_watermark = impl_->queue().high_watermark(*cursor);
   if (high_watermark < 0) return std::nullopt;
   return high_watermark;
+}
+
+std::optional<std::int64_t> Consumer::lag(const std::string& topic, std::int32_t partition) const {
+  const auto cursor = impl_->watch_end(topic, partition);
+  if (cursor == nullptr) return std::nullopt;
+  return impl_->queue().lag(*cursor);
 }
 
 Result<std::optional<std::int64_t>> Consumer::resolve(const std::string& topic,
@@ -281,6 +310,8 @@ Result<std::optional<std::int64_t>> Consumer::resolve(const std::string& topic,
   return result->offset;
 }
 
-void Consumer::close(std::chrono::milliseconds) { impl_->close(); }
+void Consumer::wakeup() { impl_->wakeup(); }
+
+bool Consumer::close(std::chrono::milliseconds deadline) { return impl_->close(deadline); }
 
 }  // namespace tidelog::client

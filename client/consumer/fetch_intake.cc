@@ -49,7 +49,10 @@ void Fetcher::fetch_failed(FetchSession& session, const Error& error, std::uint3
   session.not_before = executor_.clock().now() +
                        std::max<std::chrono::microseconds>(wait_after(session.failures++),
                                                            std::chrono::milliseconds(throttle_ms));
-  if (!final || error.retriable()) return;
+  if (final && !error.retriable()) stop_all(session, error);
+}
+
+void Fetcher::stop_all(FetchSession& session, const Error& error) {
   for (Reading* reading : session.readings()) {
     stop_with(*reading, error.with_context(reading->place()), std::nullopt);
   }

@@ -31,7 +31,9 @@ struct Reading {
   LeaderEpoch last_epoch{-1};  // of the record before, once one was read
   LeaderEpoch leader_epoch{-1};
   bool stopped = false;        // by an error, until it is sought
+  bool paused = false;         // by the program, until it is resumed
   std::optional<BrokerId> at;  // whose session it is in, or will be
+  bool end_asked = false;      // the leader is being asked for the high watermark
   bool unsent = false;         // the session does not know `next` yet
   std::uint64_t set_by = 0;    // number of the fetch that told it; earlier ones may be of before
   SteadyTime not_before{};

@@ -99,6 +99,7 @@ void Fetcher::assign_resolved(const std::vector<client::Assignment>& assignments
 
 void Fetcher::restart(Reading& reading, const ResolvedOffset& position) {
   leave_session(reading);
+  if (reading.topic != position.topic) queue_.set_high_watermark(*reading.cursor, -1);
   reading.topic = position.topic;
   reading.next = position.offset.value_or(position.end);
   reading.last_epoch = LeaderEpoch(-1);
@@ -116,22 +117,63 @@ void Fetcher::seek(const std::string& topic, std::int32_t partition, client::Pos
                     [this, name = Name(topic, partition),
                      done = std::move(done)](Result<ResolvedOffset> resolved) mutable {
                       if (!resolved) return done(fail(resolved.error()));
-                      const auto at = readings_.find(name);
-                      if (at == readings_.end()) {
-                        return done(fail(ErrorCode::kInvalidArgument,
-                                         fmt::format("topic '{}' partition {} is not assigned",
-                                                     name.first, name.second)));
-                      }
-                      restart(*at->second, *resolved);
+                      const Result<Reading*> reading = assigned(name);
+                      if (!reading) return done(fail(reading.error()));
+                      restart(**reading, *resolved);
                       pump();
                       done({});
                     });
+}
+
+Result<Reading*> Fetcher::assigned(const Name& name) const {
+  const auto at = readings_.find(name);
+  if (at != readings_.end()) return at->second.get();
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("topic '{}' partition {} is not assigned", name.first, name.second));
+}
+
+Result<> Fetcher::pause(const std::string& topic, std::int32_t partition) {
+  TIDELOG_ASSIGN(Reading * reading, assigned({topic, partition}));
+  if (std::exchange(reading->paused, true)) return {};
+  leave_session(*reading);
+  // What was fetched ahead would stand in the way of the other partitions.
+  reading->generation = queue_.suspend(*reading->cursor);
+  pump();
+  return {};
+}
+
+Result<> Fetcher::resume(const std::string& topic, std::int32_t partition) {
+  TIDELOG_ASSIGN(Reading * reading, assigned({topic, partition}));
+  if (!std::exchange(reading->paused, false)) return {};
+  reading->next = queue_.position(*reading->cursor);
+  reading->last_epoch = LeaderEpoch(-1);
+  pump();
+  return {};
 }
 
 std::shared_ptr<ReadCursor> Fetcher::cursor(const std::string& topic,
                                             std::int32_t partition) const {
   const auto at = readings_.find({topic, partition});
   return at != readings_.end() ? at->second->cursor : nullptr;
+}
+
+std::shared_ptr<ReadCursor> Fetcher::watch_end(const std::string& topic, std::int32_t partition) {
+  const auto at = readings_.find({topic, partition});
+  if (at == readings_.end()) return nullptr;
+  Reading& reading = *at->second;
+  // Fetches tell it only with records.
+  if (shut_down_ || queue_.high_watermark(*reading.cursor) >= 0) return reading.cursor;
+  if (std::exchange(reading.end_asked, true)) return reading.cursor;
+  resolver_.resolve(topic, partition, client::Position::end(),
+                    [this, name = at->first, cursor = reading.cursor](Result<ResolvedOffset> end) {
+                      const auto now = readings_.find(name);
+                      if (now == readings_.end() || now->second->cursor != cursor) return;
+                      now->second->end_asked = false;  // on failure the next who asks asks again
+                      if (!end || !end->offset || end->topic != now->second->topic) return;
+                      queue_.set_high_watermark(
+                          *cursor, std::max(*end->offset, queue_.high_watermark(*cursor)));
+                    });
+  return reading.cursor;
 }
 
 bool Fetcher::stop(const Fetched& fetched, std::int64_t position) {
@@ -166,7 +208,8 @@ void Fetcher::pump() {
 void Fetcher::place_readings(SteadyTime now) {
   const bool all = std::exchange(answers_seen_, metadata_.answers()) != metadata_.answers();
   for (auto& [name, reading] : readings_) {
-    if (!reading->stopped && (all || !reading->at)) place(*reading, now);
+    if (reading->stopped || reading->paused) continue;
+    if (all || !reading->at) place(*reading, now);
   }
 }
 
@@ -218,7 +261,13 @@ void Fetcher::serve(FetchSession& session, SteadyTime now) {
   if (session.idle()) return;
   if (now < session.not_before) return wake_at(session.not_before);
   Connection* connection = pool_.find(session.broker(), Lane::kFetch);
-  if (connection == nullptr) return metadata_.refresh_patiently();  // it may have moved
+  if (connection == nullptr) {
+    const std::optional<Error>& failure = pool_.last_failure();
+    if (failure && failure->code() == ErrorCode::kWrongCluster) {
+      return stop_all(session, *failure);  // its records are not those that were read
+    }
+    return metadata_.refresh_patiently();  // it may have moved
+  }
   session.use_connection(connection->serial());
   while (send_fetch(session, *connection)) {
   }

@@ -55,8 +55,14 @@ class Fetcher {
                OffsetResolver::Callback done) {
     resolver_.resolve(topic, partition, position, std::move(done));
   }
+  // Neither fails where it is so already. Fail with kInvalidArgument (not assigned).
+  Result<> pause(const std::string& topic, std::int32_t partition);
+  Result<> resume(const std::string& topic, std::int32_t partition);
   // Null where it is not assigned.
   std::shared_ptr<ReadCursor> cursor(const std::string& topic, std::int32_t partition) const;
+
+  // The same, for who wants to know the high watermark: asks the leader while no answer told it.
+  std::shared_ptr<ReadCursor> watch_end(const std::string& topic, std::int32_t partition);
 
   // Sends what fetches it can; call when the queue drained.
   void pump();
@@ -73,6 +79,7 @@ class Fetcher {
 
   void assign_resolved(const std::vector<client::Assignment>& assignments,
                        const std::vector<ResolvedOffset>& positions);
+  Result<Reading*> assigned(const Name& name) const;
   void restart(Reading& reading, const ResolvedOffset& position);
 
   void place_readings(SteadyTime now);
@@ -98,6 +105,7 @@ class Fetcher {
   bool take_batch(Reading& reading, std::uint64_t number, const SharedBytes& batch,
                   std::size_t memory);
   void retry_later(Reading& reading);
+  void stop_all(FetchSession& session, const Error& error);
   void stop_with(Reading& reading, const Error& error, std::optional<std::int64_t> resume_offset);
   std::size_t room() const;
   void wake_at(SteadyTime at);

@@ -30,6 +30,7 @@ struct ReadCursor {
   // Under the queue's lock. What was fetched for another generation is dropped: a seek came
   // between.
   std::uint64_t generation = 0;
+  std::uint64_t seeks = 0;    // rises when the position was set, not reached
   std::int64_t position = 0;  // of the next record that poll() gives
   std::int64_t high_watermark = -1;
 };
@@ -40,11 +41,12 @@ struct Fetched {
   std::uint64_t generation = 0;
   std::size_t charged_bytes = 0;
   std::variant<SharedBytes, client::PartitionError> content;
+  std::uint64_t seeks = 0;  // set by push()
 };
 
 class PrefetchQueue {
  public:
-  // Called, on any thread, whenever bytes became free.
+  // Called, on any thread, whenever poll() freed bytes.
   void on_drained(std::function<void()> drained) { drained_ = std::move(drained); }
 
   void push(Fetched fetched);
@@ -55,12 +57,17 @@ class PrefetchQueue {
   void finish(const Fetched& fetched);
   // poll() returns from now on.
   void close();
+  // The pop() that waits, or else the next, gives nothing.
+  void wake();
 
   // Bytes pushed and not finished.
   std::size_t bytes() const;
 
   // A seek: drops what was fetched. Returns the new generation.
   std::uint64_t restart(ReadCursor& cursor, std::int64_t position);
+  // A pause: drops what was fetched, but neither the position nor errors. Returns the new
+  // generation.
+  std::uint64_t suspend(ReadCursor& cursor);
   // The partition is not assigned any more.
   void retire(ReadCursor& cursor);
   bool is_current(const Fetched& fetched) const;
@@ -68,10 +75,12 @@ class PrefetchQueue {
   void advance(const Fetched& fetched, std::int64_t position);
   std::int64_t position(const ReadCursor& cursor) const;
   std::int64_t high_watermark(const ReadCursor& cursor) const;
+  // Records from the position to the high watermark; nullopt before an answer told that.
+  std::optional<std::int64_t> lag(const ReadCursor& cursor) const;
   void set_high_watermark(ReadCursor& cursor, std::int64_t high_watermark);
 
  private:
-  void drop_stale(const ReadCursor& cursor);
+  void drop(const ReadCursor& cursor, bool keep_errors);
 
   std::function<void()> drained_;
   mutable std::mutex mutex_;
@@ -79,6 +88,7 @@ class PrefetchQueue {
   std::deque<Fetched> fetched_;
   std::size_t bytes_ = 0;
   bool closed_ = false;
+  bool woken_ = false;
 };
 
 }  // namespace tidelog::client_core

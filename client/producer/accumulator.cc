@@ -19,7 +19,7 @@ constexpr std::size_t kDeltaBytesMax = 16;
 }  // namespace
 
 Accumulator::Accumulator(const Clock& clock, AccumulatorOptions options)
-    : clock_(clock), options_(options), random_(options.seed) {}
+    : clock_(clock), options_(std::move(options)), random_(options_.seed) {}
 
 TopicQueue& Accumulator::topic_queue(const std::string& name) {
   if (last_topic_ != nullptr && last_topic_->name == name) return *last_topic_;
@@ -102,8 +102,10 @@ void Accumulator::wake_sender() {
 Result<PartitionQueue*> Accumulator::choose_partition(TopicQueue& topic,
                                                       const client::Record& record) {
   std::int32_t index = topic.sticky;
-  if (record.partition) {
-    index = *record.partition;
+  std::optional<std::int32_t> wanted = record.partition;
+  if (!wanted && options_.partitioner) wanted = options_.partitioner(record, topic.partition_count);
+  if (wanted) {
+    index = *wanted;
     if (index < 0 || index >= topic.partition_count) {
       return fail(ErrorCode::kUnknownPartition,
                   fmt::format("topic '{}' has {} partitions, so there is no partition {}",

@@ -27,7 +27,8 @@ namespace tidelog::client_core {
 struct AccumulatorOptions {
   std::size_t batch_bytes_max = 256 * 1024;
   std::size_t buffer_bytes_max = 64 * 1024 * 1024;
-  std::uint64_t seed = 1;  // of sticky partitions
+  client::Partitioner partitioner{};  // may be null
+  std::uint64_t seed = 1;             // of sticky partitions
 };
 
 // A record that cannot be sent, for the sender to report.

@@ -64,6 +64,7 @@ class Producer::Impl {
   explicit Impl(const ProducerOptions& options)
       : accumulator_(system_clock(), {.batch_bytes_max = options.batch_bytes_max,
                                       .buffer_bytes_max = options.buffer_bytes_max,
+                                      .partitioner = options.partitioner,
                                       .seed = random_id()}) {
     auto pool = core::to_pool_options(options.connect);
     if (!pool) {
@@ -120,9 +121,14 @@ class Producer::Impl {
   bool close(std::chrono::milliseconds deadline) {
     accumulator_.close();
     if (broken_) return true;
+    const auto until = std::chrono::steady_clock::now() + core::bounded(deadline);
     const bool all_settled = flush(deadline);
-    driver_.run([this] { sender_->abandon(); });
-    return all_settled;
+    if (!all_settled) gave_up_.store(true);
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        until - std::chrono::steady_clock::now());
+    const bool ended = driver_.run_within(core::bounded(left) + core::kCallbackPatience,
+                                          [this] { sender_->abandon(); });
+    return ended && !gave_up_.load();
   }
 
   Statistics statistics() const { return accumulator_.statistics(); }
@@ -142,7 +148,8 @@ class Producer::Impl {
   std::optional<tidelog::Error> broken_;  // options that cannot work: every record fails
   core::Accumulator accumulator_;
   std::atomic<int> refusals_{0};
-  std::atomic<bool> ending_{false};  // the destructor runs
+  std::atomic<bool> ending_{false};   // the destructor runs
+  std::atomic<bool> gave_up_{false};  // close() left something to be settled without a broker
   core::Driver driver_;
   std::unique_ptr<core::Sender> sender_;  // lives on the driver's thread
 };

@@ -84,7 +84,8 @@ class Sender {
   // what cannot be sent fails. Null: nothing is left.
   std::unique_ptr<Batch> next_batch(PartitionQueue& partition);
   std::unique_ptr<Batch> oldest_batch(PartitionQueue& partition);
-  // Encodes a batch that is not yet. Fails with kUnknownTopic, kUnknownOutcome (made for a topic that is gone), kUnsupportedCodec.
+  // Encodes a batch that is not yet. Fails with kUnknownTopic, kUnknownOutcome (made for a topic
+  // that is gone), kUnsupportedCodec.
   Result<> prepare(const PartitionQueue& partition, Batch& batch, const TopicId& id);
   void transmit(Connection& connection, const ProduceRequest& request, std::vector<SharedBytes> raw,
                 SentList sent);

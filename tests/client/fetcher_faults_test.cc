@@ -242,5 +242,22 @@ TEST(FetcherFaultsTest, FetchesLessAndLessOftenWhileABrokerIsOverloaded) {
   EXPECT_TRUE(world.take_until(5));
 }
 
+TEST(FetcherFaultsTest, SaysThatABrokerOfAnotherClusterTookThePlaceOfItsOwn) {
+  ConsumerWorld world(26);
+  world.broker.create_topic("t", 1);
+  world.broker.append("t", 0, numbers(0, 10));
+  ASSERT_TRUE(world.assign({{"t", 0, Position::start()}}).has_value());
+  ASSERT_TRUE(world.take_until(10));
+  world.broker.stop();
+  world.broker.settings.cluster = 43;
+  world.broker.start();
+  ASSERT_TRUE(world.take_error());
+  EXPECT_EQ(world.errors[0].error.name, "WRONG_CLUSTER");
+  EXPECT_EQ(world.errors[0].position, 10);
+  world.executor.run_for(60s);
+  world.take();
+  EXPECT_EQ(world.errors.size(), 1U);
+}
+
 }  // namespace
 }  // namespace tidelog::client_core

@@ -349,29 +349,26 @@ TEST(SenderFaultsTest, NeverSendsMoreThanTheBrokerAllowsAtOnce) {
 }
 
 TEST(SenderFaultsTest, KeepsOrderWhenABrokerDrainsWhileRecordsAreOnTheirWay) {
-  for (const AcksOnWire acks : {AcksOnWire::kAll, AcksOnWire::kNone}) {
-    ProducerWorld world(20, {.acks = acks, .linger = 0ms});
-    world.broker.create_topic("t", 1);
-    world.produce("t", "a");
-    ASSERT_TRUE(world.settle());
-    world.executor.run_for(1s);
-    world.broker.announce_draining();
-    world.network.set_delay(500ms, 500ms);
-    world.produce("t", "slow");  // sent before the notice arrives
-    world.executor.run_for(10us);
-    world.network.set_delay(20us, 200us);
-    world.executor.run_for(10ms);
-    world.produce("t", "behind it");
-    ASSERT_TRUE(world.settle());
-    world.executor.run_for(1s);
-    EXPECT_EQ(world.network.connects(), 2U);
-    EXPECT_EQ(world.broker.log("t", 0).values(), world.produced);
-  }
+  ProducerWorld world(20, {.linger = 0ms});
+  world.broker.create_topic("t", 1);
+  world.produce("t", "a");
+  ASSERT_TRUE(world.settle());
+  world.executor.run_for(1s);
+  world.broker.announce_draining();
+  world.network.set_delay(500ms, 500ms);
+  world.produce("t", "slow");  // sent before the notice arrives
+  world.executor.run_for(10us);
+  world.network.set_delay(20us, 200us);
+  world.executor.run_for(10ms);
+  world.produce("t", "behind it");
+  ASSERT_TRUE(world.settle());
+  EXPECT_EQ(world.network.connects(), 2U);
+  EXPECT_EQ(world.broker.log("t", 0).values(), world.produced);
 }
 
 TEST(SenderFaultsTest, SendsInPartsWhatALoweredLimitRefuses) {
   for (const wire::Codec codec : {wire::Codec::kNone, wire::Codec::kZstd}) {
-    ProducerWorld world(21, {.codec = codec, .linger = 5ms}, {.batch_bytes_max = 20'000});
+    ProducerWorld world(21, {.compression = codec, .linger = 5ms}, {.batch_bytes_max = 20'000});
     world.broker.create_topic("t", 1);
     world.produce("t", "before");
     ASSERT_TRUE(world.settle());
@@ -447,9 +444,9 @@ TEST(SenderFaultsTest, AsksLessAndLessOftenForATopicThatIsNotReady) {
 // One partition's batch cannot be sent any more when another's is about to be; the callback of the
 // first closes the producer. `close_at`: when the second is produced. Returns when the first
 // failed.
-SteadyTime close_in_a_callback(AcksOnWire acks, std::optional<SteadyTime> close_at, int extra_turns,
+SteadyTime close_in_a_callback(std::optional<SteadyTime> close_at, int extra_turns,
                                std::size_t& outcomes) {
-  ProducerWorld world(24, {.acks = acks, .linger = 0ms});
+  ProducerWorld world(24, {.linger = 0ms});
   world.broker.create_topic("t", 2);
   world.produce("t", "known", 0);
   EXPECT_TRUE(world.settle());
@@ -483,16 +480,14 @@ SteadyTime close_in_a_callback(AcksOnWire acks, std::optional<SteadyTime> close_
 }
 
 TEST(SenderFaultsTest, SettlesWhatWasAboutToBeSentWhenACallbackClosesIt) {
-  for (const AcksOnWire acks : {AcksOnWire::kAll, AcksOnWire::kLeader}) {
-    for (int extra_turns = 0; extra_turns < 4; ++extra_turns) {
-      SCOPED_TRACE(extra_turns);
-      std::size_t outcomes = 0;
-      const SteadyTime at = close_in_a_callback(acks, std::nullopt, extra_turns, outcomes);
-      ASSERT_EQ(outcomes, 1U);
-      outcomes = 0;
-      EXPECT_EQ(close_in_a_callback(acks, at, extra_turns, outcomes), at);
-      EXPECT_EQ(outcomes, 2U);
-    }
+  for (int extra_turns = 0; extra_turns < 4; ++extra_turns) {
+    SCOPED_TRACE(extra_turns);
+    std::size_t outcomes = 0;
+    const SteadyTime at = close_in_a_callback(std::nullopt, extra_turns, outcomes);
+    ASSERT_EQ(outcomes, 1U);
+    outcomes = 0;
+    EXPECT_EQ(close_in_a_callback(at, extra_turns, outcomes), at);
+    EXPECT_EQ(outcomes, 2U);
   }
 }
 

@@ -245,5 +245,29 @@ TEST(SenderTest, UsesOneConnectionToABroker) {
   EXPECT_EQ(world.network.connects(), 1U);
 }
 
+TEST(SenderTest, AsksItsOwnPartitionerWhereNothingElseWasSaid) {
+  client::Partitioner by_length = [](const client::Record& record,
+                                     std::int32_t partitions) -> std::optional<std::int32_t> {
+    EXPECT_EQ(partitions, 4);
+    if (!record.key) return std::nullopt;
+    return static_cast<std::int32_t>(record.key->size());
+  };
+  ProducerWorld world(19, {}, {.partitioner = by_length});
+  world.broker.create_topic("t", 4);
+  for (int round = 0; round < 2; ++round) {  // the topic is not known yet, then it is
+    const std::string suffix = std::to_string(round);
+    world.produce("t", "by the partitioner" + suffix, std::nullopt, "aa");
+    world.produce("t", "by the record" + suffix, 1, "aa");
+    world.produce("t", "by the library" + suffix, std::nullopt);
+    world.produce("t", "beyond" + suffix, std::nullopt, "aaaa");
+    ASSERT_TRUE(world.settle());
+    EXPECT_EQ(world.outcome("by the partitioner" + suffix)->partition, 2);
+    EXPECT_EQ(world.outcome("by the record" + suffix)->partition, 1);
+    EXPECT_TRUE(world.outcome("by the library" + suffix)->ok);
+    EXPECT_EQ(world.outcome("beyond" + suffix)->error, "UNKNOWN_PARTITION");
+    EXPECT_THAT(world.outcome("beyond" + suffix)->message, HasSubstr("no partition 4"));
+  }
+}
+
 }  // namespace
 }  // namespace tidelog::client_core

@@ -70,6 +70,7 @@ class ScriptedBroker {
     std::uint32_t requests_in_flight_max = wire::kRequestsInFlightMax;
     std::size_t bytes_in_flight_max = wire::kBytesInFlightMax;
     std::uint32_t idle_timeout_ms = 600'000;
+    std::uint8_t cluster = 42;     // stands for its id
     bool answers_one_way = false;  // produce requests with acks=none too
     std::uint32_t topic_batch_bytes_max = wire::kBatchBytesMax;  // may change at any time
   };

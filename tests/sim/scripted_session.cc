@@ -63,7 +63,7 @@ void ScriptedSession::handle(const wire::FramePrefix& prefix, std::span<const st
                              std::span<const std::byte> raw) {
   switch (static_cast<wire::ApiKey>(prefix.api_key)) {
     case wire::ApiKey::kHello:
-      return hello(prefix.correlation);
+      return hello(prefix.correlation, table);
     case wire::ApiKey::kPing:
       return ping(prefix.correlation);
     case wire::ApiKey::kMetadata:
@@ -92,9 +92,18 @@ void ScriptedSession::send(wire::ApiKey api, std::uint64_t correlation,
   stream_->send(std::move(raw), nullptr);
 }
 
-void ScriptedSession::hello(std::uint64_t correlation) {
+void ScriptedSession::hello(std::uint64_t correlation, std::span<const std::byte> table) {
   ++broker_.counts.hellos;
+  const fb::Uuid cluster = to_wire(TopicId{.bytes = {broker_.settings.cluster}});
+  const fb::Uuid* expected = read_request<fb::HelloRequest>(table).cluster_id();
   flatbuffers::FlatBufferBuilder to;
+  if (expected != nullptr && from_wire(*expected) != from_wire(cluster)) {
+    const auto refused = status(to, ErrorCode::kWrongCluster, "this is another cluster");
+    fb::HelloAnswerBuilder answer(to);
+    answer.add_status(refused);
+    to.Finish(answer.Finish());
+    return send(wire::ApiKey::kHello, correlation, to, {});
+  }
   std::vector<fb::ApiRange> apis;
   for (const wire::ApiInfo& api : wire::api_table()) {
     apis.emplace_back(static_cast<std::uint16_t>(api.key), api.version_min, api.version_max);
@@ -102,7 +111,6 @@ void ScriptedSession::hello(std::uint64_t correlation) {
   const auto ok = status(to, ErrorCode::kOk);
   const auto version = to.CreateString("scripted");
   const auto list = to.CreateVectorOfStructs(apis);
-  const fb::Uuid cluster = to_wire(TopicId{.bytes = {42}});
   fb::HelloAnswerBuilder answer(to);
   answer.add_status(ok);
   answer.add_cluster_id(&cluster);
@@ -147,6 +155,7 @@ void ScriptedSession::metadata(std::uint64_t correlation, std::span<const std::b
       continue;
     }
     std::vector<fb::PartitionMetadata> partitions;
+    partitions.reserve(at->second.partitions.size());
     for (std::size_t i = 0; i < at->second.partitions.size(); ++i) {
       partitions.emplace_back(static_cast<std::int32_t>(i), broker_.id_, 1, 0);
     }

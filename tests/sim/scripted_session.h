@@ -33,7 +33,7 @@ class ScriptedSession : public std::enable_shared_from_this<ScriptedSession> {
   bool take_frame();
   void handle(const wire::FramePrefix& prefix, std::span<const std::byte> table,
               std::span<const std::byte> raw);
-  void hello(std::uint64_t correlation);
+  void hello(std::uint64_t correlation, std::span<const std::byte> table);
   void ping(std::uint64_t correlation);
   void metadata(std::uint64_t correlation, std::span<const std::byte> table);
   void produce(std::uint64_t correlation, std::span<const std::byte> table,

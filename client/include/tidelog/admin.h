@@ -1,5 +1,8 @@
-// Admin: topics and what the brokers say of them. Calls block until answered, or fail with
-// TIMED_OUT after connect.request_timeout. Concurrency: safe from several threads.
+// Admin: topics and what the brokers say of them. Calls block until answered; they fail with
+// TIMED_OUT or CONNECTION_FAILED after connect.request_timeout at the latest, with
+// CONNECTION_CLOSED when the answer was lost (a change may have been made, then), and with what the
+// broker answers. Thread: any; not the one that connect.log runs on, where every call fails with
+// INVALID_ARGUMENT.
 #pragma once
 
 #include <cstdint>
@@ -53,9 +56,14 @@ class Admin {
   Admin(const Admin&) = delete;
   Admin& operator=(const Admin&) = delete;
 
+  // Fails with TOPIC_EXISTS, INVALID_TOPIC_NAME, INVALID_PARTITIONS, INVALID_REPLICATION_FACTOR,
+  // INVALID_SETTING.
   Status create_topic(const NewTopic& topic);
+  // Its records are gone. Fails with UNKNOWN_TOPIC.
   Status delete_topic(const std::string& name);
+  // By name.
   Result<std::vector<TopicSummary>> list_topics();
+  // Fails with UNKNOWN_TOPIC.
   Result<TopicDescription> describe_topic(const std::string& name);
 
  private:

@@ -6,8 +6,12 @@
 //
 // Every checksum is checked; what does not verify is an error, never a record. The position never
 // jumps by itself: an offset out of range, lost or diverged is reported, and the partition waits
-// for seek() or assign(). Concurrency: all calls are safe from several threads; poll() is meant for
-// one at a time.
+// for seek() or assign().
+//
+// Thread: any, for all calls; of several poll() calls at once each gets records of its own, in
+// turn. Only connect.log runs on the library's thread: wakeup(), close() and the questions
+// (position(), lag(), high_watermark()) work there, and what would have to wait for an answer fails
+// with INVALID_ARGUMENT. A consumer must not be destroyed there.
 #pragma once
 
 #include <chrono>
@@ -28,8 +32,8 @@ namespace tidelog::client {
 struct Position {
   enum class Kind : std::uint8_t { kStart, kEnd, kOffset, kTime };
   Kind kind = Kind::kStart;
-  // An offset; ms since 1970 UTC; for kStart and kEnd a distance, not negative: start + value, end -
-  // value (never below the start).
+  // An offset; ms since 1970 UTC; for kStart and kEnd a distance, not negative: start + value, end
+  // - value (never below the start).
   std::int64_t value = 0;
 
   static Position start(std::int64_t after = 0) { return {Kind::kStart, after}; }
@@ -86,29 +90,46 @@ class Consumer {
   Consumer(const Consumer&) = delete;
   Consumer& operator=(const Consumer&) = delete;
 
-  // Replaces what is read. Positions are resolved before this returns; fetching begins.
-  // Fails with UNKNOWN_TOPIC, UNKNOWN_PARTITION, CONNECTION_FAILED, TIMED_OUT (after
-  // connect.request_timeout).
+  // Replaces what is read; all of it begins unpaused. Positions are resolved before this returns;
+  // fetching begins. On failure everything stays as it was. Fails with UNKNOWN_TOPIC,
+  // UNKNOWN_PARTITION, INVALID_ARGUMENT (a negative distance), CONNECTION_FAILED, TIMED_OUT (after
+  // connect.request_timeout), CANCELLED (closed).
   Status assign(std::vector<Assignment> assignments);
-  // Moves one assigned partition; prefetched records of it are dropped.
+  // Moves one assigned partition; prefetched records of it are dropped. Ends what an error stopped,
+  // not a pause. Fails as assign(), and with INVALID_ARGUMENT (not assigned).
   Status seek(const std::string& topic, std::int32_t partition, Position position);
 
-  // Records as soon as there are any, empty after `timeout`. At most `records_max` of them.
+  // Stops giving and fetching records of one assigned partition, and frees what was prefetched of
+  // it; its position stays. resume() goes on there. Fail with INVALID_ARGUMENT (not assigned).
+  Status pause(const std::string& topic, std::int32_t partition);
+  Status resume(const std::string& topic, std::int32_t partition);
+
+  // Records as soon as there are any, empty after `timeout`, wakeup() or close(). At most
+  // `records_max` of them, and without a smaller bound some thousands.
   ConsumedRecords poll(std::chrono::milliseconds timeout, std::size_t records_max = SIZE_MAX);
+  // The poll() that waits, or else the next one, returns at once with what it has.
+  void wakeup();
 
   // Offset of the next record that poll() would return; nullopt where the partition is not
   // assigned.
   std::optional<std::int64_t> position(const std::string& topic, std::int32_t partition) const;
-  // The leader's high watermark as of the last answer.
+  // The leader's high watermark as of its last answer. nullopt where the partition is not assigned,
+  // and before the first answer, which this asks for: ask again.
   std::optional<std::int64_t> high_watermark(const std::string& topic,
                                              std::int32_t partition) const;
 
-  // The offset that a position stands for now; for kTime nullopt when no such record exists.
+  // Records from position() to high_watermark(); 0: caught up. nullopt where that is.
+  std::optional<std::int64_t> lag(const std::string& topic, std::int32_t partition) const;
+
+  // The offset that a position stands for now; for kTime nullopt when no such record exists. The
+  // partition need not be assigned. Fails as assign().
   Result<std::optional<std::int64_t>> resolve(const std::string& topic, std::int32_t partition,
                                               Position position);
 
-  // Ends fetching and the connections, within the deadline. A poll() in another thread returns.
-  void close(std::chrono::milliseconds deadline);
+  // Ends fetching and the connections, and every call in other threads; poll() gives nothing any
+  // more. Returns within the deadline, or a second behind it where connect.log runs on and on: then
+  // false, and the rest ends behind that. May be called again.
+  bool close(std::chrono::milliseconds deadline);
 
  private:
   class Impl;

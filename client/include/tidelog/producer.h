@@ -8,9 +8,12 @@
 //
 // Order: records of one partition reach the log in the order one thread called produce(). A record
 // whose outcome is unknown (connection lost while it was in flight) is reported as UNKNOWN_OUTCOME,
-// or sent again when `retry_unknown` is set (then it may be in the log twice). Concurrency: all
-// calls are safe from several threads. Callbacks run on the library's one thread: they must not
-// block, and may call try_produce(), or produce() when there is room.
+// or sent again when `retry_unknown` is set (then it may be in the log twice).
+//
+// Thread: any, for all calls. Callbacks run on the library's one thread, one at a time: they must
+// be short and must not throw; they may call try_produce(), produce() (which fails a record with
+// OVERLOADED where it would have to wait), statistics() and close(). A producer must not be
+// destroyed in its own callback.
 #pragma once
 
 #include <chrono>
@@ -19,6 +22,7 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include "tidelog/error.h"
@@ -26,6 +30,11 @@
 #include "tidelog/record.h"
 
 namespace tidelog::client {
+
+// Chooses a record's partition, from 0 to partitions - 1; nullopt leaves the choice to the library
+// (by key, else one partition a batch).
+using Partitioner =
+    std::function<std::optional<std::int32_t>(const Record& record, std::int32_t partitions)>;
 
 struct ProducerOptions {
   ConnectOptions connect{};
@@ -45,14 +54,20 @@ struct ProducerOptions {
   std::chrono::milliseconds delivery_timeout{120000};
   // Send again what was in flight when a connection broke, instead of reporting UNKNOWN_OUTCOME.
   bool retry_unknown = false;
+  // For records without a partition of their own. Runs inside produce(), or on the library's thread
+  // for records whose topic had to be learnt first, one call at a time under the producer's lock:
+  // it must be short and must not call the producer or throw. A partition that does not exist fails
+  // the record with UNKNOWN_PARTITION.
+  Partitioner partitioner{};
 };
 
 class Producer {
  public:
-  // Starts the library's thread; connects when the first record arrives.
+  // Starts the library's thread; connects when the first record arrives. Options that cannot work
+  // (an address that is none) fail every record.
   explicit Producer(ProducerOptions options);
-  // As close() with a deadline of zero. What callbacks still produce meanwhile is dropped, without a
-  // callback.
+  // As close() with a deadline of zero. What callbacks still produce meanwhile is dropped, without
+  // a callback.
   ~Producer();
   Producer(const Producer&) = delete;
   Producer& operator=(const Producer&) = delete;
@@ -60,18 +75,26 @@ class Producer {
   // Called once per record: a Delivery, or what went wrong with this record.
   using Callback = std::function<void(const Result<Delivery>&)>;
 
-  // Accepts a record; waits while the buffer is full. The callback runs exactly once, whatever
-  // happens.
+  // Accepts a record; waits while the buffer is full, which `delivery_timeout` bounds. The callback
+  // (which may be null) runs exactly once, whatever happens, never inside this call. Fails, through
+  // the callback, with INVALID_ARGUMENT (too many headers), BATCH_TOO_LARGE (a record larger than
+  // its topic's limit or the whole buffer), INVALID_TOPIC_NAME, UNKNOWN_TOPIC, UNKNOWN_PARTITION,
+  // TIMED_OUT (not sent within delivery_timeout), UNKNOWN_OUTCOME, CANCELLED (closed), and with
+  // what a broker refused for good.
   void produce(Record record, Callback callback);
+  // The same; the future never holds an exception.
   std::future<Result<Delivery>> produce(Record record);
-  // False, and nothing happened, when the buffer is full.
+  // As produce(), but instead of waiting: false, and nothing happened, while the buffer is full.
   bool try_produce(Record record, Callback callback);
 
-  // Waits until everything accepted so far is settled, or the deadline. False: some is not.
+  // Waits until everything accepted so far is settled and its callbacks have run, or the deadline.
+  // Sends at once what waits for its linger. False: some is not, or this is a callback.
   bool flush(std::chrono::milliseconds deadline);
-  // flush(), then ends the connections. What is left is settled: never sent as CANCELLED, in flight
-  // as UNKNOWN_OUTCOME. Returns within the deadline. True when everything was settled by the
-  // brokers.
+  // flush(), then ends the connections; nothing is accepted any more. What is left is settled:
+  // never sent as CANCELLED, in flight as UNKNOWN_OUTCOME. Returns within the deadline; where a
+  // callback runs on and on it may take a second more, and what is left is settled behind that
+  // callback. True when nothing was left. May be called again; in a callback it does not wait, and
+  // is false.
   bool close(std::chrono::milliseconds deadline);
 
   struct Statistics {

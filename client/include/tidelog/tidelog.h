@@ -7,3 +7,4 @@
 #include "tidelog/options.h"
 #include "tidelog/producer.h"
 #include "tidelog/record.h"
+#include "tidelog/version.h"
