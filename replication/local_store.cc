@@ -28,7 +28,7 @@ Result<std::unique_ptr<LocalStore>> LocalStore::open(log::io::FileSystem& files,
     if (entry.lease != 0) ended.operations.push_back({key, std::nullopt, 0});
   }
   if (!ended.operations.empty()) {
-    TIDELOG_TRY(log->append({&ended, 1}));
+    TIDELOG_TRY(log->append({&ended, 1}, /*from_reserve=*/true));
     apply_transaction(ended, contents.entries);
     contents.revision = ended.revision;
   }

@@ -8,7 +8,7 @@
 //
 // A failed write is final: what was in it answers kUnknownOutcome, everything after it
 // kStorageFailed; reads go on. No space is not final: those transactions answer kStorageFull and
-// were not applied.
+// were not applied; some space is kept back for transactions that lead to more of it.
 //
 // Leases belong to this process: keys of leases that an earlier one held are deleted by open().
 #pragma once

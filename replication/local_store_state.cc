@@ -117,10 +117,12 @@ void LocalStore::State::evaluate(Queued queued, Group& group) const {
                                                 operation.lease, operation.key))});
     return;
   }
+  const bool frees_space = queued.transaction.frees_space || queued.ended_lease != 0;
   std::vector<Operation> operations = effective_operations(queued, group);
   const bool logged = !operations.empty();
   if (logged) {
     ++group.revision;
+    group.frees_space = group.frees_space || frees_space;
     for (const Operation& operation : operations) {
       group.bytes += operation.key.size() + (operation.value ? operation.value->size() : 0);
       const StoredEntry* before = find(group, operation.key);
@@ -158,10 +160,11 @@ void LocalStore::State::run_blocking(std::move_only_function<Result<>(State&)> j
 
 void LocalStore::State::write(Group group) {
   auto shared = std::make_shared<Group>(std::move(group));
-  run_blocking([shared](State& self) { return self.log_->append(shared->logged); },
-               [shared](State& self, Result<> result) {
-                 self.written(std::move(*shared), std::move(result));
-               });
+  run_blocking(
+      [shared](State& self) { return self.log_->append(shared->logged, shared->frees_space); },
+      [shared](State& self, Result<> result) {
+        self.written(std::move(*shared), std::move(result));
+      });
 }
 
 void LocalStore::State::refuse(Group& group, const Error& error) const {

@@ -75,6 +75,7 @@ class LocalStore::State : public std::enable_shared_from_this<LocalStore::State>
     std::map<std::string, std::optional<StoredEntry>, std::less<>> overlay;
     Revision revision = 0;
     std::size_t bytes = 0;
+    bool frees_space = false;
   };
 
   void pump();

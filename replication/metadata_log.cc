@@ -56,6 +56,12 @@ Result<> make_stable_directory(FileSystem& files, const std::string& path) {
   return made.empty() ? files.sync_directory(parent_of(path)) : Result<>();
 }
 
+// Without the zeros at the end, which are space that was reserved.
+std::span<const std::byte> without_reserve(std::span<const std::byte> bytes) {
+  while (!bytes.empty() && bytes.back() == std::byte{0}) bytes = bytes.first(bytes.size() - 1);
+  return bytes;
+}
+
 std::unexpected<Error> corrupt(const std::string& file, std::size_t position,
                                std::string_view what) {
   return fail(ErrorCode::kCorruptData,
@@ -110,8 +116,8 @@ Result<> MetadataLog::make_new() {
     if (!entry.name.starts_with(kLogPrefix)) continue;
     const std::string path = fmt::format("{}/{}", path_, entry.name);
     TIDELOG_ASSIGN(const auto file, files_.open(path, {.mode = OpenMode::kRead}));
-    TIDELOG_ASSIGN(const std::uint64_t size, file->size());
-    if (size > 0) {
+    TIDELOG_ASSIGN(const std::vector<std::byte> bytes, read_whole(*file));
+    if (!without_reserve(bytes).empty()) {
       return fail(ErrorCode::kCorruptData,
                   fmt::format("metadata file {}/{} is missing although {} holds transactions",
                               path_, kSnapshotName, path));
@@ -163,11 +169,14 @@ Result<> MetadataLog::load_log(Contents& contents) {
   }
   end_ = position;
   revision_ = contents.revision;
-  if (position < bytes.size()) {
-    TIDELOG_TRY(check_nothing_behind(bytes, position));
-    contents.dropped_bytes = bytes.size() - position;
+  reserved_ = std::max<std::uint64_t>(bytes.size(), position);
+  if (const auto used = without_reserve(bytes); position < used.size()) {
+    TIDELOG_TRY(check_nothing_behind(used, position));
+    contents.dropped_bytes = used.size() - position;
     TIDELOG_TRY(log_->truncate(position));
+    reserved_ = position;
   }
+  if (auto kept = reserve(0); !kept && kept.error().code() != ErrorCode::kStorageFull) return kept;
   // What was read may be in memory only, left by a process that died before its sync: it is stable
   // before anybody acts on it.
   TIDELOG_TRY(log_->sync_data());
@@ -216,12 +225,27 @@ Result<> MetadataLog::remove_leftovers() {
   return {};
 }
 
-Result<> MetadataLog::append(std::span<const LoggedTransaction> group) {
+// In steps, so that few records wait for it.
+Result<> MetadataLog::reserve(std::size_t bytes) {
+  const std::uint64_t wanted = end_ + bytes + kReserveBytes;
+  if (reserved_ >= wanted) return {};
+  const std::uint64_t end = align_up(wanted, kReserveBytes);
+  TIDELOG_TRY(log_->allocate(FilePosition(reserved_), end - reserved_));
+  reserved_ = end;
+  return {};
+}
+
+Result<> MetadataLog::append(std::span<const LoggedTransaction> group, bool from_reserve) {
   const Revision revision = group.empty() ? revision_ : group.back().revision;
   const std::vector<std::byte> record = encode_record(log_id_, sequence_ + 1, revision, group);
+  if (auto reserved = reserve(record.size()); !reserved) {
+    const bool full = reserved.error().code() == ErrorCode::kStorageFull;
+    if (!full || !from_reserve) return reserved;
+  }
   if (auto written = log_->write_at(FilePosition(end_), record); !written) {
     if (written.error().code() != ErrorCode::kStorageFull) return written;
     // Whatever arrived must be gone for good before the transactions are refused as not applied.
+    reserved_ = end_;
     if (!log_->truncate(end_) || !log_->sync_data()) {
       return fail(ErrorCode::kStorageFailed,
                   fmt::format("{} (and what was written could not be taken back)",
@@ -258,6 +282,7 @@ Result<> MetadataLog::write_snapshot(Revision revision, const StoredEntries& ent
   TIDELOG_ASSIGN(std::unique_ptr<File> new_log,
                  files_.open(log_path(log_id), {.mode = OpenMode::kCreate}));
   const auto write_new = [&]() -> Result<> {
+    TIDELOG_TRY(new_log->allocate(FilePosition(0), kReserveBytes));
     TIDELOG_ASSIGN(const auto file, files_.open(new_path, {.mode = OpenMode::kCreate}));
     TIDELOG_TRY(file->write_at(FilePosition(0), snapshot));
     return file->sync_data();
@@ -283,6 +308,7 @@ Result<> MetadataLog::write_snapshot(Revision revision, const StoredEntries& ent
   log_ = std::move(new_log);
   sequence_ = 0;
   end_ = 0;
+  reserved_ = kReserveBytes;
   revision_ = revision;
   snapshot_bytes_ = snapshot.size();
   if (old_id != 0) TIDELOG_TRY(files_.remove_file(log_path(old_id)));

@@ -52,12 +52,16 @@ class MetadataLog {
   static Result<std::unique_ptr<MetadataLog>> open(log::io::FileSystem& files, Options options,
                                                    Contents& contents);
 
-  // Writes one record. Durability: on stable storage when it succeeds.
+  // Space that is reserved behind the last record, for records that must be written on a full disk.
+  static constexpr std::uint64_t kReserveBytes = 1 << 20;
+
+  // Writes one record. Without `from_reserve` it fails when the reserve would not be whole behind
+  // it. Durability: on stable storage when it succeeds.
   // Fails with kStorageFull: nothing is left of it, the log goes on; with anything else the outcome
   // is unknown and the log is never to be written again.
-  Result<> append(std::span<const LoggedTransaction> group);
+  Result<> append(std::span<const LoggedTransaction> group, bool from_reserve = false);
   // Writes a record without transactions, which proves that everything before it was stable.
-  Result<> confirm() { return append({}); }
+  Result<> confirm() { return append({}, /*from_reserve=*/true); }
 
   // True when the log has grown enough for a snapshot to pay.
   bool wants_snapshot() const;
@@ -78,6 +82,8 @@ class MetadataLog {
   Result<> load_record(std::span<const std::byte> payload, std::uint32_t transactions,
                        std::size_t position, Contents& contents);
   Result<> remove_leftovers();
+  // Reserves what is missing behind `bytes` more bytes of records.
+  Result<> reserve(std::size_t bytes);
   std::string log_path(std::uint64_t id) const;
 
   log::io::FileSystem& files_;
@@ -88,6 +94,7 @@ class MetadataLog {
   std::uint64_t log_id_ = 0;
   std::uint64_t sequence_ = 0;  // of the last record
   std::uint64_t end_ = 0;       // where the next record goes
+  std::uint64_t reserved_ = 0;  // the file has space up to here
   bool proven_ = false;         // the last record is a confirmation
   Revision revision_ = 0;       // after it
   std::uint64_t snapshot_bytes_ = 0;

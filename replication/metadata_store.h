@@ -53,6 +53,8 @@ inline constexpr std::size_t kMetadataKeyBytesMax = 512;
 struct Transaction {
   std::vector<Compare> compares;      // all must hold
   std::vector<Operation> operations;  // of distinct keys
+  // Leads to free space: where there is none it may use what is kept back for such transactions.
+  bool frees_space = false;
 };
 
 // Checks the limits above, that no key is empty and that no key is changed twice. Fails with

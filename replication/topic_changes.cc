@@ -230,7 +230,8 @@ void Controller::State::remove_topic(std::shared_ptr<StoredTopic> topic, DoneCal
   topic->record.nonce = nonce();
   Transaction transaction{.compares = {{key, topic->revision}},
                           .operations = {{key, encode(topic->record), 0},
-                                         {name_key(topic->record.name), std::nullopt, 0}}};
+                                         {name_key(topic->record.name), std::nullopt, 0}},
+                          .frees_space = true};
   commit(std::move(transaction),
          guarded([topic, key, done = std::move(done)](State& state,
                                                       Result<TransactionResult> result) mutable {
@@ -263,13 +264,15 @@ void Controller::State::remove_keys(const std::shared_ptr<StoredTopic>& topic) {
         const auto state = weak.lock();
         if (!state || !result) return;
         Transaction last{.compares = {{tombstone, topic->revision}},
-                         .operations = {{tombstone, std::nullopt, 0}}};
+                         .operations = {{tombstone, std::nullopt, 0}},
+                         .frees_space = true};
         state->commit(std::move(last), [](Result<TransactionResult>) {});
         state->image_.erase(topic->id);
       });
   for (std::size_t at = 0; at < topic->partitions.size(); at += kOperationsPerTransactionMax) {
     const std::size_t end = std::min(at + kOperationsPerTransactionMax, topic->partitions.size());
-    Transaction transaction{.compares = {{tombstone, topic->revision}}, .operations = {}};
+    Transaction transaction{
+        .compares = {{tombstone, topic->revision}}, .operations = {}, .frees_space = true};
     for (std::size_t i = at; i < end; ++i) {
       transaction.operations.push_back(
           {partition_key({topic->id, PartitionIndex(static_cast<std::int32_t>(i))}), std::nullopt,

@@ -76,6 +76,54 @@ TEST(LocalStoreFaultsTest, ASyncThatMissesSpaceLeavesTheOutcomeUnknownAndIsFinal
   EXPECT_EQ(open.commit({put("a", "3")}).error().code(), ErrorCode::kStorageFailed);
 }
 
+// Deleting topics is how people make space.
+TEST(LocalStoreFaultsTest, OnAFullDiskOnlyWhatFreesSpaceUsesTheReserve) {
+  SimDisk disk;
+  const auto erase_all_but_one = [](OpenStore& open) {
+    for (int i = 1; i < 100; ++i) {
+      const auto erased = replication::commit(
+          open.executor, *open.store,
+          {.compares = {}, .operations = {erase("k" + std::to_string(i))}, .frees_space = true});
+      ASSERT_TRUE(erased) << i << ": " << erased.error().message();
+    }
+  };
+  {
+    OpenStore open(disk);
+    for (int i = 0; i < 100; ++i) ASSERT_TRUE(open.commit({put("k" + std::to_string(i), "v")}));
+    disk.limit_space(0);
+    // What is reserved behind the reserve may still be used up.
+    Result<TransactionResult> refused;
+    int taken = 0;
+    while ((refused = open.commit({put("more", std::string(4000, 'x'))}))) ASSERT_LT(++taken, 1000);
+    EXPECT_EQ(refused.error().code(), ErrorCode::kStorageFull);
+    erase_all_but_one(open);
+    EXPECT_EQ(open.commit({put("more", "")}).error().code(), ErrorCode::kStorageFull);
+  }
+  {
+    OpenStore open(disk);
+    ASSERT_FALSE(open.error) << open.error->message();
+    EXPECT_EQ(open.value("k0"), "v");
+    EXPECT_EQ(open.value("k1"), "");
+    disk.limit_space(1ULL << 40);
+    EXPECT_TRUE(open.commit({put("again", "there is space")}));
+  }
+}
+
+TEST(LocalStoreFaultsTest, AFirstStartThatGotNoFurtherThanItsReserveIsNoLoss) {
+  for (std::uint64_t point = 1; point < 40; ++point) {
+    SimDisk disk;
+    disk.stop_at(point);
+    {
+      const OpenStore open(disk);
+    }
+    const bool ended = !disk.powered_off();
+    const auto found = disk.crash_image(CrashPolicy::everything());
+    const OpenStore again(*found);
+    EXPECT_FALSE(again.error) << disk.stopped_by() << ": " << again.error->message();
+    if (ended) break;
+  }
+}
+
 TEST(LocalStoreFaultsTest, StartsOnAFullDiskAndDeletes) {
   SimDisk disk;
   {

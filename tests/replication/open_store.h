@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/bytes.h"
 #include "replication/local_store.h"
 #include "tests/replication/store_world.h"
 #include "tests/sim/sim_disk.h"
@@ -61,6 +62,14 @@ inline std::string log_file(const sim::SimDisk& disk) {
   }
   ADD_FAILURE() << "there is no log";
   return "";
+}
+
+// How far records reach in that file; behind them space is reserved.
+inline std::size_t records_end(const sim::SimDisk& disk) {
+  const std::vector<std::byte> bytes = disk.contents(log_file(disk));
+  std::size_t end = bytes.size();
+  while (end > 0 && bytes[end - 1] == std::byte{0}) --end;
+  return align_up(end, 4096);
 }
 
 }  // namespace tidelog::replication
