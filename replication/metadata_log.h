@@ -53,7 +53,7 @@ class MetadataLog {
                                                    Contents& contents);
 
   // Space that is reserved behind the last record, for records that must be written on a full disk.
-  static constexpr std::uint64_t kReserveBytes = 1 << 20;
+  static constexpr std::uint64_t kReserveBytes = 256 << 10;
 
   // Writes one record. Without `from_reserve` it fails when the reserve would not be whole behind
   // it. Durability: on stable storage when it succeeds.

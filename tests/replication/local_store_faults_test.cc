@@ -80,7 +80,7 @@ TEST(LocalStoreFaultsTest, ASyncThatMissesSpaceLeavesTheOutcomeUnknownAndIsFinal
 TEST(LocalStoreFaultsTest, OnAFullDiskOnlyWhatFreesSpaceUsesTheReserve) {
   SimDisk disk;
   const auto erase_all_but_one = [](OpenStore& open) {
-    for (int i = 1; i < 100; ++i) {
+    for (int i = 1; i < 25; ++i) {
       const auto erased = replication::commit(
           open.executor, *open.store,
           {.compares = {}, .operations = {erase("k" + std::to_string(i))}, .frees_space = true});
@@ -89,7 +89,7 @@ TEST(LocalStoreFaultsTest, OnAFullDiskOnlyWhatFreesSpaceUsesTheReserve) {
   };
   {
     OpenStore open(disk);
-    for (int i = 0; i < 100; ++i) ASSERT_TRUE(open.commit({put("k" + std::to_string(i), "v")}));
+    for (int i = 0; i < 25; ++i) ASSERT_TRUE(open.commit({put("k" + std::to_string(i), "v")}));
     disk.limit_space(0);
     // What is reserved behind the reserve may still be used up.
     Result<TransactionResult> refused;
