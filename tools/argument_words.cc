@@ -32,9 +32,12 @@ std::string decimal(const std::string& word, bool is_signed) {
 
 void read_plainly(CLI::Option& option) {
   if (option.get_expected_max() == 0) return;  // a flag
-  const std::string type = option.get_type_name();
-  const bool is_signed = type.starts_with("INT");
-  const bool is_number = is_signed || type.starts_with("UINT");
+  // Descriptions of checks may follow the type.
+  const std::string type_name = option.get_type_name();
+  const std::string_view type =
+      std::string_view(type_name).substr(0, type_name.find_first_of(": "));
+  const bool is_signed = type == "INT";
+  const bool is_number = is_signed || type == "UINT";
   option.transform([is_number, is_signed](const std::string& word) {
     std::string plain = plain_word(word);
     return is_number ? decimal(plain, is_signed) : plain;

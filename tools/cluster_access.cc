@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "replication/cluster_view.h"
+#include "tools/command_line.h"
 #include "tools/suggestion.h"
 
 namespace tidelog::tools {
@@ -33,9 +34,14 @@ void ClusterFlags::add_to(CLI::App& command) {
   command
       .add_option("-b,--brokers,--bootstrap-server", brokers,
                   "Brokers, HOST:PORT,...; one that answers is enough")
+      ->type_name("HOST:PORT,...")
       ->envname("TIDELOG_BROKERS")
       ->capture_default_str();
-  command.add_flag("-q,--quiet", is_quiet, "Say nothing but failures");
+  command
+      .add_option(kProfileFlag, profile, "Profile of ~/.config/tidelog/config.toml for the flags")
+      ->type_name("NAME")
+      ->envname("TIDELOG_PROFILE");
+  command.add_flag("-q,--quiet", is_quiet, "Say nothing but failures")->envname("TIDELOG_QUIET");
 }
 
 void OutageNotice::on_trouble(const std::string& sentence) {

@@ -15,9 +15,10 @@ namespace tidelog::tools {
 // The options of every command that talks to brokers.
 struct ClusterFlags {
   std::string brokers = "127.0.0.1:9700";
+  std::string profile;  // applied before the command runs
   bool is_quiet = false;
 
-  // -b, its aliases and its environment name; -q.
+  // -b, its aliases and its environment name; --profile; -q.
   void add_to(CLI::App& command);
 };
 

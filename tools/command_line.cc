@@ -3,14 +3,18 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <cstdlib>
+#include <iterator>
 #include <memory>
 #include <utility>
 
 #include "base/error.h"
 #include "tools/argument_words.h"
+#include "tools/environment_names.h"
+#include "tools/help_formatter.h"
 #include "tools/interrupt.h"
 #include "tools/output.h"
+#include "tools/profiles.h"
 #include "tools/suggestion.h"
 
 namespace tidelog::tools {
@@ -87,6 +91,29 @@ std::string in_words(const Error& error) {
   return fmt::format("{}; {}", error.message(), error.info().hint);
 }
 
+// The profile that the line or the environment names; `words` as marked_words() gives them.
+std::optional<std::string> wanted_profile(const std::vector<std::string>& words) {
+  const std::string assigned = std::string(kProfileFlag) + "=";
+  for (auto word = words.rbegin(); word != words.rend(); ++word) {
+    if (word->starts_with(assigned)) return word->substr(assigned.size());
+    if (*word == kProfileFlag && std::next(word) != words.rend()) return *std::next(word);
+  }
+  const char* variable = std::getenv("TIDELOG_PROFILE");
+  if (variable == nullptr || variable[0] == '\0') return std::nullopt;
+  return variable;
+}
+
+// The variable that a usage error is about, when the value did not stand on the line.
+std::string variable_of(const CLI::App& app, std::string_view message) {
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->get_envname().empty() || message.find(option->get_name()) == message.npos) continue;
+    const char* value = std::getenv(option->get_envname().c_str());
+    if (value == nullptr || value[0] == '\0' || message.find(value) == message.npos) continue;
+    return fmt::format(" (from {} or a profile)", option->get_envname());
+  }
+  return "";
+}
+
 // The option that was given more often than it may be.
 const CLI::Option* repeated_option(const CLI::App& app) {
   for (const CLI::Option* option : app.get_options()) {
@@ -102,7 +129,7 @@ CommandLine::CommandLine()
   root_.set_version_flag("--version", "tidelog " TIDELOG_VERSION);
   root_.set_help_flag("-h,--help", "Print this help and exit");
   root_.require_subcommand(1);
-  root_.get_formatter()->column_width(36);
+  root_.formatter(std::make_shared<HelpFormatter>());
   root_.footer(
       "Example:\n"
       "  tidelog broker &\n"
@@ -128,9 +155,12 @@ int CommandLine::run(int argc, const char* const* argv) {
     print_error_text(root_.help());
     return kExitUsage;
   }
-  read_words_plainly(root_);
+  finish_commands();
+  words_ = marked_words(root_, argc, argv);
   try {
-    root_.parse(marked_words(root_, argc, argv));
+    std::vector<std::string> words = words_;  // parse() takes them away
+    root_.parse(words);
+    if (profile_error_) return usage_error(innermost(root_), profile_error_->message());
   } catch (const CLI::CallForVersion& version) {
     chosen_ = [text = fmt::format("{}\n", version.what())] { return print(text); };
   } catch (const CLI::CallForHelp&) {
@@ -140,6 +170,33 @@ int CommandLine::run(int argc, const char* const* argv) {
   } catch (const CLI::ParseError& error) {
     return report_usage_error(error);
   }
+  return run_chosen();
+}
+
+// What all commands have in common, once all are there.
+void CommandLine::finish_commands() {
+  read_words_plainly(root_);
+  for (CLI::App* command : leaf_commands(root_)) {
+    command->preparse_callback([this, command](std::size_t) { prepare_chosen(*command); });
+  }
+}
+
+// Only the chosen command looks at its variables: a bad value for another one is no matter here.
+void CommandLine::prepare_chosen(CLI::App& command) {
+  // Before any gets its name below: an option that has one already counts as shared.
+  std::vector<FlagVariable> known;
+  for (CLI::App* other : leaf_commands(root_)) {
+    if (other->get_option_no_throw(kProfileFlag) == nullptr) continue;
+    for (FlagVariable& flag : flag_variables(*other)) known.push_back(std::move(flag));
+  }
+  for (const FlagVariable& flag : flag_variables(command)) flag.option->envname(flag.variable);
+  if (command.get_option_no_throw(kProfileFlag) == nullptr) return;
+  const auto applied = apply_profile(profiles_path(), wanted_profile(words_), known);
+  // Told only when the command runs: --help works beside a broken file.
+  if (!applied) profile_error_ = applied.error();
+}
+
+int CommandLine::run_chosen() {
   const Result<int> code = chosen_();
   if (code) return *code;
   if (code.error().code() == ErrorCode::kInvalidArgument) {
@@ -162,7 +219,7 @@ int CommandLine::report_usage_error(const CLI::ParseError& error) {
     return usage_error(app, fmt::format("{} is there {}; give it once", option->get_name(),
                                         option->count() == 2 ? "twice" : "several times"));
   }
-  return usage_error(app, error.what());
+  return usage_error(app, error.what() + variable_of(app, error.what()));
 }
 
 CLI::Option* add_repeated(CLI::App& command, const std::string& names,

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,13 +16,18 @@ inline constexpr int kExitDone = 0;
 inline constexpr int kExitFailed = 1;
 inline constexpr int kExitUsage = 2;
 
+// Commands with this flag take their defaults from profiles, too.
+inline constexpr const char* kProfileFlag = "--profile";
+
 class CommandLine {
  public:
   CommandLine();
 
   CLI::App& root() { return root_; }
   // Adds the command `name` to `parent`; `run` is called when it was chosen and returns the exit
-  // code. A run that returns a usage error (kInvalidArgument) is reported as one.
+  // code. A run that returns a usage error (kInvalidArgument) is reported as one. Help, completion,
+  // environment names and profiles follow from the options that the command is given; a type name
+  // such as "all|leader|none", "FILE" or "TOPIC" says what its value can be.
   CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& description,
                         const std::string& example, std::function<Result<int>()> run);
 
@@ -29,10 +35,15 @@ class CommandLine {
   int run(int argc, const char* const* argv);
 
  private:
+  void finish_commands();
+  void prepare_chosen(CLI::App& command);
+  int run_chosen();
   int report_usage_error(const CLI::ParseError& error);
 
   CLI::App root_;
   std::function<Result<int>()> chosen_;
+  std::vector<std::string> words_;  // of the command line, last first
+  std::optional<Error> profile_error_;
 };
 
 // An option that may be given several times and takes one value each time.

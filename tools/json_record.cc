@@ -2,11 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <array>
+#include <cstdint>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "tools/byte_text.h"
+#include "tools/suggestion.h"
 
 namespace tidelog::tools {
 namespace {
@@ -58,6 +61,52 @@ nlohmann::json parse(std::string_view text) {
   return nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
 }
 
+Result<std::vector<ParsedHeader>> headers_of(const nlohmann::json& list) {
+  if (!list.is_array()) return refuse("headers are no JSON array");
+  std::vector<ParsedHeader> headers;
+  for (const nlohmann::json& item : list) {
+    if (!item.is_object() || !item.contains("key") || !item.contains("value")) {
+      return refuse("a header has no key or no value");
+    }
+    TIDELOG_ASSIGN(auto key, bytes_of(item["key"]));
+    if (!key) return refuse("a header's key is null");
+    TIDELOG_ASSIGN(auto value, bytes_of(item["value"]));
+    headers.push_back({std::move(*key), std::move(value)});
+  }
+  return headers;
+}
+
+// A whole number that a record's field can hold.
+template <typename T>
+Result<T> number_of(const nlohmann::json& member, std::int64_t min, std::int64_t max) {
+  const bool is_fitting = member.is_number_unsigned()
+                              ? member.get<std::uint64_t>() <= static_cast<std::uint64_t>(max)
+                              : member.is_number_integer() && member.get<std::int64_t>() >= min;
+  if (is_fitting) return static_cast<T>(member.get<std::int64_t>());
+  return fail(ErrorCode::kInvalidArgument, "this is no whole number that fits");
+}
+
+Result<> take_member(const std::string& name, const nlohmann::json& member, ParsedRecord& record) {
+  constexpr std::array<std::string_view, 7> kNames{"topic", "partition", "offset", "timestamp_ms",
+                                                   "key",   "value",     "headers"};
+  if (name == "key") {
+    TIDELOG_ASSIGN(record.key, bytes_of(member));
+  } else if (name == "value") {
+    TIDELOG_ASSIGN(record.value, bytes_of(member));
+  } else if (name == "headers") {
+    TIDELOG_ASSIGN(record.headers, headers_of(member));
+  } else if (name == "partition") {
+    TIDELOG_ASSIGN(record.partition, number_of<std::int32_t>(member, 0, INT32_MAX));
+  } else if (name == "timestamp_ms") {
+    TIDELOG_ASSIGN(record.timestamp_ms, number_of<std::int64_t>(member, INT64_MIN, INT64_MAX));
+  } else if (name != "topic" && name != "offset") {
+    const std::vector<std::string> known(kNames.begin(), kNames.end());
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("a record has no such member{}", did_you_mean(name, known)));
+  }
+  return {};
+}
+
 }  // namespace
 
 void append_json_record(const RecordFields& record, std::string& out) {
@@ -105,19 +154,25 @@ Result<std::optional<std::string>> parse_json_bytes(std::string_view text) {
 }
 
 Result<std::vector<ParsedHeader>> parse_json_headers(std::string_view text) {
-  const nlohmann::json list = parse(text);
-  if (!list.is_array()) return refuse("headers are no JSON array");
-  std::vector<ParsedHeader> headers;
-  for (const nlohmann::json& item : list) {
-    if (!item.is_object() || !item.contains("key") || !item.contains("value")) {
-      return refuse("a header has no key or no value");
-    }
-    TIDELOG_ASSIGN(auto key, bytes_of(item["key"]));
-    if (!key) return refuse("a header's key is null");
-    TIDELOG_ASSIGN(auto value, bytes_of(item["value"]));
-    headers.push_back({std::move(*key), std::move(value)});
+  return headers_of(parse(text));
+}
+
+Result<ParsedRecord> parse_json_record(std::string_view text) {
+  const nlohmann::json object = parse(text);
+  if (!object.is_object()) {
+    return fail(ErrorCode::kInvalidArgument,
+                R"(this is no JSON object such as {"key": null, "value": "..."})");
   }
-  return headers;
+  if (!object.contains("value")) {
+    return fail(ErrorCode::kInvalidArgument,
+                R"(there is no "value"; a tombstone has "value": null)");
+  }
+  ParsedRecord record;
+  for (const auto& [name, member] : object.items()) {
+    const auto taken = take_member(name, member, record);
+    if (!taken) return fail(taken.error().with_context(fmt::format("'{}'", name)));
+  }
+  return record;
 }
 
 }  // namespace tidelog::tools

@@ -28,6 +28,11 @@ Result<std::optional<std::size_t>> json_value_length(std::string_view text);
 // Fails with kInvalidArgument.
 Result<std::optional<std::string>> parse_json_bytes(std::string_view text);
 
+// An object as append_json_record() writes it; topic and offset are read over. "value" must be
+// there, all others may be missing. Fails with kInvalidArgument: anything else, also a member that
+// is not known.
+Result<ParsedRecord> parse_json_record(std::string_view text);
+
 // [{"key": ..., "value": ...}, ...]. Fails with kInvalidArgument.
 Result<std::vector<ParsedHeader>> parse_json_headers(std::string_view text);
 

@@ -10,6 +10,8 @@ int main(int argc, char** argv) {
   tidelog::tools::add_topic_commands(line);
   tidelog::tools::add_produce_command(line);
   tidelog::tools::add_consume_command(line);
+  tidelog::tools::add_offset_command(line);
   tidelog::tools::add_log_commands(line);
+  tidelog::tools::add_completion_command(line);
   return line.run(argc, argv);
 }

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "tools/input_buffer.h"
+#include "tools/json_record.h"
 
 namespace tidelog::tools {
 namespace {
@@ -59,11 +60,68 @@ Result<> RecordSource::run(int stop_fd, const Take& take) {
         is_standard_input ? STDIN_FILENO : ::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (file.fd() < 0) return cannot_read(name, errno);
     InputBuffer input(file.fd(), stop_fd, is_standard_input ? "standard input" : name);
-    TIDELOG_ASSIGN(const bool goes_on,
-                   options_.reader ? run_format(input, take) : run_lines(input, take));
+    TIDELOG_ASSIGN(const bool goes_on, run_file(input, [this, &take](client::Record record) {
+                     if (options_.nulls_empty && record.value && record.value->empty()) {
+                       record.value.reset();
+                     }
+                     return take(std::move(record));
+                   }));
     if (!goes_on) break;
   }
   return {};
+}
+
+Result<bool> RecordSource::run_file(InputBuffer& input, const Take& take) {
+  switch (options_.kind) {
+    case InputKind::kLines:
+      return run_lines(input, take);
+    case InputKind::kWhole:
+      return run_whole(input, take);
+    case InputKind::kFormat:
+      return run_format(input, take);
+    case InputKind::kJson:
+      return run_json(input, take);
+  }
+  return true;
+}
+
+Result<bool> RecordSource::run_whole(InputBuffer& input, const Take& take) {
+  while (true) {
+    TIDELOG_ASSIGN(const InputBuffer::Fill filled, input.fill());
+    if (filled == InputBuffer::Fill::kStopped) return false;
+    if (filled == InputBuffer::Fill::kEnd) break;
+  }
+  client::Record record = options_.base;
+  record.value.emplace(input.unread());
+  return take(std::move(record));
+}
+
+Result<bool> RecordSource::run_json(InputBuffer& input, const Take& take) {
+  RecordSplitter splitter(input, "\n");
+  for (std::uint64_t number = 1;; ++number) {
+    TIDELOG_ASSIGN(const std::optional<std::string_view> line, splitter.next());
+    if (!line) return true;
+    if (line->find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    auto parsed = parse_json_record(*line);
+    if (!parsed) {
+      return fail(parsed.error().with_context(fmt::format("{}, line {}", input.name(), number)));
+    }
+    if (!options_.keeps_partition) parsed->partition.reset();
+    if (!take(record_of(std::move(*parsed)))) return false;
+  }
+}
+
+// What is parsed comes on top of what all records share.
+client::Record RecordSource::record_of(ParsedRecord parsed) const {
+  client::Record record = options_.base;
+  if (parsed.key) record.key = std::move(parsed.key);
+  record.value = std::move(parsed.value);
+  for (ParsedHeader& header : parsed.headers) {
+    record.headers.push_back({std::move(header.key), std::move(header.value)});
+  }
+  if (parsed.partition) record.partition = parsed.partition;
+  record.timestamp_ms = parsed.timestamp_ms;
+  return record;
 }
 
 Result<bool> RecordSource::run_lines(InputBuffer& input, const Take& take) {
@@ -106,15 +164,7 @@ Result<bool> RecordSource::run_format(InputBuffer& input, const Take& take) {
       at_end = filled == InputBuffer::Fill::kEnd;
     }
     input.consume(*length);
-    client::Record record = options_.base;
-    if (parsed.key) record.key = std::move(parsed.key);
-    record.value = std::move(parsed.value);
-    for (ParsedHeader& header : parsed.headers) {
-      record.headers.push_back({std::move(header.key), std::move(header.value)});
-    }
-    if (parsed.partition) record.partition = parsed.partition;
-    record.timestamp_ms = parsed.timestamp_ms;
-    if (!take(std::move(record))) return false;
+    if (!take(record_of(std::move(parsed)))) return false;
   }
 }
 

@@ -15,14 +15,23 @@
 
 namespace tidelog::tools {
 
+enum class InputKind : std::uint8_t {
+  kLines,   // cut at `delimiter`, each with its key before `key_delimiter`
+  kWhole,   // a file is a record
+  kFormat,  // what `reader` reads
+  kJson,    // an object a line, as consume --json prints it; blank lines are read over
+};
+
 struct RecordSourceOptions {
-  std::vector<std::string> files;  // "-" is standard input; none: standard input
+  std::vector<std::string> files{};  // "-" is standard input; none: standard input
+  InputKind kind = InputKind::kLines;
   std::string delimiter = "\n";
-  // With `reader` the format says where a record ends, and the delimiters are not used.
-  std::optional<std::string> key_delimiter;
-  std::optional<FormatReader> reader;
+  std::optional<std::string> key_delimiter{};
+  std::optional<FormatReader> reader{};
+  bool nulls_empty = false;      // an empty value becomes null
+  bool keeps_partition = false;  // kJson: a record goes into the partition that it names
   // What all records share; key, value, partition and timestamp of the input come on top.
-  client::Record base;
+  client::Record base{};
 };
 
 class RecordSource {
@@ -40,8 +49,13 @@ class RecordSource {
  private:
   explicit RecordSource(RecordSourceOptions options) : options_(std::move(options)) {}
 
+  // Of one file; false: stopped.
+  Result<bool> run_file(class InputBuffer& input, const Take& take);
   Result<bool> run_lines(class InputBuffer& input, const Take& take);
+  Result<bool> run_whole(class InputBuffer& input, const Take& take);
   Result<bool> run_format(class InputBuffer& input, const Take& take);
+  Result<bool> run_json(class InputBuffer& input, const Take& take);
+  client::Record record_of(ParsedRecord parsed) const;
 
   RecordSourceOptions options_;
 };

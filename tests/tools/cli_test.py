@@ -230,11 +230,11 @@ class WithBroker(unittest.TestCase):
     def test_the_json_summary_has_the_promised_shape(self):
         self.create("-p", 2)
         self.produce(b"x\n", "-p", 1)
-        summary = json.loads(self.produce(b"a\nbc\n", "-p", 1, "--json"))
+        summary = json.loads(self.produce(b"a\nbc\n", "-p", 1, "-D", r"\n", "--json"))
         self.assertGreater(summary.pop("seconds"), 0)
         self.assertEqual(summary, {"records": 2, "bytes": 3, "failed": 0, "unknown": 0,
                                    "partitions": [{"partition": 1, "first_offset": 1, "last_offset": 2}]})
-        result = self.broker.run("produce", self.topic, "--json", "-o", "%p", "-p", 1, stdin=b"a\n")
+        result = self.broker.run("produce", self.topic, "--json", "-o", "%p", "-p", 1, stdin=b'{"value":"a"}\n')
         self.assertEqual(result.stdout, b"1\n")
         self.assertEqual(json.loads(result.stderr)["records"], 1)
 

@@ -175,13 +175,16 @@ void add_broker_command(CommandLine& line) {
       "Settings come from flags, then TIDELOG_<SETTING> (TIDELOG_DATA_DIR for data.dir), then the\n"
       "file, then the defaults. Exit codes: 0 after SIGTERM, 130 after Ctrl-C, 1 otherwise.",
       [options] { return run_broker(*options); });
-  command->add_option("--data", options->data, "Directory of all data (data.dir)");
-  command->add_option("--id", options->id, "Number of this broker (broker.id)");
-  command->add_option("--listen", options->listen, "HOST:PORT for clients (listen)");
-  command->add_option("--admin", options->admin,
-                      "HOST:PORT for health and metrics, or off (admin.listen)");
-  command->add_option("--shards", options->shards, "Threads that serve (shards)");
-  command->add_option("--config", options->config, "Settings file, TOML");
+  command->add_option("--data", options->data,
+                      "Directory of all data (data.dir) [TIDELOG_DATA_DIR]");
+  command->add_option("--id", options->id, "Number of this broker (broker.id) [TIDELOG_BROKER_ID]");
+  command->add_option("--listen", options->listen,
+                      "HOST:PORT for clients (listen) [TIDELOG_LISTEN]");
+  command->add_option(
+      "--admin", options->admin,
+      "HOST:PORT for health and metrics, or off (admin.listen) [TIDELOG_ADMIN_LISTEN]");
+  command->add_option("--shards", options->shards, "Threads that serve (shards) [TIDELOG_SHARDS]");
+  command->add_option("--config", options->config, "Settings file, TOML")->type_name("FILE");
   add_repeated(*command, "--set", options->settings, "Any setting, key=value; may be repeated");
   command->add_flag("--settings", options->prints_settings,
                     "Print all settings with type, default and meaning, and exit");

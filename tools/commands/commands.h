@@ -9,6 +9,8 @@ void add_broker_command(CommandLine& line);
 void add_topic_commands(CommandLine& line);
 void add_produce_command(CommandLine& line);
 void add_consume_command(CommandLine& line);
+void add_offset_command(CommandLine& line);
 void add_log_commands(CommandLine& line);
+void add_completion_command(CommandLine& line);
 
 }  // namespace tidelog::tools

@@ -19,9 +19,9 @@
 #include "tools/json_record.h"
 #include "tools/offset_expression.h"
 #include "tools/output.h"
-#include "tools/partition_list.h"
 #include "tools/quantity.h"
 #include "tools/time_text.h"
+#include "tools/topic_positions.h"
 
 namespace tidelog::tools {
 namespace {
@@ -38,7 +38,8 @@ struct ConsumeOptions {
   std::vector<std::string> offsets;
   std::optional<std::uint64_t> count;
   bool exits_at_end = false;
-  std::optional<std::string> partitions;
+  bool is_from_beginning = false;
+  std::vector<std::string> partitions;
   std::optional<std::string> format;
   bool is_json = false;
   std::optional<std::string> timeout;
@@ -72,9 +73,11 @@ Result<ConsumePlan> make_plan(const ConsumeOptions& options) {
   }
   if (options.count) plan.count_max = *options.count;
   plan.exits_at_end = options.exits_at_end;
-  if (options.partitions) {
-    TIDELOG_ASSIGN(plan.partitions, parse_partitions(*options.partitions));
+  if (options.is_from_beginning) {
+    TIDELOG_ASSIGN(plan.range,
+                   join_offset_ranges(plan.range, {.from = OffsetBound{}, .to = std::nullopt}));
   }
+  TIDELOG_ASSIGN(plan.partitions, parse_partition_words(options.partitions));
   if (options.format && options.is_json) {
     return fail(ErrorCode::kInvalidArgument, "-f and --json both say how to print; use one");
   }
@@ -152,20 +155,9 @@ class ConsumeRun {
 // The offset that `bound` means now; nullopt after a message.
 std::optional<std::int64_t> ConsumeRun::resolve(const client::PartitionDescription& partition,
                                                 const OffsetBound& bound) {
-  switch (bound.kind) {
-    case OffsetBound::Kind::kOffset:
-      return bound.value;
-    case OffsetBound::Kind::kStart:
-      return std::min(partition.start_offset + bound.value, partition.high_watermark);
-    case OffsetBound::Kind::kEnd:
-      return std::max(partition.high_watermark - bound.value, partition.start_offset);
-    case OffsetBound::Kind::kTime:
-      break;
-  }
-  const auto found =
-      consumer_.resolve(plan_.topic, partition.partition, client::Position::time(bound.value));
-  if (found) return found->value_or(partition.high_watermark);
-  messages_.failure(fmt::format("tidelog: {}", in_words(found.error())));
+  const auto offset = resolve_bound(consumer_, plan_.topic, partition, bound);
+  if (offset) return *offset;
+  messages_.failure(fmt::format("tidelog: {}", in_words(offset.error())));
   return std::nullopt;
 }
 
@@ -180,27 +172,9 @@ void ConsumeRun::report_beyond_end(const client::PartitionDescription& partition
 }
 
 bool ConsumeRun::choose_ranges(const client::TopicDescription& topic) {
-  for (const std::int32_t wanted : plan_.partitions) {
-    const bool exists = std::ranges::any_of(
-        topic.partitions, [wanted](const auto& one) { return one.partition == wanted; });
-    if (exists) continue;
-    messages_.failure(
-        fmt::format("tidelog: topic '{}' has no partition {}; it has {}, numbered "
-                    "from 0",
-                    plan_.topic, wanted, topic.partitions.size()));
-    return false;
-  }
-  for (const client::PartitionDescription& partition : topic.partitions) {
-    if (!plan_.partitions.empty() &&
-        !std::ranges::binary_search(plan_.partitions, partition.partition)) {
-      continue;
-    }
-    // Its offsets are not known then, and an unknown end must not pass for an empty partition.
-    if (!partition.problem.empty()) {
-      messages_.failure(fmt::format("tidelog: partition {} of topic '{}' cannot be read now: {}",
-                                    partition.partition, plan_.topic, partition.problem));
-      return false;
-    }
+  const auto partitions = choose_partitions(topic, plan_.partitions, messages_);
+  if (!partitions) return false;
+  for (const client::PartitionDescription& partition : *partitions) {
     PartitionRange range;
     const OffsetBound from = plan_.range.from.value_or(OffsetBound{});
     // Start and end stay words: the log may move until the partition is assigned.
@@ -386,19 +360,25 @@ void add_consume_command(CommandLine& line) {
       "lengths, %h headers; %k{hex}, {base64}, {json}; \\n \\t \\0 \\xHH. Default: '%v\\n'.\n"
       "There is no order between partitions.",
       [options] { return consume(*options); });
-  command->add_option("topic", options->topic, "The topic");
-  command->add_option("-t,--topic", options->topic_flag, "The topic");
+  command->add_option("topic", options->topic, "The topic")->type_name("TOPIC");
+  command->add_option("-t,--topic", options->topic_flag, "The topic")->type_name("TOPIC");
   add_repeated(*command, "-o,--offset", options->offsets,
-               "Where to begin, and where to end (default: start)");
-  command->add_option("-n,-c,--count", options->count, "Exit after this many records");
+               "Where to begin, and where to end (default: start)")
+      ->type_name("OFFSET");
+  command->add_flag("--from-beginning", options->is_from_beginning, "The same as -o start");
+  command->add_option("-n,-c,--count,--num,--max-messages", options->count,
+                      "Exit after this many records");
   command->add_flag("-e,--exit-at-end", options->exits_at_end,
                     "Exit at what is the end of each partition now");
-  command->add_option("-p,--partitions", options->partitions,
-                      "Partitions, such as 0 or 0,2 or 0-3 (default: all)");
-  command->add_option("-f,--format", options->format, "How to print a record");
+  add_repeated(*command, "-p,--partitions,--partition", options->partitions,
+               "Partitions, such as 0 or 0,2 or 0-3 (default: all)")
+      ->type_name("LIST");
+  command->add_option("-f,--format", options->format, "How to print a record")->type_name("FORMAT");
   command->add_flag("--json", options->is_json, "Print one JSON object a line");
-  command->add_option("--timeout", options->timeout,
-                      "Exit when no record came for this long, such as 5s");
+  command
+      ->add_option("--timeout", options->timeout,
+                   "Exit when no record came for this long, such as 5s")
+      ->type_name("TIME");
   options->cluster.add_to(*command);
 }
 

@@ -17,8 +17,10 @@
 #include "log/io/system_file_system.h"
 #include "tools/commands/commands.h"
 #include "tools/json_record.h"
+#include "tools/messages.h"
 #include "tools/output.h"
 #include "tools/quantity.h"
+#include "tools/read_progress.h"
 #include "wire/compression.h"
 #include "wire/limits.h"
 #include "wire/record.h"
@@ -83,9 +85,16 @@ std::string json_text(const Json& json, int indent) {
   return json.dump(indent, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
 }
 
+Result<log::VerifyReport> verify_with_progress(log::io::FileSystem& files,
+                                               const std::string& path) {
+  Messages messages(/*is_quiet=*/false);
+  const ReadProgress progress(messages, "checked");
+  return log::verify_path(files, path);
+}
+
 Result<int> verify(const LogOptions& options) {
   log::io::SystemFileSystem files(can_read_unbuffered(options.path + "/meta.0"));
-  TIDELOG_ASSIGN(const log::VerifyReport report, log::verify_path(files, options.path));
+  TIDELOG_ASSIGN(const log::VerifyReport report, verify_with_progress(files, options.path));
   Output out(STDOUT_FILENO);
   out.text() =
       options.is_json ? json_text(report_as_json(report), 2) + "\n" : report_as_text(report);
@@ -198,6 +207,7 @@ void add_log_commands(CommandLine& line) {
   verify_command
       ->add_option("directory", verify_options->path,
                    "A data directory, a partition's directory in it, or a file")
+      ->type_name("DIR")
       ->required();
   verify_command->add_flag("--json", verify_options->is_json, "Print JSON");
 
@@ -206,7 +216,9 @@ void add_log_commands(CommandLine& line) {
       *log, "dump", "Show what a file of the data directory holds: segments, journals, all others",
       "  tidelog log dump ./tidelog-data/TOPIC-ID/0/00000000000000000000.log --records",
       [dump_options] { return dump(*dump_options); });
-  dump_command->add_option("file", dump_options->path, "A file of a data directory")->required();
+  dump_command->add_option("file", dump_options->path, "A file of a data directory")
+      ->type_name("FILE")
+      ->required();
   dump_command->add_flag("--records", dump_options->prints_records,
                          "Show the records too, one JSON object a line");
   dump_command->add_flag("--json", dump_options->is_json, "Print one JSON object a line");

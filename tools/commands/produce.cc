@@ -20,7 +20,7 @@
 #include "tools/cluster_access.h"
 #include "tools/commands/commands.h"
 #include "tools/delivery_ledger.h"
-#include "tools/escapes.h"
+#include "tools/input_plan.h"
 #include "tools/interrupt.h"
 #include "tools/output.h"
 #include "tools/quantity.h"
@@ -41,17 +41,12 @@ struct ProduceOptions {
   ClusterFlags cluster;
   std::string topic_flag;
   std::vector<std::string> words;  // TOPIC [FILE...], or files with -t
-  std::optional<std::string> key;
-  std::optional<std::string> key_delimiter;
-  std::optional<std::int32_t> partition;
-  std::vector<std::string> headers;
+  InputFlags input;
   std::string compression = "none";
   std::string acks = "all";
-  std::optional<std::string> format;
-  std::optional<std::string> delimiter;
   std::optional<std::string> output_format;
   std::string delivery_timeout = "2m";
-  bool is_json = false;
+  bool creates_topic = false;
 };
 
 // What the options mean, checked before anything is opened.
@@ -104,50 +99,6 @@ Result<client::Acks> parse_acks(const std::string& name) {
   return misuse(fmt::format("--acks '{}' does not exist; it is all, leader or none", name));
 }
 
-Result<std::string> parse_delimiter(const std::string& text, std::string_view option) {
-  auto delimiter = unescape(text);
-  if (!delimiter) return fail(delimiter.error().with_context(option));
-  if (delimiter->empty()) return misuse(fmt::format("{} needs at least one character", option));
-  return delimiter;
-}
-
-Result<std::vector<client::Header>> parse_headers(const std::vector<std::string>& pairs) {
-  std::vector<client::Header> headers;
-  for (const std::string& pair : pairs) {
-    const std::size_t equals = pair.find('=');
-    if (equals == std::string::npos) {
-      return misuse(fmt::format("-H '{}' is no key=value, such as source=test", pair));
-    }
-    headers.push_back({pair.substr(0, equals), pair.substr(equals + 1)});
-  }
-  return headers;
-}
-
-Result<> plan_source(const ProduceOptions& options, ProducePlan& plan) {
-  if (options.key && options.key_delimiter) {
-    return misuse("-k gives all records one key, -K takes it from each line; use one of them");
-  }
-  if (options.format && (options.delimiter || options.key_delimiter)) {
-    return misuse("-f says itself where fields and records end; leave out -D and -K");
-  }
-  RecordSourceOptions& source = plan.source;
-  if (options.delimiter) {
-    TIDELOG_ASSIGN(source.delimiter, parse_delimiter(*options.delimiter, "-D"));
-  }
-  if (options.key_delimiter) {
-    TIDELOG_ASSIGN(source.key_delimiter, parse_delimiter(*options.key_delimiter, "-K"));
-  }
-  if (options.format) {
-    TIDELOG_ASSIGN(Format format, Format::parse(*options.format));
-    TIDELOG_ASSIGN(source.reader, FormatReader::make(std::move(format)));
-  }
-  source.base.topic = plan.topic;
-  source.base.key = options.key;
-  source.base.partition = options.partition;
-  TIDELOG_ASSIGN(source.base.headers, parse_headers(options.headers));
-  return {};
-}
-
 Result<ProducePlan> make_plan(const ProduceOptions& options) {
   ProducePlan plan;
   std::vector<std::string> words = options.words;
@@ -158,8 +109,7 @@ Result<ProducePlan> make_plan(const ProduceOptions& options) {
     words.erase(words.begin());
   }
   if (plan.topic.empty()) return misuse("the topic's name is empty");
-  plan.source.files = std::move(words);
-  TIDELOG_TRY(plan_source(options, plan));
+  TIDELOG_ASSIGN(plan.source, plan_input(options.input, plan.topic, std::move(words)));
   if (options.output_format) {
     TIDELOG_ASSIGN(plan.output_format, Format::parse(*options.output_format));
     plan.output_format->end_with_newline();
@@ -290,20 +240,33 @@ int exit_code(const DeliveryLedger& ledger, bool is_whole) {
   return is_whole && ledger.failed() == 0 && ledger.unknown() == 0 ? kExitDone : kExitFailed;
 }
 
+// With as many partitions as the broker's settings say. False after a message.
+bool create_where_missing(client::Admin& admin, const std::string& name, Messages& messages) {
+  const auto created = admin.create_topic({.name = name, .partitions = 0});
+  if (created) {
+    messages.note(fmt::format("created topic '{}'", name));
+    return true;
+  }
+  if (created.error().code == static_cast<std::uint16_t>(ErrorCode::kTopicExists)) return true;
+  messages.failure(
+      fmt::format("tidelog: cannot create topic '{}': {}", name, in_words(created.error())));
+  return false;
+}
+
 // Looks whether records can go where they shall before any is read.
 bool check_target(const ProduceOptions& options, const ProducePlan& plan, Messages& messages) {
   client::ConnectOptions connect = plan.producer.connect;
   connect.log = nullptr;
   client::Admin admin(std::move(connect));
+  if (options.creates_topic && !create_where_missing(admin, plan.topic, messages)) return false;
   const auto topic = find_topic(admin, plan.topic, messages);
   if (!topic) return false;
   const auto partitions = static_cast<std::int32_t>(topic->partitions.size());
-  if (!options.partition || (*options.partition >= 0 && *options.partition < partitions)) {
-    return true;
-  }
+  const std::optional<std::int32_t>& wanted = options.input.partition;
+  if (!wanted || (*wanted >= 0 && *wanted < partitions)) return true;
   messages.failure(
       fmt::format("tidelog: topic '{}' has no partition {}; it has {}, numbered from 0", plan.topic,
-                  *options.partition, partitions));
+                  *wanted, partitions));
   return false;
 }
 
@@ -335,14 +298,14 @@ Result<int> produce(const ProduceOptions& options) {
     messages.failure(fmt::format("tidelog: {}", unwritten->message()));
   }
   const int code = exit_code(run.ledger(), is_whole);
-  if (options.is_json) {
+  if (options.input.is_json) {
     Output out(printer ? STDERR_FILENO : STDOUT_FILENO);
     out.text() = summary_as_json(run, seconds);
     TIDELOG_TRY(out.flush());
   }
   const std::string words = summary_in_words(run, seconds, is_acknowledged);
   if (code == kExitDone) {
-    if (!options.is_json) messages.note(words);
+    if (!options.input.is_json) messages.note(words);
   } else {
     messages.failure(words);
   }
@@ -356,38 +319,37 @@ void add_produce_command(CommandLine& line) {
   CLI::App* command = line.add_command(
       line.root(), "produce", "Send records to a topic: one a line of stdin or of the files",
       "  echo hello | tidelog produce events\n"
-      "  tidelog produce events access.log -z zstd --json\n"
+      "  tidelog produce events access.log -z zstd\n"
       "  printf 'user1:clicked\\n' | tidelog produce events -K : -H source=web\n"
       "  tidelog produce events -o '%p %o' < lines.txt > acknowledged.txt\n"
+      "  tidelog consume events -e --json | tidelog produce copy --create --json --keep-partition\n"
       "Formats are those of 'tidelog consume'; -f reads what consume -f prints. A format that "
       "does\n"
       "not say where its last field ends is read line by line; %p and %d choose partition and\n"
       "timestamp, %t and %o are read over.",
       [options] { return produce(*options); });
-  command->add_option("topic_and_files", options->words, "TOPIC [FILE...]; FILE - is stdin");
-  command->add_option("-t,--topic", options->topic_flag, "Topic; then all words are files");
-  command->add_option("-k,--key", options->key, "Key of all records");
-  command->add_option("-K,--key-delimiter", options->key_delimiter,
-                      "The line up to this is the key; lines without it have none");
-  command->add_option("-p,--partition", options->partition,
-                      "Partition (default: by key; without key whole batches in turn)");
-  add_repeated(*command, "-H,--header", options->headers, "Header key=value; may be repeated");
-  command->add_option("-D,--delimiter", options->delimiter, "Ends a record (default: \\n)");
-  command->add_option("-f,--format", options->format, "Format of the input, such as '%k %v\\n'");
+  command->add_option("topic_and_files", options->words, "TOPIC [FILE...]; FILE - is stdin")
+      ->type_name("TOPIC FILE");
+  command->add_option("-t,--topic", options->topic_flag, "Topic; then all words are files")
+      ->type_name("TOPIC");
+  options->input.add_to(*command);
   command
-      ->add_option("-z,--compression", options->compression,
-                   "none, gzip, snappy, lz4 or zstd; a level may follow (zstd:9)")
+      ->add_option("-z,--compression", options->compression, "A level may follow, such as zstd:9")
+      ->type_name("none|gzip|snappy|lz4|zstd")
       ->capture_default_str();
-  command->add_option("--acks", options->acks, "Who must have a record: all, leader or none")
+  command->add_option("--acks", options->acks, "Who must have a record")
+      ->type_name("all|leader|none")
       ->capture_default_str();
-  command->add_option("-o,--output-format", options->output_format,
-                      "Print a line per record once it is acknowledged");
+  command
+      ->add_option("-o,--output-format", options->output_format,
+                   "Print a line per record once it is acknowledged")
+      ->type_name("FORMAT");
   command
       ->add_option("--delivery-timeout", options->delivery_timeout,
                    "How long to try before a record counts as failed")
+      ->type_name("TIME")
       ->capture_default_str();
-  command->add_flag("--json", options->is_json,
-                    "Print the summary as JSON on stdout (on stderr with -o)");
+  command->add_flag("--create", options->creates_topic, "Create the topic where it is missing");
   options->cluster.add_to(*command);
 }
 

@@ -242,9 +242,11 @@ void add_create(CommandLine& line, CLI::App& topic) {
       ->add_option("-p,--partitions", options->partitions,
                    "Partitions of each topic (default: the broker's)")
       ->check(CLI::Range(1, 1'000'000).description(""));
-  command->add_option("-r,--replicas", options->replicas,
+  command->add_option("-r,--replicas,--replication-factor", options->replicas,
                       "Copies of each partition (default: the broker's)");
-  add_repeated(*command, "--set", options->settings, "A setting, key=value; may be repeated");
+  add_repeated(*command, "--set,--config,--topic-config", options->settings,
+               "A setting; may be repeated")
+      ->type_name("KEY=VALUE");
 }
 
 void add_list(CommandLine& line, CLI::App& topic) {
@@ -260,7 +262,10 @@ void add_describe(CommandLine& line, CLI::App& topic) {
   CLI::App* command = add_topic_command(line, topic, options, "describe",
                                         "Show a topic's settings, partitions and offsets",
                                         "  tidelog topic describe events", describe_topic);
-  command->add_option("name", options->names, "The topic's name")->required()->expected(1);
+  command->add_option("name", options->names, "The topic's name")
+      ->type_name("TOPIC")
+      ->required()
+      ->expected(1);
   command->add_flag("--json", options->is_json, "Print JSON");
 }
 
@@ -269,7 +274,10 @@ void add_delete(CommandLine& line, CLI::App& topic) {
   CLI::App* command =
       add_topic_command(line, topic, options, "delete", "Delete a topic and all its records",
                         "  tidelog topic delete events -y", delete_topic);
-  command->add_option("name", options->names, "The topic's name")->required()->expected(1);
+  command->add_option("name", options->names, "The topic's name")
+      ->type_name("TOPIC")
+      ->required()
+      ->expected(1);
   command->add_flag("-y,--yes", options->is_confirmed, "Do not ask");
 }
 

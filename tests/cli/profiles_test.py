@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+"""Defaults of flags: environment variables, and the profiles of ~/.config/tidelog/config.toml."""
+
+import os
+import tempfile
+import textwrap
+import pathlib
+import subprocess
+
+from command_case import WAIT_SECONDS_MAX, CommandCase, binary, clean_environment, main
+
+
+class Defaults(CommandCase):
+    def setUp(self):
+        super().setUp()
+        self.config = tempfile.TemporaryDirectory(prefix="tidelog-config-")
+        self.addCleanup(self.config.cleanup)
+        self.path = pathlib.Path(self.config.name) / "tidelog" / "config.toml"
+
+    def write(self, text):
+        self.path.parent.mkdir(exist_ok=True)
+        self.path.write_text(textwrap.dedent(text))
+
+    def run_tidelog(self, *words, stdin=b"", **environment):
+        env = clean_environment({"XDG_CONFIG_HOME": self.config.name, **environment})
+        return subprocess.run([binary(), *map(str, words)], input=stdin, capture_output=True, env=env,
+                              timeout=WAIT_SECONDS_MAX, check=False)
+
+    def test_a_profile_gives_flags_their_defaults(self):
+        self.create("-p", 2)
+        self.produce(b"k:v\n", "-K", ":", "-p", 1)
+        self.write(f"""
+            profile = "here"
+            [profiles.here]
+            brokers = "{self.broker.address}"
+            [profiles.here.consume]
+            format = "%k=%v\\n"
+            exit-at-end = true
+            [profiles.here.topic.create]
+            partitions = 5
+            [profiles.other]
+            brokers = "127.0.0.1:1"
+            """)
+        result = self.run_tidelog("consume", self.topic)
+        self.assertEqual((result.returncode, result.stdout, result.stderr), (0, b"k=v\n", b""))
+        # A flag beats the profile, and so does a variable.
+        self.assertEqual(self.run_tidelog("consume", self.topic, "-f", "%p").stdout, b"1")
+        self.assertEqual(self.run_tidelog("consume", self.topic, TIDELOG_CONSUME_FORMAT="%o").stdout, b"0")
+        self.assertEqual(self.run_tidelog("consume", self.topic, "-f", "%p", TIDELOG_CONSUME_FORMAT="%o").stdout, b"1")
+        self.assertEqual(self.run_tidelog("topic", "create", self.topic + "5").returncode, 0)
+        self.assertIn(self.topic + "5  ", "".join(self.run_tidelog("topic", "list").stdout.decode()))
+        self.assertEqual(len(self.broker.must_run("offset", self.topic + "5", "end").splitlines()), 6)
+
+    def test_the_flag_and_the_variable_choose_another_profile(self):
+        self.write(f"""
+            profile = "down"
+            [profiles.down]
+            brokers = "127.0.0.1:1"
+            [profiles.up]
+            brokers = "{self.broker.address}"
+            """)
+        self.assertEqual(self.run_tidelog("topic", "list").returncode, 1)
+        self.assertEqual(self.run_tidelog("topic", "list", "--profile", "up").returncode, 0)
+        self.assertEqual(self.run_tidelog("topic", "list", "--profile=up").returncode, 0)
+        self.assertEqual(self.run_tidelog("topic", "list", TIDELOG_PROFILE="up").returncode, 0)
+        self.assertEqual(self.run_tidelog("topic", "list", "--profile", "down", TIDELOG_PROFILE="up").returncode, 1)
+        self.assertEqual(self.run_tidelog("topic", "list", "-b", self.broker.address).returncode, 0)
+
+    def test_what_is_not_understood_is_refused_with_file_line_and_what_is_close(self):
+        for text, part in (
+            ('[profiles.a]\nbroker = "x"\n', b"config.toml:2: no flag is called 'broker'; did you mean 'brokers'?"),
+            ('[profiles.a.consume]\nfromat = "x"\n', b"'consume.fromat'; did you mean 'consume.format'?"),
+            ('[profiles.a.consum]\nformat = "x"\n', b"did you mean 'consume.format'?"),
+            ('brokers = "x"\n', b"config.toml:1: 'brokers' is not understood"),
+            ('[profiles.a]\nbrokers = ["x"]\n', b"config.toml:2: "),
+            ('[profiles.a\n', b"config.toml:"),
+            ('profile = "b"\n[profiles.a]\nquiet = true\n', b"there is no profile 'b'"),
+            ('[profiles.a.broker]\nlisten = "x"\n', b"no flag is called 'broker.listen'"),
+        ):
+            with self.subTest(text=text):
+                self.write(text)
+                result = self.run_tidelog("topic", "list", "-b", self.broker.address)
+                self.assertEqual(result.returncode, 2, result.stderr)
+                self.assertIn(part, result.stderr)
+                # Help and commands that reach no broker go on.
+                self.assertEqual(self.run_tidelog("consume", "--help").returncode, 0)
+                self.assertEqual(self.run_tidelog("broker", "--settings").returncode, 0)
+                self.assertEqual(self.run_tidelog("completion", "bash").returncode, 0)
+
+    def test_a_profile_that_is_not_there_is_named_with_the_closest(self):
+        self.assertIn(b"does not exist", self.run_tidelog("topic", "list", "--profile", "x").stderr)
+        self.write('[profiles.production]\nquiet = true\n')
+        result = self.run_tidelog("topic", "list", "--profile", "prodution")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn(b"did you mean 'production'?", result.stderr)
+
+    def test_home_holds_the_file_where_no_other_place_is_named(self):
+        home = pathlib.Path(self.config.name) / "home"
+        path = home / ".config" / "tidelog" / "config.toml"
+        path.parent.mkdir(parents=True)
+        path.write_text(f'profile = "p"\n[profiles.p]\nbrokers = "{self.broker.address}"\n')
+        self.assertEqual(self.run_tidelog("topic", "list", XDG_CONFIG_HOME="", HOME=str(home)).returncode, 0)
+
+    def test_a_variable_sets_its_flag_and_only_that_of_its_command(self):
+        self.create()
+        self.produce(b"x\n")
+        base = {"TIDELOG_BROKERS": self.broker.address}
+        result = self.run_tidelog("consume", self.topic, TIDELOG_CONSUME_EXIT_AT_END="true",
+                                  TIDELOG_CONSUME_JSON="1", **base)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertTrue(result.stdout.startswith(b"{"))
+        # A bad value of another command's variable is no matter here.
+        result = self.run_tidelog("topic", "list", TIDELOG_CONSUME_COUNT="many", **base)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        result = self.run_tidelog("consume", self.topic, TIDELOG_CONSUME_COUNT="many", **base)
+        self.assertEqual(result.returncode, 2)
+        self.assertIn(b"TIDELOG_CONSUME_COUNT", result.stderr)
+        self.assertEqual(self.run_tidelog("produce", self.topic, stdin=b"y\n", TIDELOG_QUIET="1", **base).stderr, b"")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+// The environment variable of every flag: TIDELOG_, the command, and the flag's first long name,
+// as in TIDELOG_CONSUME_FORMAT; without the command where all commands share the flag
+// (TIDELOG_BROKERS).
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+namespace tidelog::tools {
+
+struct FlagVariable {
+  CLI::Option* option;
+  // As profiles write it: "consume.format", or "brokers" for a shared flag.
+  std::string key;
+  std::string variable;
+};
+
+// The flags of `command` that an environment variable may set, in their order. Those whose
+// description names a variable itself are read by their command and left out, as are --help and
+// positional words.
+std::vector<FlagVariable> flag_variables(CLI::App& command);
+
+// The words that lead to `command`, without the binary's name: {"topic", "create"}.
+std::vector<std::string> command_path(const CLI::App& command);
+
+// All commands without commands of their own, below `app`.
+std::vector<CLI::App*> leaf_commands(CLI::App& app);
+
+}  // namespace tidelog::tools

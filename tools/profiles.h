@@ -1,0 +1,38 @@
+// Profiles: defaults for flags, kept in ~/.config/tidelog/config.toml.
+//
+//   profile = "local"                    # used where neither --profile nor TIDELOG_PROFILE says
+//   [profiles.local]
+//   brokers = "127.0.0.1:9700"           # flags that all commands share
+//   [profiles.local.consume]
+//   format = "%k %v\n"                   # the long name of a flag of `tidelog consume`
+//   [profiles.local.topic.create]
+//   partitions = 4
+//
+// A flag beats its environment variable, which beats the profile.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "tools/environment_names.h"
+
+namespace tidelog::tools {
+
+// $XDG_CONFIG_HOME/tidelog/config.toml, else $HOME/.config/tidelog/config.toml; empty when neither
+// variable is set.
+std::string profiles_path();
+
+// Puts the values of a profile into the environment, where it has none yet. `wanted`: the name
+// given with --profile or TIDELOG_PROFILE; nullopt: the one the file names, or none. `known` are
+// the flags of all commands that take profiles. A missing file is as good as an empty one.
+// Fails with kInvalidArgument: no such profile, or anything in the file that is not understood,
+// also in other profiles; messages begin with "FILE:LINE" where there is one.
+// REQUIRES: no other thread runs.
+Result<> apply_profile(const std::string& path, const std::optional<std::string>& wanted,
+                       std::span<const FlagVariable> known);
+
+}  // namespace tidelog::tools

@@ -1,0 +1,34 @@
+// Partitions that a command names, and what offset expressions mean in them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "tidelog/tidelog.h"
+#include "tools/messages.h"
+#include "tools/offset_expression.h"
+
+namespace tidelog::tools {
+
+// The words of several -p options, each as parse_partitions() reads it: ascending, each once.
+// Fails with kInvalidArgument.
+Result<std::vector<std::int32_t>> parse_partition_words(const std::vector<std::string>& words);
+
+// The partitions of `topic` that are `wanted` (none: all), ascending; nullopt after a message that
+// names one that does not exist, or whose offsets are not known now.
+std::optional<std::vector<client::PartitionDescription>> choose_partitions(
+    const client::TopicDescription& topic, std::span<const std::int32_t> wanted,
+    Messages& messages);
+
+// The offset that `bound` means in `partition` now. Distances end at the partition's start and end;
+// a time behind the newest record is the end; a plain offset is not checked. Asks the brokers for
+// times only.
+client::Result<std::int64_t> resolve_bound(client::Consumer& consumer, const std::string& topic,
+                                           const client::PartitionDescription& partition,
+                                           const OffsetBound& bound);
+
+}  // namespace tidelog::tools
