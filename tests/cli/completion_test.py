@@ -27,6 +27,7 @@ _tidelog
 FISH = r"""
 tidelog completion fish | source; or exit 1
 complete -C (string join ' ' -- $argv) | string replace -r '\t.*' ''
+exit 0
 """
 
 

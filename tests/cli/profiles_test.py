@@ -69,7 +69,7 @@ class Defaults(CommandCase):
     def test_what_is_not_understood_is_refused_with_file_line_and_what_is_close(self):
         for text, part in (
             ('[profiles.a]\nbroker = "x"\n', b"config.toml:2: no flag is called 'broker'; did you mean 'brokers'?"),
-            ('[profiles.a.consume]\nfromat = "x"\n', b"'consume.fromat'; did you mean 'consume.format'?"),
+            ('[profiles.a.consume]\nfromat = "x"\n', b"'consume.fromat'; did you mean 'consume.format'"),
             ('[profiles.a.consum]\nformat = "x"\n', b"did you mean 'consume.format'?"),
             ('brokers = "x"\n', b"config.toml:1: 'brokers' is not understood"),
             ('[profiles.a]\nbrokers = ["x"]\n', b"config.toml:2: "),

@@ -89,7 +89,7 @@ class Help(CommandCase):
         for words, part in ((("cosnume", "orders"), b"'consume'"), (("topic", "lsit"), b"'list'"),
                             (("consume", "orders", "--formt", "x"), b"'--format'"),
                             (("consume", "odrers", "-e"), b"'orders'"), (("offset", "odrers", "end"), b"'orders'"),
-                            (("topic", "create", "y", "--set", "retention.m=1"), b"retention.ms"),
+                            (("topic", "create", "y", "--set", "segment.byte=1"), b"segment.bytes"),
                             (("broker", "--set", "log.leve=info"), b"log.level")):
             with self.subTest(command=words):
                 result = self.broker.run(*words)

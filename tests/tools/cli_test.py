@@ -7,6 +7,7 @@ Usage: cli_test.py BUILD/tools/tidelog [unittest options]
 import json
 import os
 import pathlib
+import random
 import signal
 import subprocess
 import sys
@@ -501,8 +502,11 @@ class Stopping(unittest.TestCase):
 
     def test_log_verify_and_dump_show_stopped_files_and_find_a_flipped_bit(self):
         self.broker.must_run("topic", "create", "t")
-        self.broker.must_run("produce", "t", "-k", "key", "-z", "zstd",
-                             stdin=b"".join(b"record number %d\n" % i for i in range(1000)))
+        # More than a clean stop leaves in the journal, also when compressed.
+        noise = random.Random(1)
+        values = [f"record number {i} {noise.randbytes(600).hex()}" for i in range(1000)]
+        self.broker.must_run("produce", "t", "-k", "key", "-z", "zstd", stdin="".join(
+            value + "\n" for value in values).encode())
         self.assertEqual(self.broker.stop(), 0)
         report = json.loads(self.broker.must_run("log", "verify", self.broker.data, "--json"))
         self.assertTrue(report["ok"], report)
@@ -512,10 +516,11 @@ class Stopping(unittest.TestCase):
                 self.broker.must_run("log", "dump", segment, "--records", "--json").splitlines()]
         self.assertEqual(rows[0]["base_offset"], 0)
         records = [row for row in rows if "value" in row]
-        self.assertEqual([row["offset"] for row in records], list(range(1000)))
-        self.assertEqual((records[7]["key"], records[7]["value"]), ("key", "record number 7"))
+        self.assertGreater(len(records), 7)  # the newest may be in the journal only
+        self.assertEqual([row["offset"] for row in records], list(range(len(records))))
+        self.assertEqual((records[7]["key"], records[7]["value"]), ("key", values[7]))
         batches = [row for row in rows if row.get("kind") == "batch"]
-        self.assertEqual(sum(row["records"] for row in batches), 1000)
+        self.assertEqual(sum(row["records"] for row in batches), len(records))
         self.assertEqual({row["codec"] for row in batches}, {4})
         self.assertIn(b" base_offset=0 ", self.broker.must_run("log", "dump", segment))
 
