@@ -69,6 +69,16 @@ Result<> ControlThread::start(bool new_epochs, std::vector<Router::Peer> shards)
                   },
                   std::move(ready));
             });
+        controller_->on_alter(
+            [this](TopicViewPointer topic, replication::Controller::TopicReady ready) {
+              on_all_shards(
+                  topic,
+                  [](Shard& shard, const TopicViewPointer& now, Topics::DoneCallback report) {
+                    shard.topics().apply(now);
+                    report({});
+                  },
+                  std::move(ready));
+            });
         publish(controller_->view());
         controller_->start(new_epochs, std::move(done));
       });
@@ -121,18 +131,48 @@ void ControlThread::create_topic(replication::NewTopic topic, Executor& home, Cr
   });
 }
 
-void ControlThread::delete_topic(std::string name, Executor& home, DoneCallback done) {
-  executor_->post([this, name = std::move(name), &home, done = std::move(done)]() mutable {
-    auto answer = [this, &home, done = std::move(done)](Result<> deleted) mutable {
-      when_views_arrived([&home, done = std::move(done), deleted = std::move(deleted)]() mutable {
-        home.post([done = std::move(done), deleted = std::move(deleted)]() mutable {
-          done(std::move(deleted));
+void ControlThread::change(Change begin, Executor& home, DoneCallback done) {
+  executor_->post([this, begin = std::move(begin), &home, done = std::move(done)]() mutable {
+    auto answer = [this, &home, done = std::move(done)](Result<> changed) mutable {
+      when_views_arrived([&home, done = std::move(done), changed = std::move(changed)]() mutable {
+        home.post([done = std::move(done), changed = std::move(changed)]() mutable {
+          done(std::move(changed));
         });
       });
     };
     if (!controller_) return answer(fail(ErrorCode::kDraining, "the broker is stopping"));
-    controller_->delete_topic(std::move(name), std::move(answer));
+    begin(*controller_, std::move(answer));
   });
+}
+
+void ControlThread::delete_topic(std::string name, Executor& home, DoneCallback done) {
+  change(
+      [name = std::move(name)](replication::Controller& controller,
+                               replication::Controller::DoneCallback answer) mutable {
+        controller.delete_topic(std::move(name), std::move(answer));
+      },
+      home, std::move(done));
+}
+
+void ControlThread::alter_topic(std::string name, replication::Controller::SettingChanges changes,
+                                Executor& home, DoneCallback done) {
+  change(
+      [name = std::move(name), changes = std::move(changes)](
+          replication::Controller& controller,
+          replication::Controller::DoneCallback answer) mutable {
+        controller.alter_topic(std::move(name), std::move(changes), std::move(answer));
+      },
+      home, std::move(done));
+}
+
+void ControlThread::add_partitions(std::string name, std::int32_t total, Executor& home,
+                                   DoneCallback done) {
+  change(
+      [name = std::move(name), total](replication::Controller& controller,
+                                      replication::Controller::DoneCallback answer) mutable {
+        controller.add_partitions(std::move(name), total, std::move(answer));
+      },
+      home, std::move(done));
 }
 
 Result<> ControlThread::close(std::chrono::steady_clock::time_point deadline) {

@@ -38,6 +38,10 @@ class ControlThread final : public ControlPlane {
 
   void create_topic(replication::NewTopic topic, Executor& home, CreateCallback done) override;
   void delete_topic(std::string name, Executor& home, DoneCallback done) override;
+  void alter_topic(std::string name, replication::Controller::SettingChanges changes,
+                   Executor& home, DoneCallback done) override;
+  void add_partitions(std::string name, std::int32_t total, Executor& home,
+                      DoneCallback done) override;
 
   // Ends what is under way and closes the store. Further changes fail with kDraining.
   Result<> close(std::chrono::steady_clock::time_point deadline);
@@ -51,6 +55,11 @@ class ControlThread final : public ControlPlane {
   void on_all_shards(const TopicViewPointer& topic, const OnShard& work,
                      replication::Controller::TopicReady ready);
   void publish(const std::shared_ptr<const replication::ClusterView>& view);
+  // Begins a change on this thread; `done` runs on `home`, when the views that it made have
+  // arrived.
+  using Change = std::move_only_function<void(replication::Controller&,
+                                              replication::Controller::DoneCallback)>;
+  void change(Change begin, Executor& home, DoneCallback done);
   // Runs `then` on this thread once every shard has the views published so far. A shard looks at
   // its sockets before its posts: a client that heard of a change from one shard and asks another
   // must find it there.

@@ -49,6 +49,10 @@ class ControlPlane {
   virtual void create_topic(replication::NewTopic topic, Executor& home, CreateCallback done) = 0;
   using DoneCallback = std::move_only_function<void(Result<>)>;
   virtual void delete_topic(std::string name, Executor& home, DoneCallback done) = 0;
+  virtual void alter_topic(std::string name, replication::Controller::SettingChanges changes,
+                           Executor& home, DoneCallback done) = 0;
+  virtual void add_partitions(std::string name, std::int32_t total, Executor& home,
+                              DoneCallback done) = 0;
 };
 
 // What all shards of a broker share. Outlives them.

@@ -126,6 +126,16 @@ void Topics::create(std::shared_ptr<const replication::TopicView> topic, DoneCal
   }
 }
 
+void Topics::apply(const std::shared_ptr<const replication::TopicView>& topic) {
+  const log::PartitionLogSettings settings = topic->settings.log_settings();
+  for (std::size_t i = 0; i < topic->partitions.size(); ++i) {
+    Partition* partition = find({topic->id, PartitionIndex(static_cast<std::int32_t>(i))});
+    if (partition == nullptr) continue;
+    partition->topic = topic;
+    partition->log->change_settings(settings);
+  }
+}
+
 void Topics::drop(std::shared_ptr<const replication::TopicView> topic, DoneCallback done) {
   std::vector<TopicPartition> mine;
   for (std::size_t i = 0; i < topic->partitions.size(); ++i) {

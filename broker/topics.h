@@ -54,6 +54,8 @@ class Topics {
   // Makes (or finds) the logs of this shard's partitions of `topic` and leads them; they take
   // writes when `done` runs.
   void create(std::shared_ptr<const replication::TopicView> topic, DoneCallback done);
+  // Lets this shard's replicas of `topic` know what it is now: its settings, its partitions.
+  void apply(const std::shared_ptr<const replication::TopicView>& topic);
   // Ends this shard's replicas of `topic` and removes their logs. What waits for them is told.
   void drop(std::shared_ptr<const replication::TopicView> topic, DoneCallback done);
   // Ends every replica, before the logs close: what is pending is told UNKNOWN_OUTCOME.

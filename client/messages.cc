@@ -180,6 +180,59 @@ Result<AnswerStatus> decode_delete_topic(std::span<const std::byte> table) {
   return decode_status_only<fb::DeleteTopicAnswer>(table, "delete topic");
 }
 
+Table encode(const AlterTopicRequest& request) {
+  flatbuffers::FlatBufferBuilder builder;
+  std::vector<flatbuffers::Offset<fb::Setting>> settings;
+  for (const auto& [name, value] : request.settings) {
+    settings.push_back(fb::CreateSettingDirect(builder, name.c_str(), value.c_str()));
+  }
+  for (const std::string& name : request.defaults) {
+    settings.push_back(fb::CreateSettingDirect(builder, name.c_str(), nullptr, true));
+  }
+  builder.Finish(fb::CreateAlterTopicRequestDirect(builder, request.name.c_str(), &settings,
+                                                   request.deadline_ms));
+  return finished(builder);
+}
+
+Result<AnswerStatus> decode_alter_topic(std::span<const std::byte> table) {
+  return decode_status_only<fb::AlterTopicAnswer>(table, "alter topic");
+}
+
+Table encode(const AddPartitionsRequest& request) {
+  flatbuffers::FlatBufferBuilder builder;
+  builder.Finish(fb::CreateAddPartitionsRequestDirect(builder, request.name.c_str(), request.total,
+                                                      request.deadline_ms));
+  return finished(builder);
+}
+
+Result<AnswerStatus> decode_add_partitions(std::span<const std::byte> table) {
+  return decode_status_only<fb::AddPartitionsAnswer>(table, "add partitions");
+}
+
+Table encode(const DeleteRecordsRequest& request) {
+  flatbuffers::FlatBufferBuilder builder;
+  std::vector<fb::DeleteRecordsEntry> entries;
+  entries.reserve(request.entries.size());
+  for (const DeleteRecordsRequest::Entry& entry : request.entries) {
+    entries.emplace_back(to_wire(entry.partition.topic), entry.partition.partition.value(), 0,
+                         entry.before);
+  }
+  builder.Finish(fb::CreateDeleteRecordsRequestDirect(builder, &entries));
+  return finished(builder);
+}
+
+Result<DeleteRecordsAnswer> decode_delete_records(std::span<const std::byte> table) {
+  TIDELOG_ASSIGN(const fb::DeleteRecordsAnswer* from,
+                 read_table<fb::DeleteRecordsAnswer>(table, "delete records"));
+  DeleteRecordsAnswer answer;
+  answer.status = read_status(from->status());
+  each(from->results(), [&](const fb::DeleteRecordsResult& result) {
+    answer.results.push_back(
+        {read_partition(result), read_status(result.status()), result.start_offset()});
+  });
+  return answer;
+}
+
 Table encode(const DescribeTopicRequest& request) {
   flatbuffers::FlatBufferBuilder builder;
   builder.Finish(fb::CreateDescribeTopicRequestDirect(builder, request.name.c_str()));

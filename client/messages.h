@@ -104,6 +104,42 @@ struct DeleteTopicRequest {
 Table encode(const DeleteTopicRequest& request);
 Result<AnswerStatus> decode_delete_topic(std::span<const std::byte> table);
 
+struct AlterTopicRequest {
+  std::string name;
+  std::map<std::string, std::string> settings;
+  std::vector<std::string> defaults;  // names of settings to take back
+  std::uint32_t deadline_ms = 0;
+};
+Table encode(const AlterTopicRequest& request);
+Result<AnswerStatus> decode_alter_topic(std::span<const std::byte> table);
+
+struct AddPartitionsRequest {
+  std::string name;
+  std::int32_t total = 0;
+  std::uint32_t deadline_ms = 0;
+};
+Table encode(const AddPartitionsRequest& request);
+Result<AnswerStatus> decode_add_partitions(std::span<const std::byte> table);
+
+struct DeleteRecordsRequest {
+  struct Entry {
+    TopicPartition partition;
+    std::int64_t before = -1;  // -1: the high watermark
+  };
+  std::vector<Entry> entries;
+};
+struct DeleteRecordsAnswer {
+  AnswerStatus status;
+  struct Trimmed {
+    TopicPartition partition;
+    AnswerStatus status;
+    std::int64_t start_offset = -1;
+  };
+  std::vector<Trimmed> results;
+};
+Table encode(const DeleteRecordsRequest& request);
+Result<DeleteRecordsAnswer> decode_delete_records(std::span<const std::byte> table);
+
 struct DescribeTopicRequest {
   std::string name;
 };

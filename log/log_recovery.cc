@@ -275,8 +275,11 @@ Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPa
   const Offset first =
       found.segments.empty() ? log.log_start : found.segments.front()->summary.base;
   if (first > log.log_start) found.holes.insert(found.holes.begin(), Hole{log.log_start, first});
-  const Offset segments_end =
-      found.segments.empty() ? log.log_start : found.segments.back()->summary.end;
+  // Without segments the journal has all of the log, from the batch on that holds its start: a trim
+  // may have put that start inside a batch.
+  Offset begin = log.log_start;
+  if (evidence.checkpoint) begin = std::min(begin, evidence.checkpoint->recovery_point);
+  const Offset segments_end = found.segments.empty() ? begin : found.segments.back()->summary.end;
   Replay replay(evidence, segments_end, last_epoch(found));
   replay.run(false);
 
@@ -299,7 +302,7 @@ Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPa
     }
     if (replay.batches().empty()) TIDELOG_TRY(find_beyond(search, found));
     TIDELOG_TRY(make_stable(context, search, evidence, found));
-    const Offset end = found.segments.empty() ? log.log_start : found.segments.back()->summary.end;
+    const Offset end = found.segments.empty() ? begin : found.segments.back()->summary.end;
     Replay rest(evidence, end, LeaderEpoch(-1));
     rest.run(true);
     // Nothing that is there is touched: what the journal adds gets segments of its own.
@@ -320,7 +323,7 @@ Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPa
   log.segments = std::move(found.segments);
   log.retired_files = std::move(found.retired);
   log.holes = std::move(found.holes);
-  log.end = log.segments.empty() ? log.log_start : log.segments.back()->summary.end;
+  log.end = log.segments.empty() ? begin : log.segments.back()->summary.end;
   for (std::size_t i = 1; lossy && i < log.segments.size(); ++i) {
     const Offset before = log.segments[i - 1]->summary.end;
     const Offset base = log.segments[i]->summary.base;
@@ -333,6 +336,7 @@ Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPa
     log.end = promised;
   }
   std::ranges::sort(log.holes, {}, &Hole::begin);
+  if (log.held.empty()) log.end = std::max(log.end, log.log_start);
   log.stable_end = log.end;
   if (!log.held.empty()) log.end = log.held.back().next;
   collect_epochs(log);

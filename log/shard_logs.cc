@@ -329,6 +329,8 @@ void ShardLogsImpl::close(DoneCallback done) {
 
 void ShardLogsImpl::drive_close() {
   if (finishing_close_ || !journal_.idle() || changing_catalog_ || !leaving_.empty()) return;
+  // A start that moves up takes two: the store may go only when nobody writes one any more.
+  if (checkpointing_ || !checkpoint_waiters_.empty()) return;
   // Logs that only were to make room stay in the journal, however many they are.
   destager_.drop_waiting();
   bool rest = destager_.idle() && remover_.idle();

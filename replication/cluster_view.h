@@ -24,6 +24,8 @@ struct TopicSettings {
   // Keeps the value in its plain form ("1MiB" as "1048576").
   // Fails with kInvalidSetting: unknown name (the message names the closest one) or bad value.
   Result<> set(std::string_view name, std::string_view value);
+  // The default from now on. Fails with kInvalidSetting: unknown name.
+  Result<> reset(std::string_view name);
   // The value that is in force: the one set, else the default. REQUIRES: `name` is in
   // topic_setting_table().
   std::string_view value(std::string_view name) const;

@@ -100,6 +100,7 @@ void Controller::State::started(bool new_epochs, DoneCallback done) {
             }
           });
         }
+        if (result) state->finish_growths();
         done(std::move(result));
       });
   if (new_epochs) raise_epochs(all);
@@ -118,6 +119,17 @@ void Controller::State::started(bool new_epochs, DoneCallback done) {
     } else {
       drop_data(topic, ended);
     }
+  }
+}
+
+// What a crash interrupted. Clients know the topic as it was, so nobody waits.
+void Controller::State::finish_growths() {
+  for (const auto& [id, topic] : image_) {
+    if (topic.record.state != TopicState::kReady || topic.record.growing_to == 0) continue;
+    executor_.post(
+        guarded([name = topic.record.name, total = topic.record.growing_to](State& state) {
+          state.add_partitions(name, total, [](Result<>) {});
+        }));
   }
 }
 
@@ -183,8 +195,8 @@ void Controller::load(DoneCallback done) {
 }
 
 void Controller::start(bool new_epochs, DoneCallback done) {
-  TIDELOG_CHECK(state_->make_replicas && state_->drop_replicas,
-                "on_create() and on_delete() are set before start()");
+  TIDELOG_CHECK(state_->make_replicas && state_->drop_replicas && state_->apply_topic,
+                "on_create(), on_delete() and on_alter() are set before start()");
   executor_.post(state_->guarded([new_epochs, done = std::move(done)](State& state) mutable {
     state.start(new_epochs, std::move(done));
   }));
@@ -195,6 +207,10 @@ void Controller::on_create(State::MakeReplicas make_replicas) {
 }
 void Controller::on_delete(State::MakeReplicas drop_replicas) {
   state_->drop_replicas = std::move(drop_replicas);
+}
+
+void Controller::on_alter(State::MakeReplicas apply_topic) {
+  state_->apply_topic = std::move(apply_topic);
 }
 
 void Controller::create_topic(NewTopic topic, CreateCallback done) {
@@ -208,6 +224,20 @@ void Controller::delete_topic(std::string name, DoneCallback done) {
   executor_.post(
       state_->guarded([name = std::move(name), done = std::move(done)](State& state) mutable {
         state.delete_topic(name, std::move(done));
+      }));
+}
+
+void Controller::alter_topic(std::string name, SettingChanges changes, DoneCallback done) {
+  executor_.post(state_->guarded([name = std::move(name), changes = std::move(changes),
+                                  done = std::move(done)](State& state) mutable {
+    state.alter_topic(name, changes, std::move(done));
+  }));
+}
+
+void Controller::add_partitions(std::string name, std::int32_t total, DoneCallback done) {
+  executor_.post(state_->guarded(
+      [name = std::move(name), total, done = std::move(done)](State& state) mutable {
+        state.add_partitions(name, total, std::move(done));
       }));
 }
 

@@ -14,7 +14,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/executor.h"
 #include "base/ids.h"
@@ -65,11 +68,22 @@ class Controller {
   // The same for deletion: data may go, the tombstone is durable. Of a creation that a crash or
   // error interrupted, replicas may never have been made.
   void on_delete(std::function<void(std::shared_ptr<const TopicView>, TopicReady)> drop_replicas);
+  // Where replicas that exist hear of new settings and of new partitions beside them.
+  void on_alter(std::function<void(std::shared_ptr<const TopicView>, TopicReady)> apply_topic);
 
   using CreateCallback = std::move_only_function<void(Result<std::shared_ptr<const TopicView>>)>;
   // Succeeds once every partition can take writes. Fails with kTopicExists, kInvalidTopicName,
   // kInvalidPartitions, kInvalidReplicationFactor, kInvalidSetting, kStorageFailed.
   void create_topic(NewTopic topic, CreateCallback done);
+  // Names of settings and their new values; nullopt: the default again.
+  using SettingChanges = std::vector<std::pair<std::string, std::optional<std::string>>>;
+  // Succeeds once the settings are durable and every replica follows them; all of them or none.
+  // Fails with kUnknownTopic, kInvalidSetting.
+  void alter_topic(std::string name, SettingChanges changes, DoneCallback done);
+  // Gives the topic partitions until it has `total`; succeeds once they can take writes. What a
+  // crash or error interrupts, the next start or the next call finishes. Fails with kUnknownTopic,
+  // kInvalidPartitions (fewer than there are, or too many), kStorageFailed, kStorageFull.
+  void add_partitions(std::string name, std::int32_t total, DoneCallback done);
   // Succeeds once the tombstone is durable and no partition serves any more. Fails with
   // kUnknownTopic.
   void delete_topic(std::string name, DoneCallback done);

@@ -1,4 +1,5 @@
-// The inside of Controller. controller.cc starts it, topic_changes.cc creates and deletes topics.
+// The inside of Controller. controller.cc starts it, topic_changes.cc creates and deletes topics,
+// topic_alterations.cc changes them.
 #pragma once
 
 #include <fmt/format.h>
@@ -67,9 +68,12 @@ class Controller::State : public std::enable_shared_from_this<Controller::State>
   void start(bool new_epochs, DoneCallback done);
   void create_topic(NewTopic topic, CreateCallback done);
   void delete_topic(const std::string& name, DoneCallback done);
+  void alter_topic(const std::string& name, const SettingChanges& changes, DoneCallback done);
+  void add_partitions(const std::string& name, std::int32_t total, DoneCallback done);
 
   MakeReplicas make_replicas;
   MakeReplicas drop_replicas;
+  MakeReplicas apply_topic;
   std::shared_ptr<const ClusterView> view = std::make_shared<ClusterView>();
 
   // Wraps a callback so that it does nothing once the controller is gone.
@@ -92,11 +96,14 @@ class Controller::State : public std::enable_shared_from_this<Controller::State>
 
   void loaded(MetadataImage image);
   void started(bool new_epochs, DoneCallback done);
+  void finish_growths();
   void raise_epochs(const std::shared_ptr<Gathering>& all);
   void raise_epochs_of(std::span<StoredPartition* const> partitions,
                        std::span<const std::string> keys, const std::shared_ptr<Gathering>& all);
 
   Result<> check_new(const NewTopic& topic) const;
+  Result<> check_settings(const std::string& name, const TopicSettings& settings) const;
+  PartitionRecord new_partition(const TopicSettings& settings);
   StoredTopic lay_out(NewTopic topic);
   void begin_creation(const CreationPtr& creation);
   void write_partitions(const CreationPtr& creation);
@@ -104,6 +111,20 @@ class Controller::State : public std::enable_shared_from_this<Controller::State>
   void finish_creation(const CreationPtr& creation);
   void abandon_creation(const CreationPtr& creation, Error why);
   void take_back(const std::shared_ptr<StoredTopic>& topic, DoneCallback done);
+
+  // Runs `change` on a copy of the topic when no other change of it is under way.
+  void with_topic(const std::string& name, DoneCallback done,
+                  std::move_only_function<void(std::shared_ptr<StoredTopic>, DoneCallback)> change);
+  // Writes the topic's own key; the image follows.
+  void commit_topic(const std::shared_ptr<StoredTopic>& topic, DoneCallback done);
+  // Publishes the topic and lets its replicas know.
+  void show(const std::shared_ptr<StoredTopic>& topic, DoneCallback done);
+  // Goes on from `growing_to`, durable, wherever an earlier attempt ended.
+  void grow(const std::shared_ptr<StoredTopic>& topic, DoneCallback done);
+  void write_new_partitions(const std::shared_ptr<StoredTopic>& topic,
+                            std::vector<std::size_t> indexes,
+                            const std::shared_ptr<Gathering>& all);
+  void finish_growth(const std::shared_ptr<StoredTopic>& topic, DoneCallback done);
 
   // Tombstone, data, then (behind `done`) the keys.
   void remove_topic(std::shared_ptr<StoredTopic> topic, DoneCallback done);

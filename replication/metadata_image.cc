@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <unordered_set>
 #include <utility>
@@ -20,7 +22,8 @@ Result<> read_topics(const std::vector<KeyValue>& entries, MetadataImage& image)
     if (!id) return corrupt(entry.key, "names no topic id");
     TIDELOG_ASSIGN(TopicRecord record, decode_topic(entry.key, entry.value));
     StoredTopic topic{*id, std::move(record), entry.mod_revision, {}};
-    topic.partitions.resize(static_cast<std::size_t>(topic.record.partitions));
+    topic.partitions.resize(
+        static_cast<std::size_t>(std::max(topic.record.partitions, topic.record.growing_to)));
     image.emplace(*id, std::move(topic));
   }
   return {};
@@ -78,7 +81,7 @@ Result<MetadataImage> read_image(const std::vector<KeyValue>& names,
   TIDELOG_TRY(check_names(names, image));
   for (const auto& [id, topic] : image) {
     if (topic.record.state != TopicState::kReady) continue;
-    for (std::size_t i = 0; i < topic.partitions.size(); ++i) {
+    for (std::size_t i = 0; i < static_cast<std::size_t>(topic.record.partitions); ++i) {
       if (topic.partitions[i].revision == 0) {
         return corrupt(topic_key(id), fmt::format("lacks its partition {}", i));
       }
@@ -93,8 +96,9 @@ std::shared_ptr<const TopicView> view_of(const StoredTopic& topic) {
   view->name = topic.record.name;
   view->settings = topic.record.settings;
   view->replication_factor = topic.record.replication_factor;
-  view->partitions.reserve(topic.partitions.size());
-  for (const StoredPartition& partition : topic.partitions) {
+  const auto known = static_cast<std::size_t>(topic.record.partitions);
+  view->partitions.reserve(known);
+  for (const StoredPartition& partition : std::span(topic.partitions).first(known)) {
     PartitionView& seen = view->partitions.emplace_back();
     for (const ReplicaEntry& replica : partition.record.replicas) {
       seen.replicas.push_back(replica.broker);

@@ -14,14 +14,16 @@ namespace tidelog::replication {
 
 struct StoredPartition {
   PartitionRecord record;
-  Revision revision = 0;  // of its key; 0: the key is absent (of a topic that is not READY)
+  // Of its key; 0: the key is absent (of a topic that is not READY, or being added).
+  Revision revision = 0;
 };
 
 struct StoredTopic {
   TopicId id;
   TopicRecord record;
   Revision revision = 0;
-  std::vector<StoredPartition> partitions;  // record.partitions of them
+  // record.partitions of them, and behind those the ones that are being added.
+  std::vector<StoredPartition> partitions;
 };
 
 using MetadataImage = std::unordered_map<TopicId, StoredTopic>;

@@ -141,13 +141,14 @@ std::string encode(const NameRecord& record) {
 std::string encode(const TopicRecord& record) {
   json settings = json::object();
   for (const auto& [name, value] : record.settings.values) settings[name] = value;
-  return json{{"name", record.name},
-              {"state", kStates[static_cast<std::size_t>(record.state)]},
-              {"partitions", record.partitions},
-              {"replication_factor", record.replication_factor},
-              {"settings", std::move(settings)},
-              {"nonce", record.nonce}}
-      .dump();
+  json value{{"name", record.name},
+             {"state", kStates[static_cast<std::size_t>(record.state)]},
+             {"partitions", record.partitions},
+             {"replication_factor", record.replication_factor},
+             {"settings", std::move(settings)},
+             {"nonce", record.nonce}};
+  if (record.growing_to > 0) value["growing_to"] = record.growing_to;
+  return value.dump();
 }
 
 std::string encode(const PartitionRecord& record) {
@@ -191,6 +192,9 @@ Result<TopicRecord> decode_topic(std::string_view key, std::string_view value) {
     record.state = static_cast<TopicState>(at - std::begin(kStates));
   }
   record.partitions = reader.number(reader.root(), "partitions", 1, wire::kPartitionsPerTopicMax);
+  if (reader.root().contains("growing_to")) {
+    record.growing_to = reader.number(reader.root(), "growing_to", 1, wire::kPartitionsPerTopicMax);
+  }
   record.replication_factor = reader.number(reader.root(), "replication_factor", 1);
   record.nonce = reader.text(reader.root(), "nonce");
   if (const json* settings = reader.field(reader.root(), "settings")) {

@@ -45,6 +45,7 @@ struct TopicRecord {
   std::int32_t replication_factor = 1;
   TopicSettings settings;
   std::string nonce;
+  std::int32_t growing_to = 0;  // partitions are being added until there are so many; 0: none are
 };
 
 // One of `replicas`: a broker that is added again is another replica.

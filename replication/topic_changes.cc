@@ -29,12 +29,26 @@ Result<> Controller::State::check_new(const NewTopic& topic) const {
                 fmt::format("topic '{}' cannot have {} replicas; this cluster has 1 broker",
                             topic.name, topic.replication_factor));
   }
-  if (topic.settings.min_insync_replicas() > 1) {
+  return check_settings(topic.name, topic.settings);
+}
+
+Result<> Controller::State::check_settings(const std::string& name,
+                                           const TopicSettings& settings) const {
+  if (settings.min_insync_replicas() > 1) {
     return fail(ErrorCode::kInvalidSetting,
-                fmt::format("min.insync.replicas of topic '{}' is {}, but it has 1 replica",
-                            topic.name, topic.settings.min_insync_replicas()));
+                fmt::format("min.insync.replicas of topic '{}' is {}, but it has 1 replica", name,
+                            settings.min_insync_replicas()));
   }
   return {};
+}
+
+PartitionRecord Controller::State::new_partition(const TopicSettings& settings) {
+  return {.replicas = {{self_, random_()}},
+          .isr = {self_},
+          .leader = self_,
+          .leader_epoch = LeaderEpoch(0),
+          .min_isr = settings.min_insync_replicas(),
+          .nonce = nonce()};
 }
 
 void Controller::State::create_topic(NewTopic topic, CreateCallback done) {
@@ -71,15 +85,11 @@ StoredTopic Controller::State::lay_out(NewTopic topic) {
                    .partitions = topic.partitions,
                    .replication_factor = 1,
                    .settings = std::move(topic.settings),
-                   .nonce = nonce()};
+                   .nonce = nonce(),
+                   .growing_to = 0};
   stored.partitions.resize(static_cast<std::size_t>(topic.partitions));
   for (StoredPartition& partition : stored.partitions) {
-    partition.record = {.replicas = {{self_, random_()}},
-                        .isr = {self_},
-                        .leader = self_,
-                        .leader_epoch = LeaderEpoch(0),
-                        .min_isr = stored.record.settings.min_insync_replicas(),
-                        .nonce = nonce()};
+    partition.record = new_partition(stored.record.settings);
   }
   return stored;
 }
@@ -247,6 +257,8 @@ void Controller::State::remove_topic(std::shared_ptr<StoredTopic> topic, DoneCal
 }
 
 void Controller::State::drop_data(const std::shared_ptr<StoredTopic>& topic, DoneCallback done) {
+  // Also those of partitions that were being added.
+  topic->record.partitions = static_cast<std::int32_t>(topic->partitions.size());
   drop_replicas(view_of(*topic),
                 guarded([topic, done = std::move(done)](State& state, Result<> dropped) mutable {
                   // While data may be left the tombstone stays: the next start tries again.

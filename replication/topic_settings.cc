@@ -16,7 +16,10 @@ namespace {
 constexpr std::string_view kMaxMessageBytes = "max.message.bytes";
 constexpr std::string_view kTimestampType = "message.timestamp.type";
 constexpr std::string_view kMinInsyncReplicas = "min.insync.replicas";
+constexpr std::string_view kRetentionBytes = "retention.bytes";
+constexpr std::string_view kRetentionMs = "retention.ms";
 constexpr std::string_view kSegmentBytes = "segment.bytes";
+constexpr std::string_view kSegmentMs = "segment.ms";
 
 constexpr std::string_view kTimestampTypes[] = {"CreateTime", "LogAppendTime"};
 
@@ -24,6 +27,9 @@ constexpr std::int64_t kMessageBytesMin = 1024;
 constexpr std::int64_t kSegmentBytesMin = 64 << 10;
 constexpr std::int64_t kSegmentBytesMax = 1LL << 31;
 constexpr std::int64_t kReplicasMax = 127;
+constexpr std::int64_t kMsMax = std::int64_t{100} * 365 * 24 * 3600 * 1000;
+constexpr std::int64_t kRetentionBytesMax = std::int64_t{1} << 60;
+constexpr std::int64_t kSegmentMsMin = 1000;
 
 constexpr auto kTable = std::to_array<TopicSettingInfo>({
     {kMaxMessageBytes, "4194304", "bytes",
@@ -32,8 +38,14 @@ constexpr auto kTable = std::to_array<TopicSettingInfo>({
      "whether records keep their producer's timestamp or get the time of their append"},
     {kMinInsyncReplicas, "1", "int",
      "in-sync replicas below which acks=all is refused; at most the replication factor"},
+    {kRetentionBytes, "-1", "bytes",
+     "bytes of a partition above which its oldest segments go; -1: any number"},
+    {kRetentionMs, "604800000", "ms",
+     "time after its append when a record may go, with its segment; -1: it stays"},
     {kSegmentBytes, "268435456", "bytes",
      "size at which a log goes on in a new segment file, from 65536 to 2147483648"},
+    {kSegmentMs, "604800000", "ms",
+     "age at which a segment ends although it is not full, at least 1000"},
 });
 static_assert(std::ranges::is_sorted(kTable, {}, &TopicSettingInfo::name));
 static_assert(wire::kBatchBytesMax == 4194304, "the table above names the limit");
@@ -49,6 +61,14 @@ Result<std::string> checked(std::string_view name, std::string_view value) {
     number = parse_byte_size(name, value, kMessageBytesMin, wire::kBatchBytesMax);
   } else if (name == kSegmentBytes) {
     number = parse_byte_size(name, value, kSegmentBytesMin, kSegmentBytesMax);
+  } else if (name == kRetentionBytes && value != "-1") {
+    number = parse_byte_size(name, value, 0, kRetentionBytesMax);
+  } else if (name == kRetentionMs && value != "-1") {
+    number = parse_integer(name, value, 1, kMsMax);
+  } else if (name == kRetentionBytes || name == kRetentionMs) {
+    number = -1;
+  } else if (name == kSegmentMs) {
+    number = parse_integer(name, value, kSegmentMsMin, kMsMax);
   } else {
     TIDELOG_CHECK(name == kMinInsyncReplicas, "every setting of the table has its check");
     number = parse_integer(name, value, 1, kReplicasMax);
@@ -57,26 +77,34 @@ Result<std::string> checked(std::string_view name, std::string_view value) {
   return std::to_string(*number);
 }
 
-std::uint64_t number_of(std::string_view plain) {
-  std::uint64_t number = 0;
+std::int64_t number_of(std::string_view plain) {
+  std::int64_t number = 0;
   const auto [end, error] = std::from_chars(plain.data(), plain.data() + plain.size(), number);
   TIDELOG_CHECK(error == std::errc{} && end == plain.data() + plain.size(),
                 "settings are kept only after they were checked");
   return number;
 }
 
+Result<> check_name(std::string_view name) {
+  if (std::ranges::find(kTable, name, &TopicSettingInfo::name) != kTable.end()) return {};
+  std::array<std::string_view, kTable.size()> names;
+  std::ranges::transform(kTable, names.begin(), &TopicSettingInfo::name);
+  return fail(ErrorCode::kInvalidSetting, fmt::format("topics have no setting '{}'{}", name,
+                                                      did_you_mean(closest_names(name, names, 2))));
+}
+
 }  // namespace
 
 std::span<const TopicSettingInfo> topic_setting_table() { return kTable; }
 
+Result<> TopicSettings::reset(std::string_view name) {
+  TIDELOG_TRY(check_name(name));
+  if (const auto at = values.find(name); at != values.end()) values.erase(at);
+  return {};
+}
+
 Result<> TopicSettings::set(std::string_view name, std::string_view value) {
-  if (std::ranges::find(kTable, name, &TopicSettingInfo::name) == kTable.end()) {
-    std::array<std::string_view, kTable.size()> names;
-    std::ranges::transform(kTable, names.begin(), &TopicSettingInfo::name);
-    return fail(ErrorCode::kInvalidSetting,
-                fmt::format("topics have no setting '{}'{}", name,
-                            did_you_mean(closest_names(name, names, 2))));
-  }
+  TIDELOG_TRY(check_name(name));
   TIDELOG_ASSIGN(std::string plain, checked(name, value));
   values.insert_or_assign(std::string(name), std::move(plain));
   return {};
@@ -90,9 +118,12 @@ std::string_view TopicSettings::value(std::string_view name) const {
 }
 
 log::PartitionLogSettings TopicSettings::log_settings() const {
-  return {.segment_bytes = number_of(value(kSegmentBytes)),
-          .batch_bytes_max = number_of(value(kMaxMessageBytes)),
-          .log_append_time = value(kTimestampType) == kTimestampTypes[1]};
+  return {.segment_bytes = static_cast<std::uint64_t>(number_of(value(kSegmentBytes))),
+          .batch_bytes_max = static_cast<std::size_t>(number_of(value(kMaxMessageBytes))),
+          .log_append_time = value(kTimestampType) == kTimestampTypes[1],
+          .retention_ms = number_of(value(kRetentionMs)),
+          .retention_bytes = number_of(value(kRetentionBytes)),
+          .segment_ms = number_of(value(kSegmentMs))};
 }
 
 std::int32_t TopicSettings::min_insync_replicas() const {

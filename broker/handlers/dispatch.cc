@@ -88,8 +88,9 @@ void dispatch(Shard& shard, RequestTicket ticket, Frame frame) {
         Error(ErrorCode::kHelloRequired, fmt::format("{} came before a hello", api->name)));
   }
   // Produce is refused by its handler, which knows whether an answer is wanted.
-  const bool changes =
-      api->key == wire::ApiKey::kCreateTopic || api->key == wire::ApiKey::kDeleteTopic;
+  const bool changes = api->key >= wire::ApiKey::kCreateTopic &&
+                       api->key <= wire::ApiKey::kDeleteRecords &&
+                       api->key != wire::ApiKey::kDescribeTopic;
   if (shard.draining() && changes) return ticket.fail(draining_error(shard));
   switch (api->key) {
     case wire::ApiKey::kNotice:
@@ -108,6 +109,12 @@ void dispatch(Shard& shard, RequestTicket ticket, Frame frame) {
       return handle_delete_topic(shard, std::move(ticket), std::move(frame));
     case wire::ApiKey::kDescribeTopic:
       return handle_describe_topic(shard, std::move(ticket), std::move(frame));
+    case wire::ApiKey::kAlterTopic:
+      return handle_alter_topic(shard, std::move(ticket), std::move(frame));
+    case wire::ApiKey::kAddPartitions:
+      return handle_add_partitions(shard, std::move(ticket), std::move(frame));
+    case wire::ApiKey::kDeleteRecords:
+      return handle_delete_records(shard, std::move(ticket), std::move(frame));
     case wire::ApiKey::kProduce:
       return handle_produce(shard, std::move(ticket), std::move(frame));
     case wire::ApiKey::kFetch:

@@ -8,34 +8,10 @@
 #include "broker/calls.h"
 #include "broker/handlers/answers.h"
 #include "broker/handlers/handlers.h"
+#include "broker/handlers/topic_calls.h"
 #include "broker/shard.h"
 
 namespace tidelog::broker {
-namespace {
-
-// Keeps the ticket of a change; after its deadline it is answered with TIMED_OUT.
-std::uint64_t keep_until(Shard& shard, RequestTicket ticket, std::uint32_t deadline_ms,
-                         std::string what) {
-  if (deadline_ms == 0) return shard.keep(std::move(ticket));
-  return shard.keep(
-      std::move(ticket), std::chrono::milliseconds(deadline_ms),
-      [&shard, what = std::move(what)](const RequestTicket& late) {
-        late.fail(Error(ErrorCode::kTimedOut,
-                        fmt::format("broker {}: {} has not ended within the deadline and goes on",
-                                    shard.broker().id.value(), what)));
-      });
-}
-
-std::string text(const flatbuffers::String* from) {
-  return from != nullptr ? from->str() : std::string();
-}
-
-Error of_broker(Shard& shard, const Error& error) {
-  return error.with_context(fmt::format("broker {}", shard.broker().id.value()));
-}
-
-}  // namespace
-
 void handle_create_topic(Shard& shard, RequestTicket ticket, Frame frame) {
   const auto* request = request_table<fb::CreateTopicRequest>(frame, ticket);
   if (request == nullptr) return;
@@ -80,17 +56,12 @@ void handle_delete_topic(Shard& shard, RequestTicket ticket, Frame frame) {
   }
   const std::uint64_t kept = keep_until(shard, std::move(ticket), request->deadline_ms(),
                                         fmt::format("the deletion of topic '{}'", name));
-  shard.broker().control->delete_topic(std::move(name), shard.executor(),
-                                       [&shard, kept](Result<> deleted) {
-                                         const RequestTicket waiting = shard.take_kept(kept);
-                                         if (!waiting) return;
-                                         if (!deleted)
-                                           return waiting.fail(of_broker(shard, deleted.error()));
-                                         flatbuffers::FlatBufferBuilder& to = shard.builder();
-                                         const auto status = ok_status(to);
-                                         to.Finish(fb::CreateDeleteTopicAnswer(to, status));
-                                         waiting.answer(to);
-                                       });
+  shard.broker().control->delete_topic(
+      std::move(name), shard.executor(),
+      answer_kept(shard, kept, [](flatbuffers::FlatBufferBuilder& to) {
+        const auto status = ok_status(to);
+        to.Finish(fb::CreateDeleteTopicAnswer(to, status));
+      }));
 }
 
 namespace {

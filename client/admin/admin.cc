@@ -107,6 +107,54 @@ Status Admin::delete_topic(const std::string& name) {
   return to_status(core::decode_delete_topic(table->bytes()));
 }
 
+Status Admin::alter_topic(const std::string& name, const TopicChange& change) {
+  core::AlterTopicRequest request;
+  request.name = name;
+  request.settings = change.settings;
+  request.defaults = change.defaults;
+  request.deadline_ms = impl_->deadline_ms();
+  const auto table = impl_->call(wire::ApiKey::kAlterTopic, core::encode(request));
+  if (!table) return core::to_public(table.error());
+  return to_status(core::decode_alter_topic(table->bytes()));
+}
+
+Status Admin::add_partitions(const std::string& name, std::int32_t total) {
+  core::AddPartitionsRequest request;
+  request.name = name;
+  request.total = total;
+  request.deadline_ms = impl_->deadline_ms();
+  const auto table = impl_->call(wire::ApiKey::kAddPartitions, core::encode(request));
+  if (!table) return core::to_public(table.error());
+  return to_status(core::decode_add_partitions(table->bytes()));
+}
+
+Result<std::vector<TrimmedPartition>> Admin::delete_records(
+    const std::string& name, const std::map<std::int32_t, std::int64_t>& before) {
+  const auto known =
+      impl_->call(wire::ApiKey::kDescribeTopic, core::encode(core::DescribeTopicRequest{name}));
+  if (!known) return core::to_public(known.error());
+  const auto topic = core::decode_describe_topic(known->bytes());
+  if (!topic) return core::to_public(topic.error());
+  if (!topic->status.ok()) return core::to_public(topic->status.error());
+  core::DeleteRecordsRequest request;
+  for (const auto& [partition, offset] : before) {
+    request.entries.push_back({{topic->id, PartitionIndex(partition)}, offset});
+  }
+  const auto table = impl_->call(wire::ApiKey::kDeleteRecords, core::encode(request));
+  if (!table) return core::to_public(table.error());
+  const auto answer = core::decode_delete_records(table->bytes());
+  if (!answer) return core::to_public(answer.error());
+  if (!answer->status.ok()) return core::to_public(answer->status.error());
+  std::vector<TrimmedPartition> trimmed;
+  for (const core::DeleteRecordsAnswer::Trimmed& result : answer->results) {
+    trimmed.push_back(
+        {.partition = result.partition.partition.value(),
+         .start_offset = result.start_offset,
+         .problem = result.status.ok() ? std::string() : result.status.error().to_string()});
+  }
+  return trimmed;
+}
+
 Result<std::vector<TopicSummary>> Admin::list_topics() {
   core::MetadataRequest request;
   request.all = true;

@@ -60,6 +60,16 @@ void touch(const fb::CreateTopicRequest& request) {
   }
 }
 void touch(const fb::DeleteTopicRequest& request) { touch(request.name()); }
+void touch(const fb::AlterTopicRequest& request) {
+  touch(request.name());
+  if (request.settings() == nullptr) return;
+  for (const fb::Setting* setting : *request.settings()) {
+    touch(setting->name());
+    touch(setting->value());
+  }
+}
+void touch(const fb::AddPartitionsRequest& request) { touch(request.name()); }
+void touch(const fb::DeleteRecordsRequest& request) { touch(request.entries()); }
 void touch(const fb::DescribeTopicRequest& request) { touch(request.name()); }
 void touch(const fb::ProduceRequest& request) { touch(request.entries()); }
 void touch(const fb::FetchRequest& request) {
@@ -96,7 +106,8 @@ void fuzz_frame(std::span<const std::byte> input) {
   if (!behind.empty()) std::memcpy(copy.get(), behind.data(), behind.size());
   const std::span<const std::byte> table(copy.get(), behind.size());
   read_as<fb::HelloRequest, fb::PingRequest, fb::MetadataRequest, fb::CreateTopicRequest,
-          fb::DeleteTopicRequest, fb::DescribeTopicRequest, fb::ProduceRequest, fb::FetchRequest,
+          fb::DeleteTopicRequest, fb::AlterTopicRequest, fb::AddPartitionsRequest,
+          fb::DeleteRecordsRequest, fb::DescribeTopicRequest, fb::ProduceRequest, fb::FetchRequest,
           fb::ListOffsetsRequest, fb::EpochEndRequest, fb::CancelRequest>(table);
 
   // What is sent is accepted.

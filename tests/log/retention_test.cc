@@ -4,7 +4,9 @@
 
 #include <algorithm>
 
+#include "log/inspect.h"
 #include "tests/log/log_fixture.h"
+#include "wire/batch_builder.h"
 
 namespace tidelog::log {
 namespace {
@@ -183,6 +185,63 @@ TEST_F(RetentionTest, ATrimToTheEndLeavesAnEmptyLogThatGoesOn) {
   EXPECT_EQ(harness_->find(kId)->log_end(), Offset(3));
   harness_->listen(kId);
   append_durably(kId, 2);
+  EXPECT_EQ(compare(*harness_, ledger_), "");
+}
+
+TEST_F(RetentionTest, ATrimInsideABatchThatOnlyTheJournalHoldsLosesNothing) {
+  start();
+  ASSERT_TRUE(harness_->create(kId));
+  wire::BatchBuilder builder;
+  BufferPool pool(0);
+  for (int i = 0; i < 10; ++i) {
+    wire::RecordView record;
+    record.value = "v";
+    builder.add(1000 + i, record);
+  }
+  const auto batch = builder.finish(wire::Codec::kNone, wire::batch_seed(kId), {}, pool);
+  ASSERT_TRUE(batch);
+  ASSERT_TRUE(harness_->find(kId)->append(batch->bytes(), LeaderEpoch(1)));
+  ASSERT_TRUE(harness_->wait_durable(kId));
+  ASSERT_TRUE(harness_->trim(kId, Offset(4)));
+  const auto check = [this] {
+    PartitionLog* log = harness_->find(kId);
+    EXPECT_EQ(log->health(), LogHealth::kSound);
+    EXPECT_EQ(log->log_start(), Offset(4));
+    EXPECT_EQ(log->log_end(), Offset(10));
+    EXPECT_TRUE(harness_->read_all(kId, Offset(4), Offset(10)));
+  };
+  const auto verify = [this] {
+    const auto report = verify_path(*disk_, "data");
+    ASSERT_TRUE(report);
+    EXPECT_TRUE(report->ok());
+    EXPECT_EQ(report->partitions.at(0).end, Offset(10));
+  };
+  ASSERT_TRUE(harness_->stop_cleanly());
+  harness_.reset();
+  verify();
+  start();
+  check();
+  crash(sim::CrashPolicy::nothing());
+  verify();
+  start();
+  check();
+  crash(sim::CrashPolicy::nothing());
+  start();
+  check();
+}
+
+TEST_F(RetentionTest, AStopWaitsForATrimUnderWay) {
+  start();
+  ASSERT_TRUE(harness_->create(kId));
+  fill(100);
+  bool trimmed = false;
+  ledger_.logs[kId].start = ledger_.logs[kId].start_max = Offset(70);
+  harness_->find(kId)->trim(Offset(70), [&](Result<> result) { trimmed = result.has_value(); });
+  ASSERT_TRUE(harness_->stop_cleanly());
+  EXPECT_TRUE(trimmed);
+  harness_.reset();
+  start();
+  EXPECT_EQ(harness_->find(kId)->log_start(), Offset(70));
   EXPECT_EQ(compare(*harness_, ledger_), "");
 }
 

@@ -122,6 +122,7 @@ TEST_F(LocalStoreThreadsTest, ATopicOfTenThousandPartitionsComesAndRisesOnTheMac
         std::make_unique<Controller>(process.store(), process.loop(), BrokerId(0), nullptr);
     controller->on_create(ready);
     controller->on_delete(ready);
+    controller->on_alter(ready);
     ASSERT_TRUE(process.wait_for<void>(
         [&](auto answer) { controller->start(/*new_epochs=*/life > 0, std::move(answer)); }));
     if (life == 0) {

@@ -33,12 +33,30 @@ TEST(TopicSettingsTest, SettingsReachTheLog) {
   EXPECT_EQ(settings.values.at("segment.bytes"), "1048576");
 }
 
+TEST(TopicSettingsTest, MinusOneMeansForEverAndAnySize) {
+  TopicSettings settings;
+  ASSERT_TRUE(settings.set("retention.ms", "-1"));
+  ASSERT_TRUE(settings.set("retention.bytes", "-1"));
+  EXPECT_EQ(settings.log_settings().retention_ms, -1);
+  EXPECT_EQ(settings.log_settings().retention_bytes, -1);
+  ASSERT_TRUE(settings.set("retention.bytes", "1GiB"));
+  EXPECT_EQ(settings.log_settings().retention_bytes, 1LL << 30);
+  EXPECT_FALSE(settings.set("retention.ms", "0"));
+  EXPECT_FALSE(settings.set("retention.ms", "-2"));
+  EXPECT_FALSE(settings.set("segment.ms", "-1"));
+  ASSERT_TRUE(settings.reset("retention.ms"));
+  EXPECT_EQ(settings.log_settings().retention_ms, 604'800'000);
+  EXPECT_FALSE(settings.reset("retention.mss"));
+}
+
 TEST(TopicSettingsTest, WithoutSettingsTheLogHasItsOwnDefaults) {
   const log::PartitionLogSettings defaults;
   const log::PartitionLogSettings settings = TopicSettings().log_settings();
   EXPECT_EQ(settings.segment_bytes, defaults.segment_bytes);
   EXPECT_EQ(settings.batch_bytes_max, defaults.batch_bytes_max);
   EXPECT_EQ(settings.log_append_time, defaults.log_append_time);
+  EXPECT_EQ(settings.retention_bytes, defaults.retention_bytes);
+  EXPECT_EQ(settings.retention_ms, 7LL * 24 * 3600 * 1000) << "seven days";
 }
 
 TEST(TopicSettingsTest, RefusesUnknownNamesWithTheClosestOne) {
@@ -46,7 +64,7 @@ TEST(TopicSettingsTest, RefusesUnknownNamesWithTheClosestOne) {
   const auto refused = settings.set("segment.byte", "1MiB");
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), ErrorCode::kInvalidSetting);
-  EXPECT_THAT(refused.error().message(), HasSubstr("did you mean 'segment.bytes'?"));
+  EXPECT_THAT(refused.error().message(), HasSubstr("did you mean 'segment.bytes'"));
   EXPECT_THAT(settings.values, IsEmpty());
 }
 

@@ -33,7 +33,8 @@ def run_alone(*words, stdin=b"", environment=None):
 class WithoutBroker(unittest.TestCase):
     def test_every_help_shows_an_example_on_stdout(self):
         for words in ((), ("broker",), ("topic",), ("topic", "create"), ("topic", "list"), ("topic", "describe"),
-                      ("topic", "delete"), ("produce",), ("consume",), ("log",), ("log", "verify"), ("log", "dump")):
+                      ("topic", "delete"), ("topic", "alter"), ("topic", "add-partitions"), ("topic", "trim"),
+                      ("produce",), ("consume",), ("log",), ("log", "verify"), ("log", "dump")):
             with self.subTest(command=words):
                 result = run_alone(*words, "--help")
                 self.assertEqual(result.returncode, 0)
@@ -49,7 +50,7 @@ class WithoutBroker(unittest.TestCase):
             ((), b"Usage"),
             (("prodcue", "x"), b"did you mean 'produce'?"),
             (("topic", "creat", "x"), b"did you mean 'create'?"),
-            (("topic",), b"create, list, describe, delete"),
+            (("topic",), b"create, list, describe, alter, add-partitions, trim, delete"),
             (("zzzz",), b"there are broker"),
             (("consume", "x", "--jsn"), b"did you mean '--json'?"),
             (("consume", "x", "y"), b"does not take 'y'"),
@@ -434,6 +435,58 @@ class WithBroker(unittest.TestCase):
         self.broker.must_run("topic", "delete", names[0], "-y")
         self.assertNotIn(names[0].encode() + b" ", self.broker.must_run("topic", "list"))
         self.assertEqual(self.broker.run("consume", names[0]).returncode, 1)
+
+    def test_settings_of_a_topic_are_altered_and_taken_back(self):
+        self.create("-p", 2)
+        self.broker.must_run("topic", "alter", self.topic, "--set", "retention.ms=60000", "--set",
+                             "segment.bytes=1MiB")
+        settings = json.loads(self.broker.must_run("topic", "describe", self.topic, "--json"))["settings"]
+        self.assertEqual((settings["retention.ms"], settings["segment.bytes"]), ("60000", "1048576"))
+        self.broker.must_run("topic", "alter", self.topic, "--unset", "retention.ms")
+        settings = json.loads(self.broker.must_run("topic", "describe", self.topic, "--json"))["settings"]
+        self.assertEqual((settings["retention.ms"], settings["segment.bytes"]), ("604800000", "1048576"))
+        for words, code, part in ((("--set", "retention.mss=1"), 1, b"did you mean 'retention.ms'"),
+                                  ((), 2, b"--set retention.ms=3600000"),
+                                  (("--set", "retention.ms=1", "--unset", "retention.ms"), 2, b"both name")):
+            with self.subTest(words=words):
+                result = self.broker.run("topic", "alter", self.topic, *words)
+                self.assertEqual(result.returncode, code, result.stderr)
+                self.assertIn(part, result.stderr)
+
+    def test_partitions_are_added(self):
+        self.create("-p", 2)
+        result = self.broker.run("topic", "add-partitions", self.topic, 4)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn(b"has 4 partitions now, 2 before", result.stderr)
+        self.broker.must_run("produce", self.topic, "-p", 3, stdin=b"new\n")
+        self.assertEqual(self.broker.must_run("consume", self.topic, "-p", 3, "-e"), b"new\n")
+        result = self.broker.run("topic", "add-partitions", self.topic, 3)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(b"never removed", result.stderr)
+
+    def test_old_records_are_trimmed(self):
+        self.create("-p", 2)
+        for partition in (0, 1):
+            self.broker.must_run("produce", self.topic, "-p", partition, stdin=b"a\nb\nc\n")
+        self.broker.must_run("topic", "trim", self.topic, "--before", 2, "-p", 0)
+        self.assertEqual(self.broker.must_run("consume", self.topic, "-p", 0, "-e"), b"c\n")
+        trimmed = json.loads(self.broker.must_run("topic", "trim", self.topic, "--before", "end", "--json"))
+        self.assertEqual(trimmed, [{"partition": 0, "start_offset": 3}, {"partition": 1, "start_offset": 3}])
+        self.assertEqual(self.broker.must_run("consume", self.topic, "-e"), b"")
+        self.broker.must_run("produce", self.topic, "-p", 1, stdin=b"d\n")
+        self.assertEqual(self.broker.must_run("topic", "trim", self.topic, "--before", "@-1h", "--json", "-p", 1),
+                         b'[\n  {\n    "partition": 1,\n    "start_offset": 3\n  }\n]\n')
+        kept = self.broker.must_run("topic", "trim", self.topic, "--before", "-1", "--json", "-p", 1)
+        self.assertEqual(json.loads(kept),
+                         [{"partition": 1, "start_offset": 3}])
+        for words, code, part in ((("--before", 9), 1, b"the high watermark is"),
+                                  (("--before", "1:2"), 2, b"one offset"),
+                                  (("--before", 1, "-p", 7), 1, b"no partition 7"),
+                                  ((), 2, b"--before")):
+            with self.subTest(words=words):
+                result = self.broker.run("topic", "trim", self.topic, *words)
+                self.assertEqual(result.returncode, code, result.stderr)
+                self.assertIn(part, result.stderr)
 
     def test_topic_mistakes_are_explained(self):
         self.create()

@@ -1,4 +1,4 @@
-// tidelog topic: create, list, describe, delete.
+// tidelog topic: create, list, describe, delete; topic_change.cc has the others.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -12,6 +12,7 @@
 
 #include "tools/cluster_access.h"
 #include "tools/commands/commands.h"
+#include "tools/commands/topic_change.h"
 #include "tools/output.h"
 #include "tools/quantity.h"
 
@@ -35,22 +36,6 @@ Result<int> print(std::string text) {
   out.text() = std::move(text);
   TIDELOG_TRY(out.flush());
   return kExitDone;
-}
-
-Result<std::map<std::string, std::string>> parse_settings(const std::vector<std::string>& pairs) {
-  std::map<std::string, std::string> settings;
-  for (const std::string& pair : pairs) {
-    const std::size_t equals = pair.find('=');
-    if (equals == std::string::npos || equals == 0) {
-      return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("--set '{}' is no key=value, such as retention.ms=3600000", pair));
-    }
-    if (!settings.emplace(pair.substr(0, equals), pair.substr(equals + 1)).second) {
-      return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("--set names '{}' twice", pair.substr(0, equals)));
-    }
-  }
-  return settings;
 }
 
 Result<int> create_topics(const TopicOptions& options) {
@@ -284,14 +269,16 @@ void add_delete(CommandLine& line, CLI::App& topic) {
 }  // namespace
 
 void add_topic_commands(CommandLine& line) {
-  CLI::App* topic = line.add_command(line.root(), "topic", "Create, list, describe, delete topics",
-                                     "  tidelog topic create events -p 4\n"
-                                     "  tidelog topic list",
-                                     nullptr);
+  CLI::App* topic =
+      line.add_command(line.root(), "topic", "Create, list, describe, change, delete topics",
+                       "  tidelog topic create events -p 4\n"
+                       "  tidelog topic list",
+                       nullptr);
   topic->require_subcommand(1);
   add_create(line, *topic);
   add_list(line, *topic);
   add_describe(line, *topic);
+  add_topic_changes(line, *topic);
   add_delete(line, *topic);
 }
 

@@ -49,6 +49,18 @@ struct NewTopic {
   std::map<std::string, std::string> settings{};
 };
 
+// What is to be true of a topic's settings from now on.
+struct TopicChange {
+  std::map<std::string, std::string> settings{};
+  std::vector<std::string> defaults{};  // names of settings that go back to their default
+};
+
+struct TrimmedPartition {
+  std::int32_t partition = 0;
+  std::int64_t start_offset = -1;  // afterwards; -1 where it was refused
+  std::string problem{};           // empty where it was done
+};
+
 class Admin {
  public:
   explicit Admin(ConnectOptions options);
@@ -61,6 +73,16 @@ class Admin {
   Status create_topic(const NewTopic& topic);
   // Its records are gone. Fails with UNKNOWN_TOPIC.
   Status delete_topic(const std::string& name);
+  // Durable, and followed by every partition, when it returns; all of it or nothing. Fails with
+  // UNKNOWN_TOPIC, INVALID_SETTING.
+  Status alter_topic(const std::string& name, const TopicChange& change);
+  // Makes the topic have `total` partitions. Keys map to other partitions from then on. Fails with
+  // UNKNOWN_TOPIC, INVALID_PARTITIONS (fewer than there are, or too many).
+  Status add_partitions(const std::string& name, std::int32_t total);
+  // Deletes the records before an offset, by partition; -1: all before the high watermark. Each
+  // partition settles by itself. Fails with UNKNOWN_TOPIC.
+  Result<std::vector<TrimmedPartition>> delete_records(
+      const std::string& name, const std::map<std::int32_t, std::int64_t>& before);
   // By name.
   Result<std::vector<TopicSummary>> list_topics();
   // Fails with UNKNOWN_TOPIC.
