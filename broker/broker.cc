@@ -50,11 +50,16 @@ class Broker::Parts {
  public:
   Parts(const BrokerSettings& settings, const ConnectionLimits& limits)
       : settings_(settings),
-        context_(settings.produce_memory_bytes, settings.fetch_memory_bytes),
+        context_({.produce_bytes = settings.produce_memory_bytes,
+                  .fetch_bytes = settings.fetch_memory_bytes,
+                  .control_bytes = settings.control_memory_bytes},
+                 {.all = settings.connections_max,
+                  .of_one_address = settings.connections_max_per_address}),
         stop_event_(::eventfd(0, EFD_CLOEXEC)) {
     context_.id = settings.broker_id;
     context_.version = TIDELOG_VERSION;
     context_.limits = limits;
+    context_.quotas.set_limits(settings.quota_in_bytes, settings.quota_out_bytes);
     context_.default_partitions = settings.default_partitions;
     if (settings.advertised_listen) {
       context_.advertised_host = settings.advertised_listen->host;
@@ -154,6 +159,9 @@ Result<> Broker::Parts::make_shards() {
     BrokerGauges gauges;
     gauges.buffer_bytes_outstanding = shards_.buffer_bytes_outstanding();
     gauges.log_lines_dropped = dropped_log_lines();
+    gauges.produce_memory_bytes = context_.produce_budget.used();
+    gauges.fetch_memory_bytes = context_.fetch_budget.used();
+    gauges.control_memory_bytes = context_.control_budget.used();
     gauges.storage_sound = !context_.storage_failed;
     gauges.ready = phase_ == Phase::kServing && gauges.storage_sound;
     return gauges;
@@ -238,7 +246,7 @@ Readiness Broker::Parts::readiness() const {
     now.reason = "a write to the data directory failed: no records are taken";
     return now;
   }
-  switch (phase_) {
+  switch (phase_.load()) {
     case Phase::kStarting:
       now.reason = "the broker is starting: it reads and recovers its data directory";
       break;

@@ -32,6 +32,11 @@ BudgetHold MemoryBudget::take(std::size_t bytes) {
   return {};
 }
 
+BudgetHold MemoryBudget::take_if_room(std::size_t bytes) {
+  if (try_take(bytes)) return {this, bytes};
+  return {};
+}
+
 BudgetHold MemoryBudget::take_anyway(std::size_t bytes) {
   used_.fetch_add(bytes, std::memory_order_seq_cst);
   return {this, bytes};

@@ -1,6 +1,6 @@
 // Memory budgets: how many bytes of requests and answers may be alive at once. One for produce, one
-// for fetch, so that neither can starve the other. Past a budget the broker stops reading the
-// sockets (or the logs) that fill it.
+// for fetch, one for control, so that none can starve the others. Past a budget the broker stops
+// reading the sockets (or the logs) that fill it.
 #pragma once
 
 #include <atomic>
@@ -56,12 +56,19 @@ class MemoryBudget {
   // again.
   BudgetHold take(std::size_t bytes);
 
+  // The same for who does not wait: nobody is told later.
+  BudgetHold take_if_room(std::size_t bytes);
+
   // Takes what was read already, even beyond the limit. For bytes whose number was not known
   // before.
   BudgetHold take_anyway(std::size_t bytes);
   // False when nothing more should be read; then on_freed's function runs later, as for take().
   bool has_room();
 
+  // Somebody was refused, and has not been told yet that there is room.
+  bool is_waited_for() const { return somebody_waits_.load(std::memory_order_relaxed); }
+  // More than half is used: those who take a lot are to take less.
+  bool is_scarce() const { return used() > limit_ / 2; }
   std::size_t used() const { return used_.load(std::memory_order_relaxed); }
   std::size_t limit() const { return limit_; }
 

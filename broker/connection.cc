@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "base/logging.h"
@@ -17,68 +18,24 @@ namespace {
 // How long a notice may take to reach a peer that does not read.
 constexpr std::chrono::milliseconds kNoticeDeadline{1000};
 
+// While memory is scarce: how much faster a frame must arrive, and how often that is looked at.
+constexpr std::size_t kScarceRateFactor = 8;
+constexpr std::chrono::milliseconds kArrivalLook{500};
+
+std::uint32_t ms_until(SteadyTime at, SteadyTime now) {
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(at - now).count();
+  return static_cast<std::uint32_t>(
+      std::clamp<std::int64_t>(left, 0, std::numeric_limits<std::int32_t>::max()));
+}
+
 }  // namespace
 
-RequestTicket::RequestTicket(std::shared_ptr<ClientConnection> connection, RequestHead head,
-                             std::size_t bytes, BudgetHold hold)
-    : connection_(std::move(connection)),
-      head_(head),
-      bytes_(bytes),
-      received_at_(connection_->shard().executor().clock().now()),
-      hold_(std::move(hold)) {}
-
-RequestTicket& RequestTicket::operator=(RequestTicket&& other) noexcept {
-  settle();
-  connection_ = std::move(other.connection_);
-  head_ = other.head_;
-  bytes_ = other.bytes_;
-  received_at_ = other.received_at_;
-  hold_ = std::move(other.hold_);
-  return *this;
-}
-
-void RequestTicket::add_bytes(std::size_t bytes) {
-  bytes_ += bytes;
-  connection_->bytes_in_flight_ += bytes;
-}
-
-void RequestTicket::answer(const flatbuffers::FlatBufferBuilder& table, bool more) const {
-  const auto flags =
-      static_cast<std::uint16_t>(wire::kFrameAnswer | (more ? wire::kFrameMoreParts : 0));
-  connection_->send(head_, flags, table, {}, {});
-}
-
-void RequestTicket::answer(const flatbuffers::FlatBufferBuilder& table,
-                           std::vector<SharedBytes> pieces, std::vector<BudgetHold> holds) const {
-  connection_->send(head_, wire::kFrameAnswer, table, std::move(pieces), std::move(holds));
-}
-
-void RequestTicket::fail(const Error& error) const {
-  Shard& shard = connection_->shard();
-  if (RequestMetrics* api = shard.metrics().request(static_cast<std::uint16_t>(head_.api))) {
-    api->errors.add();
-  }
-  flatbuffers::FlatBufferBuilder& table = shard.builder();
-  const auto status = error_status(table, error);
-  table.Finish(fb::CreateAnyAnswer(table, status));
-  answer(table);
-}
-
-void RequestTicket::settle() {
-  if (connection_ == nullptr) return;
-  hold_.release();
-  Shard& shard = connection_->shard();
-  if (RequestMetrics* api = shard.metrics().request(static_cast<std::uint16_t>(head_.api))) {
-    api->latency.record(shard.executor().clock().now() - received_at_);
-  }
-  std::exchange(connection_, nullptr)->settled(bytes_);
-}
-
 ClientConnection::ClientConnection(Shard& shard, std::unique_ptr<wire::Connection> stream,
-                                   std::uint64_t id)
+                                   ConnectionSlot slot, std::uint64_t id)
     : shard_(shard),
       id_(id),
       stream_(std::move(stream)),
+      slot_(std::move(slot)),
       peer_(stream_->peer()),
       local_(stream_->local()),
       reader_(shard.buffers()),
@@ -94,16 +51,73 @@ void ClientConnection::start() {
   receive();
 }
 
-void ClientConnection::greet(std::string client_name, std::size_t peer_frame_bytes_max) {
+void ClientConnection::resume(const Greeting& greeting, std::span<const std::byte> rest) {
+  reader_.begin_with(rest);
+  ++requests_in_flight_;
+  answer_hello(shard_, RequestTicket(shared_from_this(), greeting.head, 0, BudgetHold()), greeting);
+  advance();
+}
+
+bool ClientConnection::move_to(std::size_t shard, Greeting greeting) {
+  // Pings may have come before the hello.
+  if (requests_in_flight_ != 1 || unsent_bytes() > 0 || draining_) return false;
+  shard_.give_away(shard, std::move(stream_), std::move(slot_), std::move(greeting),
+                   reader_.take_rest());
+  gone();
+  return true;
+}
+
+void ClientConnection::greet(const Greeting& greeting) {
   greeted_ = true;
-  client_name_ = std::move(client_name);
-  peer_frame_bytes_max_ = peer_frame_bytes_max;
+  client_name_ = greeting.client_name;
+  quota_ = shard_.broker().quotas.of(client_name_);
+  peer_frame_bytes_max_ = greeting.frame_bytes_max;
 }
 
 std::size_t ClientConnection::unsent_bytes() const { return stream_ ? stream_->unsent_bytes() : 0; }
 
 bool ClientConnection::can_send() const {
   return unsent_bytes() < shard_.broker().limits.unsent_bytes_max;
+}
+
+bool ClientConnection::can_answer_fetch() const {
+  if (unthrottle_out_ != 0 || !can_send()) return false;
+  // Who takes slowly holds memory that others need; the half that is left is for those who do not.
+  return unsent_bytes() == 0 || !shard_.broker().fetch_budget.is_scarce();
+}
+
+void ClientConnection::charge_in(std::size_t bytes) {
+  if (!quota_) return;
+  const auto wait = shard_.broker().quotas.charge_in(*quota_, bytes, now());
+  if (wait.count() == 0) return;
+  shard_.metrics().throttled.add();
+  throttled_in_until_ = now() + wait;
+  shard_.executor().cancel(unthrottle_in_);
+  unthrottle_in_ = shard_.executor().run_after(wait, [this] {
+    unthrottle_in_ = 0;
+    advance();
+  });
+}
+
+void ClientConnection::charge_out(std::size_t bytes) {
+  if (!quota_) return;
+  const auto wait = shard_.broker().quotas.charge_out(*quota_, bytes, now());
+  if (wait.count() == 0) return;
+  shard_.metrics().throttled.add();
+  throttled_out_until_ = now() + wait;
+  shard_.executor().cancel(unthrottle_out_);
+  unthrottle_out_ = shard_.executor().run_after(wait, [this] {
+    unthrottle_out_ = 0;
+    sessions_.can_answer();
+  });
+}
+
+std::uint32_t ClientConnection::throttle_in_ms() const {
+  return unthrottle_in_ != 0 ? ms_until(throttled_in_until_, now()) : 0;
+}
+
+std::uint32_t ClientConnection::throttle_out_ms() const {
+  return unthrottle_out_ != 0 ? ms_until(throttled_out_until_, now()) : 0;
 }
 
 void ClientConnection::receive() {
@@ -113,6 +127,7 @@ void ClientConnection::receive() {
     frame_since_ = now();
     look_by(frame_deadline());
   }
+  if (arrives_on_budget()) look_by(now() + kArrivalLook);
   const FrameReader::Space space = reader_.space();
   stream_->receive(space.into, space.bytes_min,
                    [this](Result<std::size_t> bytes) { received(std::move(bytes)); });
@@ -174,7 +189,7 @@ void ClientConnection::advance() {
 
 bool ClientConnection::over_limits() const {
   const ConnectionLimits& limits = shard_.broker().limits;
-  return requests_in_flight_ >= limits.requests_in_flight_max ||
+  return unthrottle_in_ != 0 || requests_in_flight_ >= limits.requests_in_flight_max ||
          bytes_in_flight_ >= limits.bytes_in_flight_max || !can_send();
 }
 
@@ -191,14 +206,20 @@ Result<> ClientConnection::check_prefix(const wire::FramePrefix& prefix) const {
 }
 
 bool ClientConnection::admit(const wire::FramePrefix& prefix) {
-  // Only produce fills its budget; what else a client asks for is bounded by the limits of a
-  // connection.
+  if (waits_for_bytes_ != 0) return false;
+  BrokerContext& broker = shard_.broker();
+  MemoryBudget* budget = nullptr;
   if (prefix.api_key == static_cast<std::uint16_t>(wire::ApiKey::kProduce)) {
-    next_hold_ = shard_.broker().produce_budget.take(prefix.frame_bytes);
+    budget = &broker.produce_budget;
+  } else if (prefix.frame_bytes > kSmallRequestBytesMax) {
+    budget = &broker.control_budget;
+  }
+  if (budget != nullptr) {
+    // Behind those of this shard who came before.
+    if (!shard_.is_waited_for(*budget)) next_hold_ = budget->take(prefix.frame_bytes);
     if (!next_hold_) {
-      if (!std::exchange(waits_for_budget_, true)) {
-        shard_.wait_for_produce_budget(shared_from_this());
-      }
+      waits_for_bytes_ = prefix.frame_bytes;
+      shard_.wait_for_budget(*budget, shared_from_this());
       return false;
     }
   }
@@ -206,9 +227,15 @@ bool ClientConnection::admit(const wire::FramePrefix& prefix) {
   return true;
 }
 
-void ClientConnection::budget_freed() {
-  waits_for_budget_ = false;
-  advance();
+bool ClientConnection::retry_admission(MemoryBudget& budget) {
+  if (stream_ != nullptr && !closing_) {
+    next_hold_ = budget.take(waits_for_bytes_);
+    if (!next_hold_) return false;
+    reader_.admit();
+    advance_later();
+  }
+  waits_for_bytes_ = 0;
+  return true;
 }
 
 void ClientConnection::dispatch(Frame frame) {
@@ -220,7 +247,14 @@ void ClientConnection::dispatch(Frame frame) {
   const RequestHead head{.api = static_cast<wire::ApiKey>(frame.prefix.api_key),
                          .version = frame.prefix.api_version,
                          .correlation = frame.prefix.correlation};
-  broker::dispatch(shard_, RequestTicket(shared_from_this(), head, bytes, std::move(next_hold_)),
+  // What is no produce takes the memory of its frame only until it was read.
+  BudgetHold hold = std::move(next_hold_);
+  BudgetHold kept;
+  if (head.api == wire::ApiKey::kProduce) {
+    charge_in(frame.prefix.raw_bytes());
+    kept = std::move(hold);
+  }
+  broker::dispatch(shard_, RequestTicket(shared_from_this(), head, bytes, std::move(kept)),
                    std::move(frame));
 }
 
@@ -273,10 +307,9 @@ void ClientConnection::sent() {
   advance();
 }
 
-void ClientConnection::send_notice(std::uint8_t kind, const Error& reason) {
+void ClientConnection::send_notice(NoticeKind kind, const Error& reason) {
   flatbuffers::FlatBufferBuilder& table = shard_.builder();
-  const auto status = error_status(table, reason);
-  table.Finish(fb::CreateNotice(table, static_cast<fb::NoticeKind>(kind), status));
+  write_notice(table, kind, reason);
   send(RequestHead{}, 0, table, {}, {});
 }
 
@@ -292,14 +325,14 @@ void ClientConnection::close_because(const Error& reason) {
         client_name_.empty() ? "" : fmt::format(" ({})", client_name_), reason.to_string(),
         *left_out == 0 ? "" : fmt::format(" ({} such lines left out)", *left_out)));
   }
-  send_notice(static_cast<std::uint8_t>(fb::NoticeKind::Closing), reason);
+  send_notice(NoticeKind::kClosing, reason);
   close(kNoticeDeadline);
 }
 
 void ClientConnection::drain() {
   if (!is_open()) return;
   draining_ = true;
-  send_notice(static_cast<std::uint8_t>(fb::NoticeKind::Draining),
+  send_notice(NoticeKind::kDraining,
               Error(ErrorCode::kDraining,
                     fmt::format("broker {} is stopping", shard_.broker().id.value())));
   sessions_.answer_all();
@@ -320,7 +353,14 @@ void ClientConnection::forget() {
   if (stream_ == nullptr) return;
   const std::shared_ptr<ClientConnection> self = shared_from_this();
   stream_.reset();
+  gone();
+}
+
+void ClientConnection::gone() {
   shard_.executor().cancel(std::exchange(watch_, 0));
+  shard_.executor().cancel(std::exchange(unthrottle_in_, 0));
+  shard_.executor().cancel(std::exchange(unthrottle_out_, 0));
+  slot_.release();
   sessions_.close_all();
   next_hold_.release();
   shard_.connection_gone(id_);
@@ -329,8 +369,13 @@ void ClientConnection::forget() {
 SteadyTime ClientConnection::now() const { return shard_.executor().clock().now(); }
 
 SteadyTime ClientConnection::frame_deadline() const {
-  return *frame_since_ + shard_.broker().limits.frame_grace +
-         std::chrono::milliseconds(reader_.frame_bytes() * 1000 / wire::kFrameBytesPerSecondMin);
+  const BrokerContext& broker = shard_.broker();
+  const ConnectionLimits& limits = broker.limits;
+  const bool others_wait = arrives_on_budget() && (broker.produce_budget.is_waited_for() ||
+                                                   broker.control_budget.is_waited_for());
+  const std::size_t rate = wire::kFrameBytesPerSecondMin * (others_wait ? kScarceRateFactor : 1);
+  return *frame_since_ + (others_wait ? limits.scarce_frame_grace : limits.frame_grace) +
+         std::chrono::milliseconds(reader_.frame_bytes() * 1000 / rate);
 }
 
 std::vector<ClientConnection::Deadline> ClientConnection::deadlines() const {
@@ -381,6 +426,7 @@ void ClientConnection::look_at_deadlines() {
   if (all.empty()) return;
   if (all.front().at <= now()) return close_because(all.front().missed);
   look_by(all.front().at);
+  if (arrives_on_budget()) look_by(now() + kArrivalLook);
 }
 
 // Begins the next time in which the peer must take something, if it did so in this one.

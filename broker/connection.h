@@ -4,8 +4,12 @@
 // Limits: frames of at most 64 KiB until the hello is answered, which must come within 10 s; then
 // the limits named in the hello. A frame that has begun must go on at 64 KiB/s. The connection
 // stops reading while too many requests or bytes are in flight, while the produce budget is used
-// up, or while its peer does not take what was sent. A stream that cannot be followed any more
+// up (of large requests of another kind: the control budget), while its client is above its quota,
+// or while its peer does not take what was sent. A stream that cannot be followed any more
 // (wrong magic, wrong checksum, absurd length) is closed with a notice that says what was seen.
+//
+// Shard: a connection lives on the shard that accepted it until its hello, which may ask for
+// another one. There it lives until it ends.
 //
 // Order: frames are handed over in the order they came, so that requests to one partition are
 // carried out in order; answers may overtake one another.
@@ -20,7 +24,10 @@
 
 #include "base/clock.h"
 #include "broker/budgets.h"
+#include "broker/connection_slots.h"
 #include "broker/frame_reader.h"
+#include "broker/quotas.h"
+#include "broker/request_ticket.h"
 #include "broker/session.h"
 #include "wire/limits.h"
 #include "wire/transport/transport.h"
@@ -33,6 +40,11 @@ namespace tidelog::broker {
 
 class Shard;
 
+// As in wire/protocol.fbs.
+enum class NoticeKind : std::uint8_t { kClosing, kDraining };
+// Encodes a notice (handlers/dispatch.cc).
+void write_notice(flatbuffers::FlatBufferBuilder& to, NoticeKind kind, const Error& reason);
+
 // What a connection may take; tests make it small.
 struct ConnectionLimits {
   std::size_t frame_bytes_max = wire::kFrameBytesMax;
@@ -42,6 +54,9 @@ struct ConnectionLimits {
   std::chrono::milliseconds idle_timeout = wire::kIdleTimeout;
   // What a frame may take beyond its bytes at kFrameBytesPerSecondMin.
   std::chrono::milliseconds frame_grace{10'000};
+  // The same while others wait for the memory that the frame takes; then it must also be faster, by
+  // a factor of 8.
+  std::chrono::milliseconds scarce_frame_grace{1'000};
   // The longest that a fetch is parked: a peer that is gone unheard is found out by its answer.
   std::chrono::milliseconds fetch_wait_max = wire::kFetchWaitMax;
   // Answers sent and not yet taken by the peer; above it no further request is read and no fetch
@@ -52,59 +67,28 @@ struct ConnectionLimits {
   std::chrono::milliseconds send_stall_timeout{60'000};
 };
 
-// What an answer must name.
-struct RequestHead {
-  wire::ApiKey api = wire::ApiKey::kNotice;
-  std::uint16_t version = 1;
-  std::uint64_t correlation = 0;
-};
-
-class ClientConnection;
-
-// A request in flight: the right and the duty to answer it. When it is destroyed the request counts
-// as settled, answered or not. Thread: the connection's shard.
-class RequestTicket {
- public:
-  RequestTicket() = default;
-  RequestTicket(std::shared_ptr<ClientConnection> connection, RequestHead head, std::size_t bytes,
-                BudgetHold hold);
-  RequestTicket(RequestTicket&&) = default;
-  RequestTicket& operator=(RequestTicket&& other) noexcept;
-  ~RequestTicket() { settle(); }
-
-  explicit operator bool() const { return connection_ != nullptr; }
-  ClientConnection& connection() const { return *connection_; }
-  const RequestHead& head() const { return head_; }
-  // Counts memory that the request takes beside its frame, until it settles, against what its
-  // connection may have in flight.
-  void add_bytes(std::size_t bytes);
-
-  // Sends an answer; `more` says that further parts follow. `table` is finished. The raw bytes are
-  // the `pieces`, which hold `holds` until the peer has taken them.
-  void answer(const flatbuffers::FlatBufferBuilder& table, bool more = false) const;
-  void answer(const flatbuffers::FlatBufferBuilder& table, std::vector<SharedBytes> pieces,
-              std::vector<BudgetHold> holds) const;
-  // Answers with `error` in the field every answer begins with.
-  void fail(const Error& error) const;
-
- private:
-  void settle();
-  std::shared_ptr<ClientConnection> connection_;
-  RequestHead head_;
-  std::size_t bytes_ = 0;
-  SteadyTime received_at_;
-  BudgetHold hold_;
+// A hello that was found sound.
+struct Greeting {
+  RequestHead head;
+  std::string client_name;
+  std::size_t frame_bytes_max = 0;  // that the peer takes
 };
 
 // Thread: its shard's.
 class ClientConnection : public std::enable_shared_from_this<ClientConnection> {
  public:
-  ClientConnection(Shard& shard, std::unique_ptr<wire::Connection> stream, std::uint64_t id);
+  ClientConnection(Shard& shard, std::unique_ptr<wire::Connection> stream, ConnectionSlot slot,
+                   std::uint64_t id);
   ~ClientConnection();
   ClientConnection(const ClientConnection&) = delete;
   ClientConnection& operator=(const ClientConnection&) = delete;
 
   void start();
+  // Goes on with a connection that another shard gave up: `rest` is what arrived behind its hello.
+  void resume(const Greeting& greeting, std::span<const std::byte> rest);
+  // Gives the connection to another shard, which answers the hello; this one forgets it. False when
+  // something of it is still under way here: then it stays.
+  bool move_to(std::size_t shard, Greeting greeting);
 
   Shard& shard() const { return shard_; }
   std::uint64_t id() const { return id_; }
@@ -114,17 +98,22 @@ class ClientConnection : public std::enable_shared_from_this<ClientConnection> {
   FetchSessions& sessions() { return sessions_; }
 
   bool greeted() const { return greeted_; }
-  // The hello was answered: the full limits hold from now on. `peer_frame_bytes_max` is what the
-  // peer takes.
-  void greet(std::string client_name, std::size_t peer_frame_bytes_max);
+  // The hello is answered: the full limits hold from now on.
+  void greet(const Greeting& greeting);
   std::size_t peer_frame_bytes_max() const { return peer_frame_bytes_max_; }
 
-  // False while the peer takes too little of what was sent; sessions().can_answer() follows when it
-  // took some.
-  bool can_send() const;
+  // False while the peer takes too little of what was sent, or is above its quota;
+  // sessions().can_answer() follows when that has changed.
+  bool can_answer_fetch() const;
+  // Counts bytes that are sent now against the client's quota.
+  void charge_out(std::size_t bytes);
+  // How long the client should wait before it asks again, ms, because of its quota.
+  std::uint32_t throttle_in_ms() const;
+  std::uint32_t throttle_out_ms() const;
+  bool throttled_out() const { return unthrottle_out_ != 0; }
 
-  // The produce budget has room again.
-  void budget_freed();
+  // `budget`, for which this waits, may have room again. True when it need not wait any more.
+  bool retry_admission(MemoryBudget& budget);
 
   // Tells the peer that the broker is stopping. Requests in flight settle; new ones that would
   // change or wait are refused.
@@ -147,15 +136,20 @@ class ClientConnection : public std::enable_shared_from_this<ClientConnection> {
   bool over_limits() const;
   // Refuses what cannot begin a request.
   Result<> check_prefix(const wire::FramePrefix& prefix) const;
-  // False while the produce budget has no room for the frame.
+  // False while the budget that the frame takes from has no room for it.
   bool admit(const wire::FramePrefix& prefix);
+  bool can_send() const;
+  void charge_in(std::size_t bytes);
+  bool arrives_on_budget() const { return frame_since_ && next_hold_; }
   void dispatch(Frame frame);
 
   void send(const RequestHead& head, std::uint16_t flags,
             const flatbuffers::FlatBufferBuilder& table, std::vector<SharedBytes> pieces,
             std::vector<BudgetHold> holds);
-  void send_notice(std::uint8_t kind, const Error& reason);
+  void send_notice(NoticeKind kind, const Error& reason);
   void settled(std::size_t bytes);
+  // The stream is no longer this connection's.
+  void gone();
   // advance() in a task of its own: for those who are called by what advance() may destroy.
   void advance_later();
   std::size_t unsent_bytes() const;
@@ -178,6 +172,7 @@ class ClientConnection : public std::enable_shared_from_this<ClientConnection> {
   Shard& shard_;
   const std::uint64_t id_;
   std::unique_ptr<wire::Connection> stream_;
+  ConnectionSlot slot_;
   const std::string peer_;
   const std::string local_;
   std::string client_name_;
@@ -190,9 +185,9 @@ class ClientConnection : public std::enable_shared_from_this<ClientConnection> {
   bool receiving_ = false;  // a receive is pending
   bool advancing_ = false;
   bool advance_posted_ = false;
-  bool waits_for_budget_ = false;
-  std::byte scrap_{};     // received while closing
-  BudgetHold next_hold_;  // of the admitted frame
+  std::size_t waits_for_bytes_ = 0;  // of a budget; 0: it does not wait
+  std::byte scrap_{};                // received while closing
+  BudgetHold next_hold_;             // of the admitted frame
   std::size_t peer_frame_bytes_max_ = wire::kHelloFrameBytesMax;
   std::uint32_t requests_in_flight_ = 0;
   std::size_t bytes_in_flight_ = 0;
@@ -204,6 +199,13 @@ class ClientConnection : public std::enable_shared_from_this<ClientConnection> {
   SteadyTime send_window_at_;
   std::uint64_t sent_bytes_ = 0;  // ever given to the stream
   std::uint64_t send_window_goal_ = 0;
+
+  std::shared_ptr<ClientQuota> quota_;
+  // While a timer runs the client is above its quota: nothing is read, or no fetch answered.
+  TimerId unthrottle_in_ = 0;
+  TimerId unthrottle_out_ = 0;
+  SteadyTime throttled_in_until_;
+  SteadyTime throttled_out_until_;
 
   TimerId watch_ = 0;  // looks at the deadlines
   SteadyTime watch_at_;

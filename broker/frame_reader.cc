@@ -111,6 +111,25 @@ void FrameReader::make_contiguous(std::size_t bytes) {
   buffer_ = std::move(larger);
 }
 
+std::vector<std::byte> FrameReader::take_rest() {
+  TIDELOG_CHECK(!admitted_, "a frame is taken whole or not at all");
+  std::vector<std::byte> rest;
+  if (available() > 0) rest.assign(buffer_.data() + begin_, buffer_.data() + end_);
+  begin_ = end_ = 0;
+  has_views_ = false;
+  buffer_ = Buffer();
+  prefix_.reset();
+  return rest;
+}
+
+void FrameReader::begin_with(std::span<const std::byte> bytes) {
+  TIDELOG_CHECK(!buffer_, "what was received elsewhere comes first");
+  if (bytes.empty()) return;
+  buffer_ = pool_.take(std::max(bytes.size(), chunk_bytes_));
+  std::ranges::copy(bytes, buffer_.data());
+  end_ = bytes.size();
+}
+
 void FrameReader::received(std::size_t bytes) {
   if (payload_) {
     payload_filled_ += bytes;

@@ -50,6 +50,12 @@ class FrameReader {
   Space space();
   void received(std::size_t bytes);
 
+  // What has arrived and was not taken; the reader is empty afterwards. REQUIRES: no frame is
+  // admitted.
+  std::vector<std::byte> take_rest();
+  // Begins with bytes that another reader received. REQUIRES: nothing was received yet.
+  void begin_with(std::span<const std::byte> bytes);
+
   // True when part of a frame has arrived: its sender owes the rest.
   bool inside_frame() const { return end_ > begin_ || prefix_.has_value(); }
   // Bytes of the frame being received, as far as known.

@@ -29,10 +29,32 @@ constexpr auto kShardFamilies = std::to_array<ShardFamily>({
      &ShardMetrics::connections},
     {{"tidelog_partitions", "gauge", "shard", "partitions whose log this shard owns"},
      &ShardMetrics::partitions},
+    {{"tidelog_fetch_readers", "gauge", "shard",
+      "fetch sessions that read partitions of this shard"},
+     &ShardMetrics::fetch_readers},
+    {{"tidelog_longest_turn_us", "gauge", "shard",
+      "longest turn of the event loop since the start, microseconds"},
+     &ShardMetrics::longest_turn_us},
     {{"tidelog_tail_cache_bytes", "gauge", "shard", "memory that holds the newest records, bytes"},
      &ShardMetrics::tail_cache_bytes},
     {{"tidelog_accepted_connections_total", "counter", "shard", "connections accepted"},
      &ShardMetrics::accepted_connections},
+    {{"tidelog_moved_connections_total", "counter", "shard",
+      "connections that came from another shard at their hello"},
+     &ShardMetrics::moved_connections},
+    {{"tidelog_refused_connections_total", "counter", "shard",
+      "connections closed at once because there were too many"},
+     &ShardMetrics::refused_connections},
+    {{"tidelog_throttled_total", "counter", "shard", "delays of clients above their quotas"},
+     &ShardMetrics::throttled},
+    {{"tidelog_budget_waits_total", "counter", "shard",
+      "requests that waited for memory before they were received"},
+     &ShardMetrics::budget_waits},
+    {{"tidelog_loop_turns_total", "counter", "shard", "turns of the event loop"},
+     &ShardMetrics::loop_turns},
+    {{"tidelog_stalled_turns_total", "counter", "shard",
+      "turns of the event loop that took more than 5 ms"},
+     &ShardMetrics::stalled_turns},
     {{"tidelog_malformed_frames_total", "counter", "shard",
       "connections closed because of a frame that cannot be read"},
      &ShardMetrics::malformed_frames},
@@ -65,6 +87,8 @@ constexpr MetricInfo kRequestErrors = {"tidelog_request_errors_total", "counter"
                                        "requests answered with an error"};
 constexpr MetricInfo kBufferBytes = {"tidelog_buffer_bytes", "gauge", "",
                                      "pooled buffers in use, bytes"};
+constexpr MetricInfo kMemoryUsed = {"tidelog_memory_used_bytes", "gauge", "budget",
+                                    "used of the memory for produce, fetch and control, bytes"};
 constexpr MetricInfo kDroppedLines = {"tidelog_log_lines_dropped_total", "counter", "",
                                       "lines of this broker's log lost to a full queue"};
 constexpr MetricInfo kReady = {"tidelog_ready", "gauge", "", "1 while /ready answers 200"};
@@ -73,10 +97,10 @@ constexpr MetricInfo kStorageSound = {"tidelog_storage_sound", "gauge", "",
 constexpr MetricInfo kBuild = {"tidelog_build_info", "gauge", "version", "always 1"};
 
 constexpr auto kTable = [] {
-  std::array<MetricInfo, kShardFamilies.size() + 7> table;
+  std::array<MetricInfo, kShardFamilies.size() + 8> table;
   std::ranges::transform(kShardFamilies, table.begin(), &ShardFamily::info);
-  const MetricInfo others[] = {kRequestSeconds, kRequestErrors, kBufferBytes, kDroppedLines,
-                               kReady,          kStorageSound,  kBuild};
+  const MetricInfo others[] = {kRequestSeconds, kRequestErrors, kBufferBytes,  kMemoryUsed,
+                               kDroppedLines,   kReady,         kStorageSound, kBuild};
   std::ranges::copy(others, table.begin() + kShardFamilies.size());
   return table;
 }();
@@ -153,6 +177,13 @@ RequestMetrics* ShardMetrics::request(std::uint16_t api_key) {
   return const_cast<RequestMetrics*>(std::as_const(*this).request(api_key));
 }
 
+void ShardMetrics::count_turn(std::chrono::microseconds took) {
+  loop_turns.add();
+  if (took > kStallTime) stalled_turns.add();
+  const auto us = static_cast<std::uint64_t>(std::max<std::int64_t>(took.count(), 0));
+  if (us > longest_turn_us.value()) longest_turn_us.set(us);
+}
+
 std::span<const MetricInfo> metric_table() { return kTable; }
 
 BrokerMetrics::BrokerMetrics(std::size_t shards, std::string version,
@@ -189,6 +220,14 @@ std::string BrokerMetrics::text() const {
 
   const BrokerGauges gauges = gauges_();
   families.push_back(single(kBufferBytes, static_cast<double>(gauges.buffer_bytes_outstanding)));
+  MetricFamily memory = family_of(kMemoryUsed);
+  const auto add_memory = [&memory](const char* budget, std::uint64_t bytes) {
+    add_number(memory, {{"budget", budget}}, static_cast<double>(bytes));
+  };
+  add_memory("produce", gauges.produce_memory_bytes);
+  add_memory("fetch", gauges.fetch_memory_bytes);
+  add_memory("control", gauges.control_memory_bytes);
+  families.push_back(std::move(memory));
   families.push_back(single(kDroppedLines, static_cast<double>(gauges.log_lines_dropped)));
   families.push_back(single(kReady, gauges.ready ? 1 : 0));
   families.push_back(single(kStorageSound, gauges.storage_sound ? 1 : 0));

@@ -67,6 +67,11 @@ struct alignas(64) ShardMetrics {
   ShardMetrics(const ShardMetrics&) = delete;
   ShardMetrics& operator=(const ShardMetrics&) = delete;
 
+  // A turn of the event loop took so long; one above kStallTime holds up every connection of its
+  // shard and is counted apart.
+  static constexpr std::chrono::microseconds kStallTime{5000};
+  void count_turn(std::chrono::microseconds took);
+
   // Null for the key of an API that this version does not know.
   RequestMetrics* request(std::uint16_t api_key);
   const RequestMetrics* request(std::uint16_t api_key) const;
@@ -74,9 +79,17 @@ struct alignas(64) ShardMetrics {
   // Present values.
   Metric connections;
   Metric partitions;
+  Metric fetch_readers;
+  Metric longest_turn_us;
   Metric tail_cache_bytes;
   // Ever growing.
   Metric accepted_connections;
+  Metric moved_connections;
+  Metric refused_connections;
+  Metric throttled;
+  Metric budget_waits;
+  Metric loop_turns;
+  Metric stalled_turns;
   Metric malformed_frames;
   Metric produced_bytes;
   Metric produced_batches;
@@ -97,6 +110,9 @@ struct alignas(64) ShardMetrics {
 struct BrokerGauges {
   std::uint64_t buffer_bytes_outstanding = 0;
   std::uint64_t log_lines_dropped = 0;
+  std::uint64_t produce_memory_bytes = 0;
+  std::uint64_t fetch_memory_bytes = 0;
+  std::uint64_t control_memory_bytes = 0;
   bool ready = false;
   bool storage_sound = true;  // false once a write or sync has failed
 };

@@ -88,6 +88,7 @@ void ParkedFetches::change(const SessionKey& key, std::vector<FetchTarget> targe
     reader->ready.push_back(position.get());
     reader->positions[target.id] = std::move(position);
   }
+  shard_.metrics().fetch_readers.set(readers_.size());
   collect(*reader);
 }
 
@@ -120,6 +121,7 @@ void ParkedFetches::close(std::uint64_t session) {
     remove(*at->second, *at->second->positions.begin()->second);
   }
   readers_.erase(at);
+  shard_.metrics().fetch_readers.set(readers_.size());
 }
 
 void ParkedFetches::remove(Reader& reader, FetchPosition& position) {

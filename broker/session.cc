@@ -15,6 +15,17 @@ namespace {
 // How long news may wait for the next fetch of its session.
 constexpr std::chrono::milliseconds kUnaskedNewsKept{1000};
 
+// What a partition of a session takes, here and on its owner's shard, about. The first ones are
+// free, so that small sessions never wait for memory.
+constexpr std::size_t kPartitionBytes = 384;
+constexpr std::size_t kFreePartitions = 64;
+
+// Nobody may ask for more of the fetch memory at once than this part of it, and while it is scarce,
+// than this smaller one.
+constexpr std::size_t kCreditPart = 8;
+constexpr std::size_t kScarceCreditPart = 1024;
+constexpr std::size_t kCreditMin = 64 << 10;
+
 }  // namespace
 
 struct FetchSession::OpenFetch {
@@ -27,7 +38,10 @@ struct FetchSession::OpenFetch {
 };
 
 FetchSession::FetchSession(ClientConnection& connection, std::uint64_t id)
-    : connection_(connection), id_(id), slices_(connection.shard().router().shard_count()) {
+    : connection_(connection),
+      id_(id),
+      held_partitions_(kFreePartitions),
+      slices_(connection.shard().router().shard_count()) {
   connection.shard().add_session(*this);
 }
 
@@ -43,10 +57,8 @@ FetchSession::~FetchSession() {
 }
 
 void FetchSession::fetch(FetchOrder order, RequestTicket ticket) {
-  if (holds_too_many_with(order)) {
-    return ticket.fail(
-        Error(ErrorCode::kTooLarge,
-              fmt::format("a fetch session has at most {} partitions", kPartitionsMax)));
+  if (const Result<> fits = make_room_for(partitions_with(order)); !fits) {
+    return ticket.fail(fits.error());
   }
   apply(order);
   // One batch always fits beside the rest of an answer: batch limit + 64 KiB <= frame limit.
@@ -69,13 +81,33 @@ void FetchSession::fetch(FetchOrder order, RequestTicket ticket) {
   advance();
 }
 
-bool FetchSession::holds_too_many_with(const FetchOrder& order) const {
-  if (partitions_.size() + order.changed.size() <= kPartitionsMax) return false;
+std::size_t FetchSession::partitions_with(const FetchOrder& order) const {
+  const std::size_t most = partitions_.size() + order.changed.size();
+  if (most <= held_partitions_) return most;
   PartitionSet after;
   for (const auto& [id, state] : partitions_) after.insert(id);
   for (const TopicPartition& id : order.forgotten) after.erase(id);
   for (const FetchTarget& target : order.changed) after.insert(target.id);
-  return after.size() > kPartitionsMax;
+  return after.size();
+}
+
+Result<> FetchSession::make_room_for(std::size_t partitions) {
+  if (partitions > kPartitionsMax) {
+    return fail(ErrorCode::kTooLarge,
+                fmt::format("a fetch session has at most {} partitions", kPartitionsMax));
+  }
+  if (partitions <= held_partitions_) return {};
+  BrokerContext& broker = connection_.shard().broker();
+  BudgetHold hold =
+      broker.control_budget.take_if_room((partitions - held_partitions_) * kPartitionBytes);
+  if (!hold) {
+    return fail(ErrorCode::kOverloaded,
+                fmt::format("broker {} has no memory left for a fetch session of {} partitions",
+                            broker.id.value(), partitions));
+  }
+  partition_holds_.push_back(std::move(hold));
+  held_partitions_ = partitions;
+  return {};
 }
 
 void FetchSession::apply(FetchOrder& order) {
@@ -166,7 +198,7 @@ bool FetchSession::reply_pending() const {
 void FetchSession::advance() {
   if (advancing_) return;
   advancing_ = true;
-  while (!open_.empty() && connection_.can_send()) {
+  while (!open_.empty() && connection_.can_answer_fetch()) {
     const OpenFetch& front = open_.front();
     if (!satisfied(front)) {
       const std::uint64_t before = deliveries_;
@@ -183,7 +215,10 @@ void FetchSession::advance() {
 }
 
 void FetchSession::pull(const OpenFetch& fetch) {
-  const std::size_t credit = fetch.bytes_max - std::min(fetch.bytes_max, chunk_bytes_);
+  std::size_t credit = fetch.bytes_max - std::min(fetch.bytes_max, chunk_bytes_);
+  const MemoryBudget& budget = connection_.shard().broker().fetch_budget;
+  const std::size_t part = budget.is_scarce() ? kScarceCreditPart : kCreditPart;
+  credit = std::min(credit, std::max(budget.limit() / part, kCreditMin));
   first_slice_ = (first_slice_ + 1) % slices_.size();
   for (std::size_t n = 0; n < slices_.size(); ++n) {
     const std::size_t i = (first_slice_ + n) % slices_.size();
@@ -213,6 +248,9 @@ void FetchSession::answer_front() {
 
   std::vector<BudgetHold> holds;
   std::vector<FetchChunk> results = take_results(fetch.bytes_max, holds);
+  std::size_t bytes = 0;
+  for (const FetchChunk& result : results) bytes += result.bytes;
+  connection_.charge_out(bytes);
   flatbuffers::FlatBufferBuilder& table = shard.builder();
   write_fetch_answer(table, connection_, id_, results);
   std::vector<SharedBytes> pieces;
@@ -221,7 +259,8 @@ void FetchSession::answer_front() {
     if (result.hold) holds.push_back(std::move(result.hold));
   }
   fetch.ticket.answer(table, std::move(pieces), std::move(holds));
-  if (open_.empty()) disarm();
+  // While the client is above its quota nothing is read for it, either.
+  if (open_.empty() || connection_.throttled_out()) disarm();
 }
 
 // Takes from the news what fits into an answer: one result a partition, at least one of them.
@@ -283,7 +322,7 @@ void FetchSession::disarm() {
 
 void FetchSession::look_whether_paused() {
   pause_timer_ = 0;
-  if (!open_.empty()) return;
+  if (!open_.empty() && !connection_.throttled_out()) return;
   Executor& executor = connection_.shard().executor();
   const auto waited = executor.clock().now() - answered_at_;
   if (waited >= kUnaskedNewsKept) return take_back_news();

@@ -85,7 +85,9 @@ class FetchSession {
     std::uint64_t asked_for = 0;  // serial of the fetch it was last armed for
   };
 
-  bool holds_too_many_with(const FetchOrder& order) const;
+  std::size_t partitions_with(const FetchOrder& order) const;
+  // Takes memory for so many positions. Fails with kTooLarge, kOverloaded.
+  Result<> make_room_for(std::size_t partitions);
   void apply(FetchOrder& order);
   void forget(const std::vector<TopicPartition>& partitions);
   void drop_chunks_of(const FetchOrder& order);
@@ -103,6 +105,8 @@ class FetchSession {
   ClientConnection& connection_;
   const std::uint64_t id_;
   PartitionMap<PartitionState> partitions_;
+  std::vector<BudgetHold> partition_holds_;
+  std::size_t held_partitions_;
   std::vector<Slice> slices_;  // by shard
   std::deque<OpenFetch> open_;
   std::deque<FetchChunk> chunks_;

@@ -31,6 +31,8 @@ constexpr std::int64_t kMemoryBytesMax = 1LL << 42;
 constexpr std::int64_t kJournalBytesMin = 8 << 20;
 constexpr std::int64_t kJournalBytesMax = 16LL << 30;
 constexpr std::int64_t kShardsMax = 256;
+constexpr std::int64_t kConnectionsMax = 10'000'000;
+constexpr std::int64_t kQuotaBytesMin = 64 << 10;
 
 // A setter of a budget in bytes.
 template <auto kField>
@@ -63,6 +65,26 @@ Result<> set_broker_id(BrokerSettings& s, std::string_view name, std::string_vie
   TIDELOG_ASSIGN(const std::int64_t id,
                  parse_integer(name, value, 0, std::numeric_limits<std::int32_t>::max()));
   s.broker_id = BrokerId(static_cast<std::int32_t>(id));
+  return {};
+}
+
+template <std::size_t BrokerSettings::* kField>
+Result<> set_connections(BrokerSettings& s, std::string_view name, std::string_view value) {
+  TIDELOG_ASSIGN(const std::int64_t count, parse_integer(name, value, 0, kConnectionsMax));
+  s.*kField = static_cast<std::size_t>(count);
+  return {};
+}
+
+template <std::uint64_t BrokerSettings::* kField>
+Result<> set_quota(BrokerSettings& s, std::string_view name, std::string_view value) {
+  if (value == "0") {
+    s.*kField = 0;
+    return {};
+  }
+  // A frame of the largest size must pass within minutes.
+  TIDELOG_ASSIGN(const std::int64_t bytes,
+                 parse_byte_size(name, value, kQuotaBytesMin, std::int64_t{1} << 50));
+  s.*kField = static_cast<std::uint64_t>(bytes);
   return {};
 }
 
@@ -124,6 +146,15 @@ constexpr auto kTable = std::to_array<SettingInfo>({
     {"advertised.listen", "address", "", "what clients are told to connect to; default: listen",
      set_advertised_listen},
     {"broker.id", "int", "0", "number of this broker in its cluster", set_broker_id},
+    {"connections.max", "int", "20000", "connections of clients at once; 0: no limit",
+     set_connections<&BrokerSettings::connections_max>},
+    {"connections.max.per.address", "int", "0",
+     "connections at once that come from one address; 0: no limit",
+     set_connections<&BrokerSettings::connections_max_per_address>},
+    {"control.memory.bytes", "bytes", "67108864",
+     "memory for large requests beside produce and for what fetch sessions remember, of the whole "
+     "broker",
+     set_memory<&BrokerSettings::control_memory_bytes>},
     {"data.dir", "path", "./tidelog-data", "directory of all data; made where it is missing",
      set_data_dir},
     {"default.partitions", "int", "1", "partitions of a topic whose creator names no number",
@@ -139,6 +170,15 @@ constexpr auto kTable = std::to_array<SettingInfo>({
     {"produce.memory.bytes", "bytes", "268435456",
      "memory for records received and not yet stable, of the whole broker",
      set_memory<&BrokerSettings::produce_memory_bytes>},
+    {"quota.in.bytes", "bytes", "0",
+     "records a second that each client may produce, in bytes, by the name it gives itself; more "
+     "is "
+     "delayed; 0: no limit",
+     set_quota<&BrokerSettings::quota_in_bytes>},
+    {"quota.out.bytes", "bytes", "0",
+     "records a second that each client may fetch, in bytes, by the name it gives itself; more is "
+     "delayed; 0: no limit",
+     set_quota<&BrokerSettings::quota_out_bytes>},
     {"shards", "int", "0", "threads that serve; 0: one per usable core", set_shards},
     {"storage.allow.network.filesystem", "boolean", "false",
      "accept a data directory on NFS or SMB, which lose data in ways a broker cannot see",

@@ -55,7 +55,14 @@ struct BrokerSettings {
   // Of the whole broker: each shard gets its share.
   std::size_t produce_memory_bytes = 256ULL << 20;
   std::size_t fetch_memory_bytes = 256ULL << 20;
+  std::size_t control_memory_bytes = 64ULL << 20;
   std::size_t tail_cache_bytes = 512ULL << 20;
+  // 0: no limit.
+  std::size_t connections_max = 20'000;
+  std::size_t connections_max_per_address = 0;
+  // Bytes a second of each client, 0: no limit.
+  std::uint64_t quota_in_bytes = 0;
+  std::uint64_t quota_out_bytes = 0;
   // Of each shard.
   std::uint64_t journal_bytes_max = 128ULL << 20;
 };

@@ -8,10 +8,17 @@
 
 #include "base/blocking_pool.h"
 #include "base/check.h"
+#include "base/logging.h"
 #include "broker/metrics.h"
 #include "wire/transport/asio_transport.h"
 
 namespace tidelog::broker {
+namespace {
+
+// How long a refusal may take to reach a peer that does not read.
+constexpr std::chrono::milliseconds kRefusalDeadline{1000};
+
+}  // namespace
 Shard::Shard(std::size_t index, BrokerContext& broker, BufferPool& buffers)
     : index_(index),
       broker_(broker),
@@ -75,12 +82,55 @@ flatbuffers::FlatBufferBuilder& Shard::builder() {
 
 void Shard::accept(std::unique_ptr<wire::Connection> stream) {
   if (draining_) return;
-  const std::uint64_t id = ++last_id_;
-  const auto [added, _] =
-      connections_.emplace(id, std::make_shared<ClientConnection>(*this, std::move(stream), id));
   metrics_.accepted_connections.add();
+  Result<ConnectionSlot> slot = broker_.connection_slots.take(stream->peer());
+  if (!slot) return refuse(*stream, slot.error());
+  add_connection(std::move(stream), std::move(*slot))->start();
+}
+
+// A notice and the end; the stream sends it by itself.
+void Shard::refuse(wire::Connection& stream, const Error& reason) {
+  metrics_.refused_connections.add();
+  flatbuffers::FlatBufferBuilder& table = builder();
+  write_notice(table, NoticeKind::kClosing, reason);
+  stream.send({frames_.encode({}, table, 0)}, nullptr);
+  stream.close_when_sent(kRefusalDeadline);
+  // Who tries again and again is not to fill the log.
+  if (const auto left_out = closed_lines_.admit(executor_->clock().now())) {
+    log_warning(
+        fmt::format("a connection from {} was refused: {}{}", stream.peer(), reason.message(),
+                    *left_out == 0 ? "" : fmt::format(" ({} such lines left out)", *left_out)));
+  }
+}
+
+std::shared_ptr<ClientConnection> Shard::add_connection(std::unique_ptr<wire::Connection> stream,
+                                                        ConnectionSlot slot) {
+  const std::uint64_t id = ++last_id_;
+  const auto [added, _] = connections_.emplace(
+      id, std::make_shared<ClientConnection>(*this, std::move(stream), std::move(slot), id));
   metrics_.connections.set(connections_.size());
-  added->second->start();
+  return added->second;
+}
+
+void Shard::give_away(std::size_t shard, std::unique_ptr<wire::Connection> stream,
+                      ConnectionSlot slot, Greeting greeting, std::vector<std::byte> rest) {
+  router_->send(shard,
+                [socket = wire::AsioNetwork::release(std::move(stream)), slot = std::move(slot),
+                 greeting = std::move(greeting), rest = std::move(rest)](Shard* to) mutable {
+                  to->adopt(std::move(socket), std::move(slot), greeting, rest);
+                });
+}
+
+void Shard::adopt(wire::DetachedSocket socket, ConnectionSlot slot, const Greeting& greeting,
+                  std::span<const std::byte> rest) {
+  std::unique_ptr<wire::Connection> stream = network_->adopt(std::move(socket));
+  if (!stream) return;  // closed: its client tries again
+  metrics_.moved_connections.add();
+  const std::shared_ptr<ClientConnection> connection =
+      add_connection(std::move(stream), std::move(slot));
+  connection->resume(greeting, rest);
+  // It was on its way when the others were told.
+  if (draining_) connection->drain();
 }
 
 void Shard::connection_gone(std::uint64_t id) {
@@ -129,13 +179,23 @@ RequestTicket Shard::take_kept(const ClientConnection& connection, std::uint64_t
   return {};
 }
 
-void Shard::wait_for_produce_budget(std::shared_ptr<ClientConnection> connection) {
-  wait_for_budget_.push_back(std::move(connection));
+void Shard::wait_for_budget(MemoryBudget& budget, std::shared_ptr<ClientConnection> connection) {
+  metrics_.budget_waits.add();
+  wait_for_budget_[&budget].push_back(std::move(connection));
 }
 
-void Shard::produce_budget_freed() {
-  for (const std::shared_ptr<ClientConnection>& connection : std::exchange(wait_for_budget_, {})) {
-    connection->budget_freed();
+bool Shard::is_waited_for(const MemoryBudget& budget) const {
+  const auto waiting = wait_for_budget_.find(&budget);
+  return waiting != wait_for_budget_.end() && !waiting->second.empty();
+}
+
+void Shard::budget_freed(MemoryBudget& budget) {
+  std::deque<std::shared_ptr<ClientConnection>>& waiting = wait_for_budget_[&budget];
+  // Who is refused again stays at the head, and nobody behind overtakes it.
+  for (std::size_t left = waiting.size(); left > 0; --left) {
+    const std::shared_ptr<ClientConnection> first = waiting.front();
+    if (!first->retry_admission(budget)) return;
+    waiting.pop_front();
   }
 }
 
@@ -193,6 +253,8 @@ void Shard::end_of_turn() {
   calls_.end_of_turn();
   if (logs_ != nullptr) logs_->end_of_turn();
   router_->flush();
+  metrics_.count_turn(std::chrono::duration_cast<std::chrono::microseconds>(
+      executor_->clock().now() - executor_->turn_began_at()));
   publish_counters();
   look_whether_drained(/*late=*/false);
   // The logs may have settled something after those who wait were looked at.

@@ -9,7 +9,9 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -22,8 +24,10 @@
 #include "broker/budgets.h"
 #include "broker/calls.h"
 #include "broker/connection.h"
+#include "broker/connection_slots.h"
 #include "broker/line_limiter.h"
 #include "broker/parked_fetches.h"
+#include "broker/quotas.h"
 #include "broker/router.h"
 #include "broker/topics.h"
 #include "log/log_store.h"
@@ -33,6 +37,7 @@
 namespace tidelog::wire {
 class AsioExecutor;
 class AsioNetwork;
+class DetachedSocket;
 }  // namespace tidelog::wire
 
 namespace tidelog::broker {
@@ -65,15 +70,29 @@ struct BrokerContext {
   std::int32_t default_partitions = 1;
   ConnectionLimits limits;
   std::size_t batch_bytes_max = wire::kBatchBytesMax;
+  // Separate, so that a full one stops only those who fill it.
   MemoryBudget produce_budget;
   MemoryBudget fetch_budget;
+  // Large requests of other kinds, what they need beside their frames, and positions of fetch
+  // sessions.
+  MemoryBudget control_budget;
+  ConnectionSlots connection_slots;
+  Quotas quotas;
   BrokerMetrics* metrics = nullptr;
   ControlPlane* control = nullptr;
   // A write or sync of the data directory has failed: nothing is acknowledged any more.
   std::atomic<bool> storage_failed{false};
 
-  BrokerContext(std::size_t produce_budget_bytes, std::size_t fetch_budget_bytes)
-      : produce_budget(produce_budget_bytes), fetch_budget(fetch_budget_bytes) {}
+  struct Memory {
+    std::size_t produce_bytes;
+    std::size_t fetch_bytes;
+    std::size_t control_bytes;
+  };
+  BrokerContext(const Memory& memory, ConnectionSlots::Limits connections)
+      : produce_budget(memory.produce_bytes),
+        fetch_budget(memory.fetch_bytes),
+        control_budget(memory.control_bytes),
+        connection_slots(connections) {}
 };
 
 class Shard {
@@ -114,6 +133,10 @@ class Shard {
   flatbuffers::FlatBufferBuilder& builder();
 
   void accept(std::unique_ptr<wire::Connection> stream);
+  // Gives a connection, at its hello, to another shard. `rest` is what it received behind the
+  // hello.
+  void give_away(std::size_t shard, std::unique_ptr<wire::Connection> stream, ConnectionSlot slot,
+                 Greeting greeting, std::vector<std::byte> rest);
   void connection_gone(std::uint64_t id);
   std::size_t connection_count() const { return connections_.size(); }
 
@@ -136,9 +159,12 @@ class Shard {
   RequestTicket take_kept(std::uint64_t id);
   RequestTicket take_kept(const ClientConnection& connection, std::uint64_t correlation);
 
-  // `connection` is told when the produce budget has room again.
-  void wait_for_produce_budget(std::shared_ptr<ClientConnection> connection);
-  void produce_budget_freed();
+  // `connection` is told when `budget` has room again; those who wait are served in their order.
+  void wait_for_budget(MemoryBudget& budget, std::shared_ptr<ClientConnection> connection);
+  // Whether somebody on this shard waits for `budget`.
+  bool is_waited_for(const MemoryBudget& budget) const;
+  // Tries again what waits for `budget`.
+  void budget_freed(MemoryBudget& budget);
 
   bool draining() const { return draining_; }
   // No new connections; open ones are told; parked fetches answer. `drained` runs when nothing is
@@ -149,6 +175,11 @@ class Shard {
   void close_connections(std::chrono::milliseconds within, Task closed);
 
  private:
+  void adopt(wire::DetachedSocket socket, ConnectionSlot slot, const Greeting& greeting,
+             std::span<const std::byte> rest);
+  std::shared_ptr<ClientConnection> add_connection(std::unique_ptr<wire::Connection> stream,
+                                                   ConnectionSlot slot);
+  void refuse(wire::Connection& stream, const Error& reason);
   void end_of_turn();
   // Ends drain() or close_connections() when nothing is left to wait for; `late`: their time is up.
   void look_whether_drained(bool late);
@@ -174,7 +205,7 @@ class Shard {
     TimerId timer = 0;
   };
   std::unordered_map<std::uint64_t, Kept> kept_;
-  std::vector<std::shared_ptr<ClientConnection>> wait_for_budget_;
+  std::map<const MemoryBudget*, std::deque<std::shared_ptr<ClientConnection>>> wait_for_budget_;
   std::unordered_map<std::uint64_t, std::shared_ptr<ClientConnection>> connections_;
   std::unique_ptr<wire::Listener> listener_;
   LineLimiter closed_lines_{20, std::chrono::seconds(10)};

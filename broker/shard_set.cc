@@ -57,13 +57,16 @@ Result<> ShardSet::make(std::size_t count, BrokerContext& context, log::io::IoBa
     TIDELOG_ASSIGN(auto queue, log::io::make_io_queue(backend, storage, loop, std::move(watcher)));
     queues_.push_back(std::move(queue));
   }
-  const auto wake_shards = [this](void (*freed)(Shard&)) {
+  const auto wake_shards = [this](const std::function<void(Shard&)>& freed) {
     for (const auto& shard : shards_) {
       shard->executor().post([freed, at = shard.get()] { freed(*at); });
     }
   };
-  context.produce_budget.on_freed(
-      [wake_shards] { wake_shards([](Shard& shard) { shard.produce_budget_freed(); }); });
+  for (MemoryBudget* budget : {&context.produce_budget, &context.control_budget}) {
+    budget->on_freed([wake_shards, budget] {
+      wake_shards([budget](Shard& shard) { shard.budget_freed(*budget); });
+    });
+  }
   context.fetch_budget.on_freed(
       [wake_shards] { wake_shards([](Shard& shard) { shard.parked_fetches().budget_freed(); }); });
   return {};
@@ -142,6 +145,7 @@ void ShardSet::join() {
     // What is still held is given back while the shards go: nobody is to be woken any more.
     context_->produce_budget.on_freed(nullptr);
     context_->fetch_budget.on_freed(nullptr);
+    context_->control_budget.on_freed(nullptr);
   }
   for (const auto& shard : shards_) shard->let_go();
 }

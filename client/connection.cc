@@ -13,6 +13,9 @@
 namespace tidelog::client_core {
 namespace {
 
+// What a broker may ask for at most.
+constexpr std::chrono::milliseconds kThrottleMax{300'000};
+
 constexpr std::size_t kReadBufferBytes = 64 * 1024;
 // Every API of this client is at its first version.
 constexpr std::uint16_t kApiVersion = 1;
@@ -136,8 +139,9 @@ void Connection::call(wire::ApiKey api, const Table& table, std::vector<SharedBy
                                         "accepts",
                                         api_name(api), queued.call.bytes, limit, name_)));
   }
+  if (throttle_timer_ != 0) queued.call.deadline += throttled_until_ - executor_.clock().now();
   arm_deadline_timer(queued.call.deadline);
-  if (queued_.empty() && fits_window(queued.call.bytes)) {
+  if (queued_.empty() && throttle_timer_ == 0 && fits_window(queued.call.bytes)) {
     transmit(std::move(queued));
   } else {
     queued_.push_back(std::move(queued));
@@ -184,7 +188,8 @@ void Connection::transmit(QueuedCall queued) {
 }
 
 void Connection::send_queued() {
-  while (!queued_.empty() && is_open() && fits_window(queued_.front().call.bytes)) {
+  while (!queued_.empty() && is_open() && throttle_timer_ == 0 &&
+         fits_window(queued_.front().call.bytes)) {
     QueuedCall queued = std::move(queued_.front());
     queued_.pop_front();
     transmit(std::move(queued));
@@ -197,6 +202,7 @@ void Connection::close(const Error& reason) {
   close_reason_ = reason;
   executor_.cancel(std::exchange(deadline_timer_, 0));
   executor_.cancel(std::exchange(ping_timer_, 0));
+  executor_.cancel(std::exchange(throttle_timer_, 0));
   if (stream_) stream_->close();
   auto calls = std::exchange(calls_, {});
   auto queued = std::exchange(queued_, {});
@@ -310,6 +316,8 @@ void Connection::answer_arrived(const wire::FramePrefix& prefix, Answer answer) 
                                    "asked",
                                    name_, prefix.api_key, prefix.correlation)));
   }
+  const std::chrono::milliseconds wait(decode_throttle_ms(answer.table.bytes()));
+  if (wait.count() > 0) throttle(wait);
   const std::weak_ptr<int> alive = alive_;
   if (answer.more_parts) {
     // The callback may close or destroy this connection, so it must not run out of the table.
@@ -339,6 +347,23 @@ void Connection::notice_arrived(std::span<const std::byte> table) {
   if (notice->kind == static_cast<std::uint8_t>(NoticeKind::kDraining) && draining_callback_) {
     draining_callback_();
   }
+}
+
+void Connection::throttle(std::chrono::milliseconds wait) {
+  const SteadyTime now = executor_.clock().now();
+  const SteadyTime until = now + std::min(wait, kThrottleMax);
+  const auto longer = until - (throttle_timer_ != 0 ? throttled_until_ : now);
+  if (longer <= SteadyTime::duration::zero()) return;
+  // The broker reads nothing meanwhile, so what it has not answered yet takes longer, too.
+  for (auto& [correlation, call] : calls_) call.deadline += longer;
+  for (QueuedCall& waiting : queued_) waiting.call.deadline += longer;
+  throttled_until_ = until;
+  executor_.cancel(throttle_timer_);
+  throttle_timer_ =
+      executor_.run_after(std::chrono::ceil<std::chrono::microseconds>(until - now), [this] {
+        throttle_timer_ = 0;
+        send_queued();
+      });
 }
 
 void Connection::arm_deadline_timer(SteadyTime at) {

@@ -87,7 +87,8 @@ class Connection {
   void send_one_way(wire::ApiKey api, const Table& table, std::vector<SharedBytes> raw,
                     wire::Connection::SendCallback taken);
 
-  // True when a request of this size would be sent at once.
+  // True when a request of this size would be sent at once, or next once the broker lets this
+  // client go on.
   bool has_room(std::size_t request_bytes) const;
   bool is_open() const { return state_ == State::kOpen; }
   std::size_t calls_open() const { return calls_.size() + queued_.size(); }
@@ -130,6 +131,8 @@ class Connection {
   void answer_arrived(const wire::FramePrefix& prefix, Answer answer);
   void notice_arrived(std::span<const std::byte> table);
 
+  // The client is above its quota: what is not sent yet waits, and everything has so much longer.
+  void throttle(std::chrono::milliseconds wait);
   void arm_deadline_timer(SteadyTime at);
   void check_deadlines();
   std::chrono::microseconds ping_interval() const;
@@ -166,6 +169,8 @@ class Connection {
 
   TimerId deadline_timer_ = 0;
   SteadyTime deadline_timer_at_;
+  TimerId throttle_timer_ = 0;  // nothing is sent while it runs
+  SteadyTime throttled_until_;
   TimerId ping_timer_ = 0;
   SteadyTime last_sent_;
   // Callbacks of others (connect, posted failures) hold it weakly and do nothing once it is gone.

@@ -77,6 +77,11 @@ void each(const Vector* vector, Visit visit) {
 
 }  // namespace
 
+std::uint32_t decode_throttle_ms(std::span<const std::byte> table) {
+  const auto* answer = wire::verified_table<fb::AnyAnswer>(table);
+  return answer != nullptr && answer->status() != nullptr ? answer->status()->throttle_ms() : 0;
+}
+
 Table encode(const HelloRequest& request) {
   flatbuffers::FlatBufferBuilder builder;
   std::optional<fb::Uuid> cluster;

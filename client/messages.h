@@ -33,6 +33,9 @@ struct AnswerStatus {
   Error error() const { return Error(code, message); }
 };
 
+// How long any answer asks its client to wait before it goes on.
+std::uint32_t decode_throttle_ms(std::span<const std::byte> table);
+
 struct HelloRequest {
   std::string client_name;
   std::string client_version;

@@ -24,8 +24,9 @@ inline fb::Uuid uuid(const TopicId& id) {
   return fb::Uuid(flatbuffers::span<const std::uint8_t, 16>(id.bytes.data(), 16));
 }
 
-// Success.
-flatbuffers::Offset<fb::Status> ok_status(flatbuffers::FlatBufferBuilder& to);
+// Success; `throttle_ms` is how long the client should wait before it goes on.
+flatbuffers::Offset<fb::Status> ok_status(flatbuffers::FlatBufferBuilder& to,
+                                          std::uint32_t throttle_ms = 0);
 flatbuffers::Offset<fb::Status> error_status(flatbuffers::FlatBufferBuilder& to,
                                              const Error& error);
 // The same in an answer that may name as many errors as a request names partitions: once the

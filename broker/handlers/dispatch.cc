@@ -10,8 +10,16 @@
 
 namespace tidelog::broker {
 
-flatbuffers::Offset<fb::Status> ok_status(flatbuffers::FlatBufferBuilder& to) {
-  return fb::CreateStatus(to);
+flatbuffers::Offset<fb::Status> ok_status(flatbuffers::FlatBufferBuilder& to,
+                                          std::uint32_t throttle_ms) {
+  return fb::CreateStatus(to, 0, 0, throttle_ms);
+}
+
+void write_notice(flatbuffers::FlatBufferBuilder& to, NoticeKind kind, const Error& reason) {
+  const auto status = error_status(to, reason);
+  to.Finish(fb::CreateNotice(
+      to, kind == NoticeKind::kClosing ? fb::NoticeKind::Closing : fb::NoticeKind::Draining,
+      status));
 }
 
 flatbuffers::Offset<fb::Status> error_status(flatbuffers::FlatBufferBuilder& to,

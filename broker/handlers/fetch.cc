@@ -71,7 +71,7 @@ void write_fetch_answer(flatbuffers::FlatBufferBuilder& to, ClientConnection& pe
     result.add_bytes(static_cast<std::uint32_t>(chunk.bytes));
     results.push_back(result.Finish());
   }
-  const auto status = ok_status(to);
+  const auto status = ok_status(to, peer.throttle_out_ms());
   const auto listed = to.CreateVector(results);
   to.Finish(fb::CreateFetchAnswer(to, status, session, listed));
 }

@@ -12,6 +12,9 @@ namespace tidelog::broker {
 class Shard;
 
 void handle_hello(Shard& shard, RequestTicket ticket, Frame frame);
+// The second half of a hello that was found sound: on the shard that serves the connection from now
+// on, which need not be the one that received it.
+void answer_hello(Shard& shard, RequestTicket ticket, const Greeting& greeting);
 void handle_ping(Shard& shard, RequestTicket ticket, Frame frame);
 void handle_cancel(Shard& shard, RequestTicket ticket, Frame frame);
 void handle_metadata(Shard& shard, RequestTicket ticket, Frame frame);

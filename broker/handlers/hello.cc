@@ -55,7 +55,21 @@ void handle_hello(Shard& shard, RequestTicket ticket, Frame frame) {
   if (const Result<> accepted = check_hello(shard, *request); !accepted) {
     return ticket.fail(accepted.error());
   }
-  ticket.connection().greet(printable(request->client_name()), request->frame_bytes_max());
+  const Greeting greeting{.head = ticket.head(),
+                          .client_name = printable(request->client_name()),
+                          .frame_bytes_max = request->frame_bytes_max()};
+  const std::int32_t wanted = request->wanted_shard();
+  const bool exists =
+      wanted >= 0 && static_cast<std::size_t>(wanted) < shard.router().shard_count();
+  if (exists && static_cast<std::size_t>(wanted) != shard.index() &&
+      ticket.connection().move_to(static_cast<std::size_t>(wanted), greeting)) {
+    return;  // answered there
+  }
+  answer_hello(shard, std::move(ticket), greeting);
+}
+
+void answer_hello(Shard& shard, RequestTicket ticket, const Greeting& greeting) {
+  ticket.connection().greet(greeting);
 
   const BrokerContext& broker = shard.broker();
   flatbuffers::FlatBufferBuilder& to = shard.builder();
@@ -74,7 +88,7 @@ void handle_hello(Shard& shard, RequestTicket ticket, Frame frame) {
   answer.add_broker_id(broker.id.value());
   answer.add_broker_version(version);
   answer.add_apis(apis);
-  // Where the connection is served, whatever shard was asked for.
+  // Where the connection is served: on the shard asked for, if there is one.
   answer.add_shard(static_cast<std::int32_t>(shard.index()));
   answer.add_shard_count(static_cast<std::int32_t>(shard.router().shard_count()));
   answer.add_frame_bytes_max(static_cast<std::uint32_t>(broker.limits.frame_bytes_max));

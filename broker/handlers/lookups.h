@@ -33,7 +33,9 @@ class Lookups final : public Call {
   static void start(Shard& shard, RequestTicket ticket, std::vector<Entry> entries, LookUp look_up,
                     Write write) {
     const std::size_t count = entries.size();
-    ticket.add_bytes(count * sizeof(Entry));
+    if (const Result<> fits = ticket.reserve(count * sizeof(Entry)); !fits) {
+      return ticket.fail(fits.error());
+    }
     auto& call =
         shard.calls().template add<Lookups>(shard, std::move(ticket), std::move(entries), write);
     // The last entry to settle ends the call.

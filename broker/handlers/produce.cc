@@ -116,7 +116,7 @@ void ProduceCall::answer(bool more) {
   std::vector<flatbuffers::Offset<fb::ProduceResult>> results;
   results.reserve(entries_.size());
   const auto send_part = [&](bool more_follow) {
-    const auto status = ok_status(*to);
+    const auto status = ok_status(*to, ticket_.connection().throttle_in_ms());
     const auto listed = to->CreateVector(results);
     to->Finish(fb::CreateProduceAnswer(*to, status, listed));
     ticket_.answer(*to, more_follow);

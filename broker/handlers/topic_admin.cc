@@ -184,7 +184,8 @@ void handle_describe_topic(Shard& shard, RequestTicket ticket, Frame frame) {
     return ticket.fail(shard.topics().unknown_topic(name));
   }
   // A short request may take megabytes until every shard has told what it knows.
-  ticket.add_bytes(found->second->partitions.size() * sizeof(PartitionState));
+  const std::size_t bytes = found->second->partitions.size() * sizeof(PartitionState);
+  if (const Result<> fits = ticket.reserve(bytes); !fits) return ticket.fail(fits.error());
   auto& call = shard.calls().add<DescribeTopicCall>(shard, std::move(ticket), found->second);
   const std::shared_ptr<const replication::TopicView> topic = found->second;
   for (std::size_t i = 0; i < shard.router().shard_count(); ++i) {

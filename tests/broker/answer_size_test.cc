@@ -31,6 +31,7 @@ class AnswerSizeTest : public BrokerTest {
 
 TEST_P(AnswerSizeTest, AFetchOfManyUnknownPartitionsIsAnsweredInSeveralFrames) {
   std::vector<fb::FetchPartition> all;
+  all.reserve(wire::kPartitionsPerRequestMax);
   for (std::int32_t i = 0; i < kEntries; ++i) all.push_back(fetch_from(missing(i), 0));
   std::uint64_t session = 0;
   std::size_t told = 0;
@@ -52,6 +53,7 @@ TEST_P(AnswerSizeTest, AFetchOfManyUnknownPartitionsIsAnsweredInSeveralFrames) {
 
 TEST_P(AnswerSizeTest, AProduceOfManyUnknownPartitionsIsAnsweredInSeveralParts) {
   std::vector<RawClient::ProduceEntry> entries;
+  entries.reserve(wire::kPartitionsPerRequestMax);
   for (std::int32_t i = 0; i < kEntries; ++i) entries.push_back({missing(i), {}});
   client_->send_produce(entries);
   std::size_t told = 0;
@@ -69,6 +71,7 @@ TEST_P(AnswerSizeTest, AProduceOfManyUnknownPartitionsIsAnsweredInSeveralParts) 
 
 TEST_P(AnswerSizeTest, OffsetsOfManyUnknownPartitionsAreRefusedInOneFrame) {
   std::vector<fb::ListOffsetsEntry> entries;
+  entries.reserve(wire::kPartitionsPerRequestMax);
   for (std::int32_t i = 0; i < kEntries; ++i) {
     entries.emplace_back(uuid_of(topic_), missing(i).partition.value(), 0, -1);
   }

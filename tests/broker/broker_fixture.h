@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -51,7 +52,9 @@ class BrokerTest : public ::testing::TestWithParam<int> {
     settings.produce_memory_bytes = produce_memory_bytes_;
     settings.fetch_memory_bytes = fetch_memory_bytes_;
     settings.tail_cache_bytes = tail_cache_bytes_;
+    settings.control_memory_bytes = control_memory_bytes_;
     settings.journal_bytes_max = 32 << 20;
+    if (change_settings_) change_settings_(settings);
     auto started = Broker::start(settings, limits_);
     ASSERT_TRUE(started) << started.error().to_string();
     broker_ = std::move(*started);
@@ -88,16 +91,48 @@ class BrokerTest : public ::testing::TestWithParam<int> {
     return {make_topic(name, 1, settings), PartitionIndex(0)};
   }
 
+  // A sample of /metrics, by its name without labels and its shard.
+  std::uint64_t metric(const std::string& name, int shard) { return sample(scrape(), name, shard); }
+  std::uint64_t sum_of(const std::string& name) {
+    const std::string page = scrape();
+    std::uint64_t sum = 0;
+    for (int shard = 0; shard < GetParam(); ++shard) sum += sample(page, name, shard);
+    return sum;
+  }
+
+  // Of the budget "produce", "fetch" or "control".
+  std::uint64_t memory_used(const std::string& budget) {
+    return value_of(scrape(), "tidelog_memory_used_bytes{budget=\"" + budget + "\"} ");
+  }
+
   TemporaryDirectory directory_;
   ConnectionLimits limits_;
   std::size_t produce_memory_bytes_ = 64 << 20;
   std::size_t fetch_memory_bytes_ = 64 << 20;
+  std::size_t control_memory_bytes_ = 64 << 20;
   std::size_t tail_cache_bytes_ = 64 << 20;
+  std::function<void(BrokerSettings&)> change_settings_;
   std::unique_ptr<Broker> broker_;
+
+ private:
+  std::string scrape() {
+    RawClient scraper(broker_->admin_port());
+    scraper.send_text("GET /metrics HTTP/1.1\r\nHost: broker\r\nConnection: close\r\n\r\n");
+    return scraper.receive_text();
+  }
+  static std::uint64_t sample(const std::string& page, const std::string& name, int shard) {
+    return value_of(page, name + "{shard=\"" + std::to_string(shard) + "\"} ");
+  }
+  static std::uint64_t value_of(const std::string& page, const std::string& sample) {
+    const std::size_t at = page.find("\n" + sample);
+    if (at != std::string::npos) return std::stoull(page.substr(at + 1 + sample.size()));
+    ADD_FAILURE() << "there is no " << sample;
+    return 0;
+  }
 };
 
 inline std::string shard_count_name(const ::testing::TestParamInfo<int>& info) {
-  return info.param == 1 ? "OneShard" : "TwoShards";
+  return info.param == 1 ? "OneShard" : info.param == 2 ? "TwoShards" : "FourShards";
 }
 
 #define TIDELOG_WITH_SHARDS(suite) \

@@ -43,6 +43,18 @@ TEST(MemoryBudgetTest, AHoldMovesWithoutChangingTheBudget) {
   EXPECT_EQ(budget.used(), 0U);
 }
 
+TEST(MemoryBudgetTest, WhoDoesNotWaitIsNotToldLater) {
+  MemoryBudget budget(100);
+  int freed = 0;
+  budget.on_freed([&freed] { ++freed; });
+  BudgetHold hold = budget.take_if_room(80);
+  EXPECT_TRUE(hold);
+  EXPECT_FALSE(budget.take_if_room(30));
+  EXPECT_FALSE(budget.is_waited_for());
+  hold.release();
+  EXPECT_EQ(freed, 0);
+}
+
 TEST(MemoryBudgetTest, AHoldThatShrinksGivesBackTheRest) {
   MemoryBudget budget(100);
   BudgetHold hold = budget.take_anyway(60);

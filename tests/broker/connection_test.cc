@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <random>
+#include <set>
 
 #include "base/bytes.h"
 #include "tests/broker/broker_fixture.h"
@@ -279,22 +280,80 @@ TEST_P(ConnectionTest, AConnectionThatBreaksWhileItIsOverItsLimitsIsForgotten) {
     for (int i = 0; i < 100; ++i) slow.send_fetch({.session = session, .max_wait_ms = 60'000});
     slow.await_bytes();
   }
-  const auto open_connections = [this] {
-    RawClient scraper(broker_->admin_port());
-    scraper.send_text("GET /metrics HTTP/1.1\r\nHost: broker\r\nConnection: close\r\n\r\n");
-    const std::string page = scraper.receive_text();
-    std::uint64_t sum = 0;
-    for (int shard = 0; shard < GetParam(); ++shard) {
-      const std::string sample = "\ntidelog_connections{shard=\"" + std::to_string(shard) + "\"} ";
-      const std::size_t at = page.find(sample);
-      EXPECT_NE(at, std::string::npos);
-      sum += std::stoull(page.substr(at + sample.size()));
-    }
-    return sum;
-  };
   const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-  while (open_connections() > 0) {
+  while (sum_of("tidelog_connections") > 0) {
     ASSERT_LT(std::chrono::steady_clock::now(), give_up) << "it is never forgotten";
+  }
+}
+
+// Four shards, too: placement must not depend on there being two.
+class PlacementTest : public ConnectionTest {};
+
+TEST_P(PlacementTest, AConnectionIsServedByTheShardItsHelloAsksFor) {
+  const auto shards = static_cast<std::int32_t>(GetParam());
+  const TopicId topic = make_topic("t", 2 * shards);
+  RawClient asking = connect();
+  const Answer metadata = asking.metadata({"t"});
+  const auto* partitions = metadata.table<fb::MetadataAnswer>().topics()->Get(0)->partitions();
+  std::vector<RawClient> clients;
+  std::set<std::int32_t> used;
+  for (const fb::PartitionMetadata* partition : *partitions) {
+    const std::int32_t wanted = partition->shard();
+    used.insert(wanted);
+    RawClient& client = clients.emplace_back(broker_->port());
+    const Answer hello = client.hello(wanted);
+    ASSERT_EQ(hello.code(), ErrorCode::kOk) << hello.message();
+    EXPECT_EQ(hello.table<fb::HelloAnswer>().shard(), wanted);
+    EXPECT_EQ(hello.table<fb::HelloAnswer>().shard_count(), shards);
+    const TopicPartition id{topic, PartitionIndex(partition->partition())};
+    EXPECT_EQ(client.produce(id, make_batch(id, {"v"})), 0);
+  }
+  EXPECT_EQ(used.size(), static_cast<std::size_t>(shards)) << "a topic spreads over all shards";
+  // The one that made the topic has gone; two on each shard stay, and the one that asked for none.
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (sum_of("tidelog_connections") > clients.size() + 1) {
+    ASSERT_LT(std::chrono::steady_clock::now(), give_up);
+  }
+  for (std::int32_t shard = 0; shard < shards; ++shard) {
+    EXPECT_GE(metric("tidelog_connections", shard), 2U);
+  }
+  EXPECT_EQ(sum_of("tidelog_connections"), clients.size() + 1);
+  EXPECT_EQ(sum_of("tidelog_accepted_connections_total"), clients.size() + 2);
+}
+
+TEST_P(PlacementTest, WhatIsSentBehindTheHelloIsServedWhereTheConnectionGoes) {
+  for (std::int32_t wanted = 0; wanted < GetParam(); ++wanted) {
+    RawClient client(broker_->port());
+    std::vector<std::byte> bytes = client.encode_hello(wanted);
+    for (int i = 0; i < 20; ++i) {
+      const std::vector<std::byte> frame = client.encode(wire::ApiKey::kPing, ping(), {});
+      bytes.insert(bytes.end(), frame.begin(), frame.end());
+    }
+    // The last one arrives in two pieces.
+    client.send_bytes(std::span(bytes).first(bytes.size() - 5));
+    EXPECT_EQ(client.receive(1).table<fb::HelloAnswer>().shard(), wanted);
+    client.send_bytes(std::span(bytes).last(5));
+    for (std::uint64_t i = 2; i <= 21; ++i) EXPECT_EQ(client.receive(i).code(), ErrorCode::kOk);
+  }
+}
+
+TEST_P(PlacementTest, AShardThatDoesNotExistIsNoneWanted) {
+  RawClient client(broker_->port());
+  const Answer hello = client.hello(1000);
+  EXPECT_EQ(hello.code(), ErrorCode::kOk);
+  EXPECT_LT(hello.table<fb::HelloAnswer>().shard(), GetParam());
+  EXPECT_EQ(client.call(wire::ApiKey::kPing, ping()).code(), ErrorCode::kOk);
+}
+
+TEST_P(PlacementTest, AConnectionThatGoesWhileItMovesHarmsNobody) {
+  for (int i = 0; i < 50; ++i) {
+    RawClient client(broker_->port());
+    client.send_bytes(client.encode_hello(i % GetParam()));
+  }
+  EXPECT_EQ(connect().call(wire::ApiKey::kPing, ping()).code(), ErrorCode::kOk);
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (sum_of("tidelog_connections") > 0) {
+    ASSERT_LT(std::chrono::steady_clock::now(), give_up) << "one is never forgotten";
   }
 }
 
@@ -334,6 +393,7 @@ TEST_P(ImpatientBrokerTest, AParkedFetchIsNotIdle) {
 
 TIDELOG_WITH_SHARDS(ConnectionTest);
 TIDELOG_WITH_SHARDS(ImpatientBrokerTest);
+INSTANTIATE_TEST_SUITE_P(Shards, PlacementTest, ::testing::Values(1, 2, 4), shard_count_name);
 
 }  // namespace
 }  // namespace tidelog::broker

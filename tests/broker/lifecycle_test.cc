@@ -304,6 +304,25 @@ TEST_P(StopUnderLoadTest, AcknowledgedRecordsSurviveOneWithoutTime) {
   EXPECT_FALSE(stop_under_load(std::chrono::milliseconds(0), 30'000));
 }
 
+// Deadlines, budgets and counters are kept without looking at them all the time.
+TEST_P(LifecycleTest, ABrokerThatNobodyUsesSleeps) {
+  const TopicPartition id = make_partition("t");
+  RawClient idle = connect();
+  RawClient consumer = connect();
+  consumer.send_fetch({.changed = {fetch_from(id, 0)}, .max_wait_ms = 60'000});
+  const auto turns = [this] { return sum_of("tidelog_loop_turns_total"); };
+  std::uint64_t before = turns();
+  auto began = steady_clock::now();
+  const auto give_up = began + std::chrono::seconds(30);
+  // What was under way ends at some time; from then on there are but the rare timers of the logs.
+  while (steady_clock::now() - began < std::chrono::seconds(1)) {
+    ASSERT_LT(steady_clock::now(), give_up) << "its shards never sleep";
+    if (turns() - before <= 6U * static_cast<std::uint64_t>(GetParam())) continue;
+    before = turns();
+    began = steady_clock::now();
+  }
+}
+
 TEST_P(LifecycleTest, RunUntilStoppedReturnsAfterARequest) {
   std::thread asker([this] { broker_->request_stop(); });
   const Result<> ended = broker_->run_until_stopped();

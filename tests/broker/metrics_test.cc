@@ -38,6 +38,15 @@ TEST(LatencyHistogramTest, PutsEachLatencyIntoTheBucketWhoseBoundItDoesNotExceed
   EXPECT_EQ(histogram.sum_us(), 20'000'042u);
 }
 
+TEST(ShardMetricsTest, CountsTurnsAndThoseThatStall) {
+  ShardMetrics metrics;
+  for (const int us : {10, 5000, 5001, 70'000, 20})
+    metrics.count_turn(std::chrono::microseconds(us));
+  EXPECT_EQ(metrics.loop_turns.value(), 5U);
+  EXPECT_EQ(metrics.stalled_turns.value(), 2U);
+  EXPECT_EQ(metrics.longest_turn_us.value(), 70'000U);
+}
+
 TEST(BrokerMetricsTest, ShowsEachShardsNumbersUnderItsLabel) {
   BrokerMetrics metrics(2, "0.1.0", gauges);
   metrics.shard(0).produced_bytes.add(100);

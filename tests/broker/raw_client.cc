@@ -183,13 +183,19 @@ bool RawClient::closes() {
   return true;
 }
 
-Answer RawClient::hello(std::int32_t wanted_shard, std::size_t frame_bytes_max) {
+std::vector<std::byte> RawClient::encode_hello(std::int32_t wanted_shard,
+                                               std::size_t frame_bytes_max) {
   flatbuffers::FlatBufferBuilder to;
   const auto name = to.CreateString("raw-client");
   const auto version = to.CreateString("1");
   to.Finish(fb::CreateHelloRequest(to, name, version, static_cast<std::uint32_t>(frame_bytes_max),
                                    0, wanted_shard));
-  return call(wire::ApiKey::kHello, to);
+  return encode(wire::ApiKey::kHello, to, {});
+}
+
+Answer RawClient::hello(std::int32_t wanted_shard, std::size_t frame_bytes_max) {
+  send_bytes(encode_hello(wanted_shard, frame_bytes_max));
+  return receive(last_correlation_);
 }
 
 Answer RawClient::create_topic(std::string_view name, std::int32_t partitions,
@@ -228,8 +234,8 @@ Answer RawClient::metadata(const std::vector<std::string>& names) {
   return call(wire::ApiKey::kMetadata, to);
 }
 
-std::uint64_t RawClient::send_produce(const std::vector<ProduceEntry>& entries, fb::Acks acks,
-                                      std::uint32_t deadline_ms) {
+std::vector<std::byte> RawClient::encode_produce(const std::vector<ProduceEntry>& entries,
+                                                 fb::Acks acks, std::uint32_t deadline_ms) {
   flatbuffers::FlatBufferBuilder to;
   std::vector<fb::ProduceEntry> listed;
   std::vector<std::byte> raw;
@@ -240,7 +246,13 @@ std::uint64_t RawClient::send_produce(const std::vector<ProduceEntry>& entries, 
   }
   const auto all = to.CreateVectorOfStructs(listed);
   to.Finish(fb::CreateProduceRequest(to, acks, deadline_ms, all));
-  return send(wire::ApiKey::kProduce, to, raw);
+  return encode(wire::ApiKey::kProduce, to, raw);
+}
+
+std::uint64_t RawClient::send_produce(const std::vector<ProduceEntry>& entries, fb::Acks acks,
+                                      std::uint32_t deadline_ms) {
+  send_bytes(encode_produce(entries, acks, deadline_ms));
+  return last_correlation_;
 }
 
 std::int64_t RawClient::produce(const TopicPartition& id, std::vector<std::byte> batches) {

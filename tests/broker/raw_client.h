@@ -85,6 +85,9 @@ class RawClient {
   void shut_down_sending();
   void close();
 
+  std::vector<std::byte> encode_hello(std::int32_t wanted_shard,
+                                      std::size_t frame_bytes_max = wire::kFrameBytesMax);
+
   // --- Requests that most tests need.
   Answer hello(std::int32_t wanted_shard = -1, std::size_t frame_bytes_max = wire::kFrameBytesMax);
   Answer create_topic(std::string_view name, std::int32_t partitions,
@@ -97,6 +100,9 @@ class RawClient {
     TopicPartition id;
     std::vector<std::byte> batches;
   };
+  std::vector<std::byte> encode_produce(const std::vector<ProduceEntry>& entries,
+                                        fb::Acks acks = fb::Acks::All,
+                                        std::uint32_t deadline_ms = 0);
   std::uint64_t send_produce(const std::vector<ProduceEntry>& entries,
                              fb::Acks acks = fb::Acks::All, std::uint32_t deadline_ms = 0);
   // Produces one entry; returns the base offset. The test fails on any error.

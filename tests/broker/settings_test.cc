@@ -64,6 +64,11 @@ TEST_F(SettingsTest, EveryDefaultOfTheTableIsTheDefaultOfItsField) {
     EXPECT_EQ(settings.default_partitions, defaults.default_partitions);
     EXPECT_EQ(settings.produce_memory_bytes, defaults.produce_memory_bytes) << info.name;
     EXPECT_EQ(settings.fetch_memory_bytes, defaults.fetch_memory_bytes) << info.name;
+    EXPECT_EQ(settings.control_memory_bytes, defaults.control_memory_bytes) << info.name;
+    EXPECT_EQ(settings.connections_max, defaults.connections_max) << info.name;
+    EXPECT_EQ(settings.connections_max_per_address, defaults.connections_max_per_address);
+    EXPECT_EQ(settings.quota_in_bytes, defaults.quota_in_bytes) << info.name;
+    EXPECT_EQ(settings.quota_out_bytes, defaults.quota_out_bytes) << info.name;
     EXPECT_EQ(settings.tail_cache_bytes, defaults.tail_cache_bytes) << info.name;
     EXPECT_EQ(settings.journal_bytes_max, defaults.journal_bytes_max) << info.name;
   }
@@ -84,7 +89,12 @@ TEST_F(SettingsTest, EverySettingReachesItsField) {
                    {"produce.memory.bytes", "32MiB"},
                    {"fetch.memory.bytes", "33MiB"},
                    {"tail.cache.bytes", "34MiB"},
-                   {"journal.bytes.max", "35MiB"}};
+                   {"journal.bytes.max", "35MiB"},
+                   {"control.memory.bytes", "36MiB"},
+                   {"connections.max", "37"},
+                   {"connections.max.per.address", "38"},
+                   {"quota.in.bytes", "39MiB"},
+                   {"quota.out.bytes", "40MiB"}};
   std::set<std::string> tested;
   for (const auto& [name, value] : sources.flags) tested.insert(name);
   EXPECT_EQ(tested.size(), setting_table().size()) << "a setting of the table is not tested here";
@@ -104,6 +114,11 @@ TEST_F(SettingsTest, EverySettingReachesItsField) {
   EXPECT_EQ(settings->fetch_memory_bytes, 33u << 20);
   EXPECT_EQ(settings->tail_cache_bytes, 34u << 20);
   EXPECT_EQ(settings->journal_bytes_max, 35u << 20);
+  EXPECT_EQ(settings->control_memory_bytes, 36u << 20);
+  EXPECT_EQ(settings->connections_max, 37u);
+  EXPECT_EQ(settings->connections_max_per_address, 38u);
+  EXPECT_EQ(settings->quota_in_bytes, 39u << 20);
+  EXPECT_EQ(settings->quota_out_bytes, 40u << 20);
 }
 
 TEST_F(SettingsTest, AFlagBeatsTheEnvironmentBeatsTheFile) {

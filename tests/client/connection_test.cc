@@ -129,6 +129,23 @@ TEST_F(ConnectionTest, SendsWhatItHeldBackOnceThereIsRoom) {
   for (const auto& outcome : outcomes) EXPECT_TRUE(outcome && outcome->has_value());
 }
 
+TEST_F(ConnectionTest, WaitsAsLongAsTheBrokerSaysAndGivesEverythingSoMuchLonger) {
+  ASSERT_TRUE(open().has_value());
+  broker.settings.ping_throttle_ms = 10'000;
+  auto& told = call(wire::ApiKey::kPing, encode_ping());
+  executor.run_until([&] { return told.has_value(); });
+  broker.settings.ping_throttle_ms = 0;
+  auto& next = call(wire::ApiKey::kMetadata, encode(MetadataRequest{.names = {"t"}}), 5s);
+  executor.run_for(9s);
+  EXPECT_EQ(broker.counts.metadata, 0);
+  EXPECT_FALSE(next.has_value());
+  executor.run_for(2s);
+  EXPECT_EQ(broker.counts.metadata, 1);
+  ASSERT_TRUE(next.has_value());
+  EXPECT_TRUE(next->has_value());
+  EXPECT_TRUE(connection->is_open());
+}
+
 TEST_F(ConnectionTest, FailsACallOnAClosedConnectionLaterNotInsideIt) {
   ASSERT_TRUE(open().has_value());
   connection->close(Error(ErrorCode::kConnectionClosed, "enough"));

@@ -131,7 +131,8 @@ void ScriptedSession::hello(std::uint64_t correlation, std::span<const std::byte
 void ScriptedSession::ping(std::uint64_t correlation) {
   ++broker_.counts.pings;
   flatbuffers::FlatBufferBuilder to;
-  to.Finish(fb::CreatePingAnswer(to, status(to, ErrorCode::kOk), 0));
+  const auto answered = fb::CreateStatus(to, 0, 0, broker_.settings.ping_throttle_ms);
+  to.Finish(fb::CreatePingAnswer(to, answered, 0));
   send(wire::ApiKey::kPing, correlation, to, {});
 }
 

@@ -85,6 +85,19 @@ TEST_F(AsioExecutorTest, CallsTheTurnHookBehindTheTasksOfATurnAndRunsWhatItPosts
   EXPECT_EQ(events, (std::vector<std::string>{"a", "b", "hook", "from the hook", "hook"}));
 }
 
+TEST_F(AsioExecutorTest, KnowsWhenATurnBeganWithoutTheTimeItWaited) {
+  const SteadyTime armed = executor_.clock().now();
+  SteadyTime ran;
+  SteadyTime began;
+  executor_.run_after(milliseconds(50), [&] {
+    ran = executor_.clock().now();
+    began = executor_.turn_began_at();
+  });
+  run_until([&] { return ran != SteadyTime(); });
+  EXPECT_GE(began, armed + milliseconds(50));
+  EXPECT_LE(began, ran);
+}
+
 TEST_F(AsioExecutorTest, AnnouncesAnEventfdOnceForEachRoundOfWrites) {
   const int fd = ::eventfd(0, EFD_CLOEXEC);
   ASSERT_GE(fd, 0);

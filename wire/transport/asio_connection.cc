@@ -83,6 +83,7 @@ void AsioStream::read_some() {
 }
 
 void AsioStream::on_read(const asio::error_code& error, std::size_t bytes) {
+  loop_.begin_turn();
   if (state_ != State::kOpen || !receive_) return;  // close() took care of the receive
   receive_->received += bytes;
   if (error == asio::error::eof) {
@@ -193,6 +194,15 @@ void AsioStream::wait_writable() {
                        self->waiting_writable_ = false;
                        if (self->state_ != State::kClosed) self->request_flush();
                      });
+}
+
+DetachedSocket AsioStream::release() {
+  TIDELOG_CHECK(state_ == State::kOpen && unsent_bytes_ == 0 && !receive_,
+                "only an idle connection moves");
+  asio::error_code error;  // there is nothing to cancel that could fail
+  DetachedSocket socket(socket_.release(error));
+  state_ = State::kClosed;
+  return socket;
 }
 
 void AsioStream::close() {

@@ -28,6 +28,9 @@ class AsioStream final : public Flushable, public std::enable_shared_from_this<A
   void send(std::vector<SharedBytes> pieces, Connection::SendCallback done);
   void close();
   void close_when_sent(std::chrono::milliseconds deadline);
+  // Gives up the socket, which stays open, and closes without it. REQUIRES: open, nothing unsent,
+  // no receive pending.
+  DetachedSocket release();
   // The user's Connection is gone: no callback runs any more. What close_when_sent began goes on.
   void abandon();
   void flush() override;
@@ -107,6 +110,7 @@ class AsioConnection final : public Connection {
   }
   std::string peer() const override { return stream_->peer(); }
   std::string local() const override { return stream_->local(); }
+  DetachedSocket release() { return stream_->release(); }
 
  private:
   std::shared_ptr<AsioStream> stream_;

@@ -18,7 +18,9 @@ void AsioExecutor::Loop::run_turns() {
   const auto work = asio::make_work_guard(io);
   io.restart();
   while (!stopping.exchange(false)) {
+    turn_has_begun = false;
     if (local.empty() && to_flush.empty()) io.run_one();
+    begin_turn();
     for (int i = 0; i < kHandlersPerTurnMax && io.poll_one() > 0; ++i) {
     }
     {
@@ -90,6 +92,7 @@ void AsioExecutor::Loop::arm(SteadyTime at) {
   armed_for = at;
   alarm.expires_at(at);
   alarm.async_wait([this, generation = ++alarm_generation](const asio::error_code&) {
+    begin_turn();
     if (generation == alarm_generation) fire_timers();
   });
 }
@@ -110,6 +113,7 @@ void AsioExecutor::Loop::wait_readable(std::shared_ptr<Watch> watch) {
   state.descriptor.async_read_some(
       asio::buffer(&state.count, sizeof state.count),
       [this, watch = std::move(watch)](const asio::error_code& error, std::size_t) mutable {
+        begin_turn();
         if (watch->ended) return;
         TIDELOG_CHECK(!error, "a watched eventfd must stay readable");
         watch->readable();
@@ -162,6 +166,8 @@ void AsioExecutor::cancel(TimerId timer) { loop_->cancel(timer); }
 void AsioExecutor::set_turn_hook(std::move_only_function<void()> hook) {
   loop_->turn_hook = std::move(hook);
 }
+
+SteadyTime AsioExecutor::turn_began_at() const { return loop_->turn_began_at; }
 
 void AsioExecutor::watch_eventfd(int fd, std::move_only_function<void()> readable) {
   auto watch = std::make_shared<Loop::Watch>(loop_->io);

@@ -50,6 +50,13 @@ struct AsioExecutor::Loop {
   std::map<int, std::shared_ptr<Watch>> watches;
 
   std::move_only_function<void()> turn_hook;
+  // Notes when the turn began. Asio waits and runs the first handler in one call, so each kind of
+  // handler says that it runs.
+  void begin_turn() {
+    if (!std::exchange(turn_has_begun, true)) turn_began_at = system_clock().now();
+  }
+  SteadyTime turn_began_at;
+  bool turn_has_begun = false;
   std::atomic<bool> stopping{false};
   std::atomic<std::thread::id> runner{};
 

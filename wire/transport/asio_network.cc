@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 #include <sys/socket.h>
+#include <unistd.h>
 #include <asio/ip/tcp.hpp>
 
 #include <cerrno>
@@ -142,6 +143,7 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
   void accept_next() {
     acceptor_.async_accept(
         [self = shared_from_this()](const asio::error_code& error, tcp::socket socket) {
+          self->loop_.begin_turn();
           if (self->closed_) return;
           // A peer that went away before it was accepted is skipped by Asio. What is left lasts:
           // no descriptors (here or in the whole system), no memory.
@@ -262,6 +264,34 @@ void AsioNetwork::connect(std::string host, std::uint16_t port, std::chrono::mil
                                                   std::move(host), port, std::move(done));
   connects_->open->insert(attempt);
   attempt->start(timeout);
+}
+
+DetachedSocket::~DetachedSocket() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+DetachedSocket AsioNetwork::release(std::unique_ptr<Connection> connection) {
+  auto* ours = dynamic_cast<AsioConnection*>(connection.get());
+  TIDELOG_CHECK(ours != nullptr, "only sockets move between loops");
+  return ours->release();
+}
+
+std::unique_ptr<Connection> AsioNetwork::adopt(DetachedSocket socket) {
+  sockaddr_storage address{};
+  socklen_t bytes = sizeof address;
+  const bool is_v6 =
+      ::getsockname(socket.fd(), reinterpret_cast<sockaddr*>(&address), &bytes) == 0 &&
+      address.ss_family == AF_INET6;
+  tcp::socket adopted(executor_.loop().io);
+  asio::error_code error;
+  adopted.assign(is_v6 ? tcp::v6() : tcp::v4(), socket.fd(), error);
+  if (error) return nullptr;
+  (void)socket.take();
+  // Asio keeps to itself that the descriptor does not block.
+  adopted.non_blocking(true, error);
+  if (error) return nullptr;
+  return std::make_unique<AsioConnection>(
+      std::make_shared<AsioStream>(executor_.loop(), std::move(adopted)));
 }
 
 Result<std::unique_ptr<Listener>> AsioNetwork::listen(const ListenOptions& options,

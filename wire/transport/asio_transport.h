@@ -6,8 +6,10 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/executor.h"
 #include "wire/transport/transport.h"
 
@@ -41,6 +43,9 @@ class AsioExecutor final : public Executor {
   // I/O, once for all that the turn brought. What it posts runs in the next turn, without waiting.
   void set_turn_hook(std::move_only_function<void()> hook);
 
+  // When the loop found something to do, after it last waited. Thread: the loop's.
+  SteadyTime turn_began_at() const;
+
   // Calls `readable` whenever the eventfd's counter was not 0; the counter was reset just before.
   // `fd` stays the caller's, becomes non-blocking, and must stay open until unwatch_eventfd().
   void watch_eventfd(int fd, std::move_only_function<void()> readable);
@@ -52,6 +57,28 @@ class AsioExecutor final : public Executor {
 
  private:
   std::unique_ptr<Loop> loop_;
+};
+
+// A connected socket between two executors; closed with this object. Thread: any, one at a time.
+class DetachedSocket {
+ public:
+  DetachedSocket() = default;
+  explicit DetachedSocket(int fd) : fd_(fd) {}
+  DetachedSocket(DetachedSocket&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  DetachedSocket& operator=(DetachedSocket&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  DetachedSocket(const DetachedSocket&) = delete;
+  DetachedSocket& operator=(const DetachedSocket&) = delete;
+  ~DetachedSocket();
+
+  // -1: none.
+  int fd() const { return fd_; }
+  int take() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_ = -1;
 };
 
 // Gives the numeric addresses of a host name. Called on threads of its own; may block.
@@ -75,6 +102,12 @@ class AsioNetwork final : public Network {
   // A host that is a name is looked up at once, which may block.
   Result<std::unique_ptr<Listener>> listen(const ListenOptions& options,
                                            AcceptCallback accepted) override;
+
+  // Takes an idle connection of such a network apart, so that another one may go on with it.
+  // REQUIRES: `connection` is of an AsioNetwork, open, with nothing unsent and no receive pending.
+  static DetachedSocket release(std::unique_ptr<Connection> connection);
+  // Null when the system has no room for it in this loop; then the socket is closed.
+  std::unique_ptr<Connection> adopt(DetachedSocket socket);
 
  private:
   struct Connects;
