@@ -129,6 +129,7 @@ Result<> Broker::Parts::start() {
                      settings_.data_dir,
                      {.backend = io_backend(settings_.storage_io),
                       .allow_network_file_system = settings_.storage_allow_network_filesystem}));
+  context_.storage = &storage_;
   TIDELOG_TRY(make_shards());
   // First of all: recovery may take a while, and who watches the broker wants to know.
   TIDELOG_TRY(start_admin());
@@ -164,6 +165,8 @@ Result<> Broker::Parts::make_shards() {
     gauges.control_memory_bytes = context_.control_budget.used();
     gauges.storage_sound = !context_.storage_failed;
     gauges.ready = phase_ == Phase::kServing && gauges.storage_sound;
+    gauges.file_system = storage_.file_system.type;
+    gauges.durability = log::io::to_string(storage_.file_system.stability);
     return gauges;
   });
   context_.metrics = metrics_.get();
@@ -179,6 +182,7 @@ Result<> Broker::Parts::open_logs(const replication::ClusterView& topics) {
   // Of the device, which all shards read.
   options.shard.cold_reads_in_flight_max =
       std::max(1, kColdReadsInFlightMax / static_cast<int>(count));
+  options.shard.free_space_bytes_min = settings_.free_bytes_min;
   options.shard.journal_bytes_max = settings_.journal_bytes_max;
   options.shard.journal_bytes_min =
       std::min(options.shard.journal_bytes_min, options.shard.journal_bytes_max);
@@ -242,8 +246,11 @@ Result<> Broker::Parts::start_admin() {
 Readiness Broker::Parts::readiness() const {
   Readiness now{.ready = false, .reason = {}, .storage = storage_.summary};
   for (const std::string& warning : storage_.warnings) now.storage += "; " + warning;
-  if (context_.storage_failed) {
-    now.reason = "a write to the data directory failed: no records are taken";
+  if (context_.storage_failed.load(std::memory_order_acquire)) {
+    const auto failure = logs_->failure();
+    now.reason = fmt::format(
+        "no records are taken until the broker starts again: a change of '{}' failed ({})",
+        settings_.data_dir, failure ? failure->message() : "unknown");
     return now;
   }
   switch (phase_.load()) {

@@ -37,6 +37,13 @@ constexpr auto kShardFamilies = std::to_array<ShardFamily>({
      &ShardMetrics::longest_turn_us},
     {{"tidelog_tail_cache_bytes", "gauge", "shard", "memory that holds the newest records, bytes"},
      &ShardMetrics::tail_cache_bytes},
+    {{"tidelog_open_segments", "gauge", "shard", "segment files held open"},
+     &ShardMetrics::open_segments},
+    {{"tidelog_storage_free_bytes", "gauge", "shard",
+      "free space of the data directory's disk, as each shard last saw it, bytes"},
+     &ShardMetrics::storage_free_bytes},
+    {{"tidelog_storage_full", "gauge", "shard", "1 while records are refused for want of space"},
+     &ShardMetrics::storage_full},
     {{"tidelog_accepted_connections_total", "counter", "shard", "connections accepted"},
      &ShardMetrics::accepted_connections},
     {{"tidelog_moved_connections_total", "counter", "shard",
@@ -94,13 +101,17 @@ constexpr MetricInfo kDroppedLines = {"tidelog_log_lines_dropped_total", "counte
 constexpr MetricInfo kReady = {"tidelog_ready", "gauge", "", "1 while /ready answers 200"};
 constexpr MetricInfo kStorageSound = {"tidelog_storage_sound", "gauge", "",
                                       "0 once a write or sync of the data directory has failed"};
+constexpr MetricInfo kStorage = {
+    "tidelog_storage_info", "gauge", "file_system, durability",
+    "always 1; durability: stable, weaker (a power cut may need a repair), not stable, network"};
 constexpr MetricInfo kBuild = {"tidelog_build_info", "gauge", "version", "always 1"};
 
 constexpr auto kTable = [] {
-  std::array<MetricInfo, kShardFamilies.size() + 8> table;
+  std::array<MetricInfo, kShardFamilies.size() + 9> table;
   std::ranges::transform(kShardFamilies, table.begin(), &ShardFamily::info);
-  const MetricInfo others[] = {kRequestSeconds, kRequestErrors, kBufferBytes,  kMemoryUsed,
-                               kDroppedLines,   kReady,         kStorageSound, kBuild};
+  const MetricInfo others[] = {kRequestSeconds, kRequestErrors, kBufferBytes,
+                               kMemoryUsed,     kDroppedLines,  kReady,
+                               kStorageSound,   kStorage,       kBuild};
   std::ranges::copy(others, table.begin() + kShardFamilies.size());
   return table;
 }();
@@ -231,6 +242,8 @@ std::string BrokerMetrics::text() const {
   families.push_back(single(kDroppedLines, static_cast<double>(gauges.log_lines_dropped)));
   families.push_back(single(kReady, gauges.ready ? 1 : 0));
   families.push_back(single(kStorageSound, gauges.storage_sound ? 1 : 0));
+  families.push_back(single(
+      kStorage, 1, {{"file_system", gauges.file_system}, {"durability", gauges.durability}}));
   families.push_back(single(kBuild, 1, {{"version", version_}}));
 
   std::ostringstream out;

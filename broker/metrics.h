@@ -82,6 +82,10 @@ struct alignas(64) ShardMetrics {
   Metric fetch_readers;
   Metric longest_turn_us;
   Metric tail_cache_bytes;
+  Metric open_segments;
+  // Of the disk, as this shard last saw it: not added up over shards.
+  Metric storage_free_bytes;
+  Metric storage_full;  // 1: records are refused
   // Ever growing.
   Metric accepted_connections;
   Metric moved_connections;
@@ -114,7 +118,9 @@ struct BrokerGauges {
   std::uint64_t fetch_memory_bytes = 0;
   std::uint64_t control_memory_bytes = 0;
   bool ready = false;
-  bool storage_sound = true;  // false once a write or sync has failed
+  bool storage_sound = true;     // false once a write or sync has failed
+  std::string file_system = {};  // "ext4"
+  std::string durability = {};   // log::io::to_string(Stability)
 };
 
 struct MetricInfo {

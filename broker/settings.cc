@@ -30,6 +30,7 @@ constexpr std::int64_t kMemoryBytesMin = 16 << 20;
 constexpr std::int64_t kMemoryBytesMax = 1LL << 42;
 constexpr std::int64_t kJournalBytesMin = 8 << 20;
 constexpr std::int64_t kJournalBytesMax = 16LL << 30;
+constexpr std::int64_t kFreeBytesMax = 1LL << 50;
 constexpr std::int64_t kShardsMax = 256;
 constexpr std::int64_t kConnectionsMax = 10'000'000;
 constexpr std::int64_t kQuotaBytesMin = 64 << 10;
@@ -134,6 +135,12 @@ Result<> set_allow_network(BrokerSettings& s, std::string_view name, std::string
   return {};
 }
 
+Result<> set_free_bytes_min(BrokerSettings& s, std::string_view name, std::string_view value) {
+  TIDELOG_ASSIGN(const std::int64_t bytes, parse_byte_size(name, value, 0, kFreeBytesMax));
+  s.free_bytes_min = static_cast<std::uint64_t>(bytes);
+  return {};
+}
+
 Result<> set_storage_io(BrokerSettings& s, std::string_view name, std::string_view value) {
   TIDELOG_ASSIGN(const std::size_t io, parse_choice(name, value, kIoChoices));
   s.storage_io = static_cast<StorageIo>(io);
@@ -183,6 +190,9 @@ constexpr auto kTable = std::to_array<SettingInfo>({
     {"storage.allow.network.filesystem", "boolean", "false",
      "accept a data directory on NFS or SMB, which lose data in ways a broker cannot see",
      set_allow_network},
+    {"storage.free.bytes.min", "bytes", "1073741824",
+     "free space of the disk below which records are refused; never less than 2 % of the disk",
+     set_free_bytes_min},
     {"storage.io", "enum(auto|ring|threads)", "auto",
      "how files are written: io_uring, threads, or whichever works", set_storage_io},
     {"tail.cache.bytes", "bytes", "536870912",

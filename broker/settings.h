@@ -63,6 +63,8 @@ struct BrokerSettings {
   // Bytes a second of each client, 0: no limit.
   std::uint64_t quota_in_bytes = 0;
   std::uint64_t quota_out_bytes = 0;
+  // Of the disk: below it records are refused.
+  std::uint64_t free_bytes_min = 1ULL << 30;
   // Of each shard.
   std::uint64_t journal_bytes_max = 128ULL << 20;
 };

@@ -245,7 +245,10 @@ void Shard::publish_counters() {
   metrics_.segment_bytes.set(counters.segment_bytes);
   metrics_.produced_batches.set(counters.appended_batches);
   metrics_.produced_bytes.set(counters.appended_bytes);
-  if (counters.failed) broker_.storage_failed.store(true, std::memory_order_relaxed);
+  metrics_.storage_free_bytes.set(counters.free_bytes);
+  metrics_.storage_full.set(counters.short_of_space ? 1 : 0);
+  metrics_.open_segments.set(counters.open_segments);
+  if (counters.failed) broker_.storage_failed.store(true, std::memory_order_release);
 }
 
 void Shard::end_of_turn() {

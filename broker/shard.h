@@ -30,6 +30,7 @@
 #include "broker/quotas.h"
 #include "broker/router.h"
 #include "broker/topics.h"
+#include "log/io/storage_probe.h"
 #include "log/log_store.h"
 #include "replication/controller.h"
 #include "wire/frame.h"
@@ -80,7 +81,10 @@ struct BrokerContext {
   Quotas quotas;
   BrokerMetrics* metrics = nullptr;
   ControlPlane* control = nullptr;
-  // A write or sync of the data directory has failed: nothing is acknowledged any more.
+  // What the data directory lies on, as found at the start; null before.
+  const log::io::StorageProfile* storage = nullptr;
+  // A write or sync of the data directory has failed: nothing is acknowledged any more
+  // (log::LogStore::failure() tells why).
   std::atomic<bool> storage_failed{false};
 
   struct Memory {

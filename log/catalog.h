@@ -4,6 +4,8 @@
 // Body: u32 next incarnation; u32 count; then for each replica
 //   0 16 bytes topic id; 16 i32 partition; 20 u32 incarnation; 24 u8 state (1 lives, 2 files being
 //   removed); 3 zero
+// then u32 count; then for each range of offsets whose loss a person accepted
+//   0 16 bytes topic id; 16 i32 partition; 20 u32 zero; 24 i64 begin; 32 i64 end
 #pragma once
 
 #include <cstddef>
@@ -16,6 +18,7 @@
 
 #include "base/ids.h"
 #include "base/result.h"
+#include "log/partition_log.h"
 #include "log/slot_file.h"
 
 namespace tidelog::log {
@@ -28,6 +31,8 @@ struct CatalogEntry {
   // Which life of this partition in this directory; journal entries of another life do not count.
   std::uint32_t incarnation = 0;
   ReplicaState state = ReplicaState::kLives;
+  // What a person accepted as lost (log repair): rising, apart. The log goes on behind each.
+  std::vector<Hole> accepted = {};
 
   bool operator==(const CatalogEntry&) const = default;
 };
@@ -64,6 +69,17 @@ class Catalog {
   // removed and lives again, gets a new incarnation; the answer holds the incarnation of each
   // change's replica. On failure nothing changed. Fails with kStorageFull, kStorageFailed.
   Result<std::vector<std::uint32_t>> apply(std::span<const Change> changes);
+
+  struct Acceptance {
+    TopicPartition id;
+    std::vector<Hole> holes;
+  };
+  // Adds to what is accepted as lost, with one write; stable on return. REQUIRES: the replicas
+  // live. Fails with kStorageFull, kStorageFailed.
+  Result<> accept(std::span<const Acceptance> losses);
+  // Replaces everything: for a catalog of which no copy is sound. Stable on return. Fails with
+  // kStorageFull, kStorageFailed.
+  Result<> replace(CatalogContent content);
 
  private:
   mutable std::mutex mutex_;

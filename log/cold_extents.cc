@@ -5,23 +5,43 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "base/checksum.h"
 #include "base/logging.h"
 #include "log/batch_walk.h"
 #include "log/cold_reader.h"
 #include "log/write_header.h"
 
 namespace tidelog::log {
+namespace {
+
+// Whether memory may be taken for as much as the batch header in front of `rest` says: rot in it
+// must not. True while the header itself is not all there.
+bool length_proven(std::span<const std::byte> rest, std::uint64_t seed) {
+  constexpr std::size_t kChecksumAt = 88;
+  return rest.size() < wire::kBatchHeaderBytes ||
+         xxh3_64(rest.first(kChecksumAt), seed) ==
+             load_le<std::uint64_t>(rest.data() + kChecksumAt);
+}
+
+const Hole* hole_at(const std::vector<Hole>& holes, Offset offset) {
+  const auto at = std::ranges::find_if(
+      holes, [&](const Hole& hole) { return hole.begin <= offset && offset < hole.end; });
+  return at == holes.end() ? nullptr : &*at;
+}
+
+}  // namespace
 
 ColdReader::Parsed ColdReader::parse(const Request& request, const SharedBytes& memory,
-                                     std::uint64_t start, std::uint64_t position,
-                                     Offset expected) const {
+                                     const Window& window) const {
   const Segment& segment = *request.segment;
   const std::uint64_t seed = wire::batch_seed(request.source->source_id());
   const auto bytes = memory.bytes();
+  const std::uint64_t start = window.start;
+  std::uint64_t position = window.position;
   const std::uint64_t end = std::min<std::uint64_t>(start + bytes.size(), segment.summary.bytes);
   Parsed parsed;
   Extent& extent = parsed.extent;
-  extent.base = extent.next = expected;
+  extent.base = extent.next = window.expected;
   const auto corrupt = [&](Offset next, std::string reason) {
     parsed.corrupt = Hole{extent.next, next};
     parsed.reason = fmt::format("byte {}: {}", position, reason);
@@ -39,7 +59,8 @@ ColdReader::Parsed ColdReader::parse(const Request& request, const SharedBytes& 
       continue;
     }
     const auto batch = wire::BatchView::parse(rest, kStoredBatchBytesMax);
-    if (!batch && batch.error().code() == ErrorCode::kEndOfFile && end < segment.summary.bytes) {
+    if (!batch && batch.error().code() == ErrorCode::kEndOfFile && end < segment.summary.bytes &&
+        length_proven(rest, seed)) {
       if (extent.batches.empty()) {
         std::uint64_t needed = position - start + wire::kBatchHeaderBytes;
         if (rest.size() >= wire::kBatchHeaderBytes)
@@ -67,7 +88,7 @@ ColdReader::Parsed ColdReader::parse(const Request& request, const SharedBytes& 
         }
         break;
       }
-      const IndexEntry* next = segment.index->above(extent.next);
+      const IndexEntry* next = request.index->above(extent.next);
       corrupt(next != nullptr ? next->base : segment.summary.end,
               batch ? "the batch header is damaged" : batch.error().message());
       break;
@@ -76,6 +97,14 @@ ColdReader::Parsed ColdReader::parse(const Request& request, const SharedBytes& 
       corrupt(batch->next_offset(), "the checksum of the records is wrong");
       if (batch->next_offset() > request.from) break;
       // It lies before what is asked for: the extent begins behind it.
+      position += batch->size();
+      extent.base = extent.next = batch->next_offset();
+      extent.batches.clear();
+      continue;
+    }
+    if (const Hole* lost = hole_at(request.source->source_holes(), extent.next)) {
+      // Whatever stands there: what was told to be lost is not served by chance.
+      if (lost->end > request.from) break;
       position += batch->size();
       extent.base = extent.next = batch->next_offset();
       extent.batches.clear();

@@ -7,15 +7,11 @@
 #include "base/bytes.h"
 #include "base/logging.h"
 #include "log/batch_walk.h"
+#include "log/file_window.h"
+#include "log/open_segments.h"
 #include "log/write_header.h"
 
 namespace tidelog::log {
-namespace {
-
-constexpr std::size_t kOpenSegmentsMax = 256;
-
-}  // namespace
-
 void ColdReader::read(std::shared_ptr<ColdSource> source, Offset from, const ReadLimits& limits,
                       PartitionLog::ReadCallback done) {
   auto request = std::make_shared<Request>();
@@ -66,9 +62,12 @@ void ColdReader::run(const RequestPtr& request) {
     if (request->done) read_ahead(*request, *extent, result);
     return finish(request, std::move(result));
   }
-  for (const Hole& range : source.corrupt_) {
-    if (request->from >= range.begin && request->from < range.end)
-      return finish(request, refuse(*request));
+  for (const std::vector<Hole>* ranges :
+       {&std::as_const(source.corrupt_), &source.source_holes()}) {
+    for (const Hole& range : *ranges) {
+      if (request->from >= range.begin && request->from < range.end)
+        return finish(request, refuse(*request));
+    }
   }
   request->segment = source.source_segments().find(request->from);
   request->cuts = source.cuts_;
@@ -97,14 +96,17 @@ void ColdReader::run_after_cut(const RequestPtr& request) {
 
 void ColdReader::with_index(std::shared_ptr<ColdSource> source, std::shared_ptr<Segment> segment,
                             std::move_only_function<void(Result<>)> done) {
-  if (segment->file && segment->index) return done({});
-  const bool active = source->source_segments().active() == segment;
+  if (segment->file && segment->index) {
+    context_.open_segments->used(segment);
+    return done({});
+  }
+  const bool active = !segment->sealed;
   context_.run_blocking<OpenedSegment>(
       [files = context_.files, id = source->source_id(), copy = *segment, active,
        interval = context_.options.index_interval_bytes] {
         return open_segment(*files, id, copy, interval, active);
       },
-      [this, source, segment, active, cuts = source->cuts_,
+      [this, source, segment, cuts = source->cuts_,
        done = std::move(done)](Result<OpenedSegment> opened) mutable {
         if (source->cuts_ != cuts) {
           return done(fail(ErrorCode::kCancelled,
@@ -113,58 +115,67 @@ void ColdReader::with_index(std::shared_ptr<ColdSource> source, std::shared_ptr<
         if (!opened) return done(fail(opened.error()));
         if (!segment->file) segment->file = std::move(opened->file);
         if (!segment->index) segment->index = std::move(opened->index);
-        if (!active) keep_open(segment);
+        context_.open_segments->used(segment);
         done({});
       });
 }
 
-// Sealed segments give up handle and index when others need theirs.
-void ColdReader::keep_open(const std::shared_ptr<Segment>& segment) {
-  open_.push_back(segment);
-  if (open_.size() <= kOpenSegmentsMax) return;
-  if (const auto oldest = open_.front().lock(); oldest && oldest.use_count() == 2) {
-    oldest->file.reset();  // an operation in flight holds the file itself
-    oldest->index.reset();
-  }
-  open_.pop_front();
-}
-
 void ColdReader::load(const RequestPtr& request) {
   const Segment& segment = *request->segment;
-  std::uint64_t position = io::kBlockBytes;
-  Offset expected = segment.summary.base;
+  request->file = segment.file;
+  request->index = segment.index;
+  Window window;
+  window.position = io::kBlockBytes;
+  window.expected = segment.summary.base;
   if (const IndexEntry* entry = segment.index->floor(request->from)) {
-    position = entry->position;
-    expected = entry->base;
+    window.position = entry->position;
+    window.expected = entry->base;
   }
   // Whoever reads on starts where the last read ended, not at the index entry before it.
   if (const Extent* before = ending_at(*request->source, request->from);
       before != nullptr && request->from > segment.summary.base) {
-    position = before->end_position;
-    expected = request->from;
+    window.position = before->end_position;
+    window.expected = request->from;
   }
-  const std::uint64_t start = align_down(position, io::kBlockBytes);
-  const std::uint64_t left = align_up(segment.summary.bytes, io::kBlockBytes) - start;
-  const std::size_t window = static_cast<std::size_t>(
+  window.start = align_down(window.position, io::kBlockBytes);
+  const std::uint64_t left = align_up(segment.summary.bytes, io::kBlockBytes) - window.start;
+  window.bytes = static_cast<std::size_t>(
       std::min<std::uint64_t>(align_up(request->window, io::kBlockBytes), left));
-  auto buffer = std::make_shared<Buffer>(context_.environment.buffers->take(window));
+  window.buffer = std::make_shared<Buffer>(context_.environment.buffers->take(window.bytes));
   ++context_.counters.cold_reads;
   context_.environment.queue->read(
-      *segment.file, FilePosition(start), buffer->bytes().first(window),
-      [this, request, buffer, start, position, expected, file = segment.file,
+      *request->file, FilePosition(window.start), window.buffer->bytes().first(window.bytes),
+      [this, request, window,
        alive = std::weak_ptr<bool>(context_.alive)](const Result<std::size_t>& read) {
         if (alive.expired()) return;
         if (request->source->cuts_ != request->cuts) return run_after_cut(request);
-        if (!read) return finish(request, fail(read.error()));
-        loaded(request, std::move(*buffer).freeze(*read), start, position, expected);
+        if (!read) return read_around(request, window, read.error());
+        loaded(request, std::move(*window.buffer).freeze(*read), window);
       });
 }
 
-void ColdReader::loaded(const RequestPtr& request, SharedBytes memory, std::uint64_t start,
-                        std::uint64_t position, Offset expected) {
+void ColdReader::read_around(const RequestPtr& request, Window window, const Error& error) {
+  context_.run_blocking<std::size_t>(
+      [file = request->file, window, error]() -> Result<std::size_t> {
+        const auto bytes = window.buffer->bytes().first(window.bytes);
+        TIDELOG_ASSIGN(const std::size_t read,
+                       read_around_damage(*file, FilePosition(window.start), bytes));
+        // Rot takes blocks. Where nothing can be read the device may come back.
+        const auto unreadable = [](std::byte byte) { return byte == kUnreadableByte; };
+        if (std::ranges::all_of(bytes.first(read), unreadable)) return fail(error);
+        return read;
+      },
+      [this, request, window](Result<std::size_t> read) {
+        if (request->source->cuts_ != request->cuts) return run_after_cut(request);
+        if (!read) return finish(request, fail(read.error()));
+        loaded(request, std::move(*window.buffer).freeze(*read), window);
+      });
+}
+
+void ColdReader::loaded(const RequestPtr& request, SharedBytes memory, const Window& window) {
   ColdSource& source = *request->source;
   if (source.source_gone()) return run(request);
-  Parsed parsed = parse(*request, memory, start, position, expected);
+  Parsed parsed = parse(*request, memory, window);
   if (parsed.window_needed > request->window) {
     request->window = parsed.window_needed;
     return run(request);  // the segment may have been closed meanwhile

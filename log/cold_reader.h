@@ -89,6 +89,9 @@ class ColdReader {
     PartitionLog::ReadCallback done;  // null: a read ahead
     std::size_t window = 0;
     std::shared_ptr<Segment> segment;
+    // Of the segment, which may give them up meanwhile.
+    std::shared_ptr<io::File> file;
+    std::shared_ptr<SegmentIndex> index;
     std::uint64_t cuts = 0;  // of the source when it was looked at last
   };
   using RequestPtr = std::shared_ptr<Request>;
@@ -104,12 +107,19 @@ class ColdReader {
   void run(const RequestPtr& request);
   void run_after_cut(const RequestPtr& request);
   void load(const RequestPtr& request);
-  void loaded(const RequestPtr& request, SharedBytes memory, std::uint64_t start,
-              std::uint64_t position, Offset expected);
-  // `start`: where the window begins in the segment; `position`: of the batch with offset
-  // `expected`.
-  Parsed parse(const Request& request, const SharedBytes& memory, std::uint64_t start,
-               std::uint64_t position, Offset expected) const;
+  // A window of a segment, and what stands where in it.
+  struct Window {
+    std::shared_ptr<Buffer> buffer;
+    std::size_t bytes = 0;
+    std::uint64_t start = 0;     // in the segment
+    std::uint64_t position = 0;  // of the batch with offset `expected`
+    Offset expected;
+  };
+  // The device refused to read a window: reads it again block by block, so that only the batches in
+  // the bad ones are lost.
+  void read_around(const RequestPtr& request, Window window, const Error& error);
+  void loaded(const RequestPtr& request, SharedBytes memory, const Window& window);
+  Parsed parse(const Request& request, const SharedBytes& memory, const Window& window) const;
   void finish(const RequestPtr& request, Result<ReadResult> result);
   Result<ReadResult> refuse(const Request& request) const;
   ReadResult collect(const Request& request, const Extent& extent) const;
@@ -118,7 +128,6 @@ class ColdReader {
   const Extent* ending_at(const ColdSource& source, Offset offset) const;
   const Extent& insert(const ColdSource& source, Extent extent);
   void add_corrupt(ColdSource& source, const Hole& range, const std::string& reason);
-  void keep_open(const std::shared_ptr<Segment>& segment);
 
   ShardContext& context_;
   Fifo<RequestPtr> queue_;
@@ -126,7 +135,6 @@ class ColdReader {
   std::map<Key, Cached> extents_;
   std::list<Key> ages_;  // least recently used first
   std::size_t bytes_ = 0;
-  Fifo<std::weak_ptr<Segment>> open_;  // sealed segments with open files
 };
 
 }  // namespace tidelog::log

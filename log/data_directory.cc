@@ -47,6 +47,13 @@ std::string DataPaths::journal_file(std::size_t shard, std::uint32_t number) con
   return fmt::format("{}/{}-{}", journals(), shard, number);
 }
 
+Result<bool> holds_topics(io::FileSystem& files, const DataPaths& paths) {
+  TIDELOG_ASSIGN(const auto entries, files.list(paths.root));
+  return std::ranges::any_of(entries, [](const io::DirectoryEntry& entry) {
+    return entry.is_directory && TopicId::parse(entry.name);
+  });
+}
+
 Result<std::unique_ptr<DataDirectory>> DataDirectory::take(io::FileSystem& files,
                                                            const LogStoreOptions& options) {
   std::unique_ptr<DataDirectory> directory(new DataDirectory(files, options.path));
@@ -57,6 +64,32 @@ Result<std::unique_ptr<DataDirectory>> DataDirectory::take(io::FileSystem& files
   }
   TIDELOG_ASSIGN(directory->lock_, files.lock_directory(options.path));
   TIDELOG_TRY(directory->load_meta(options));
+  return directory;
+}
+
+Result<std::unique_ptr<DataDirectory>> DataDirectory::take_existing(io::FileSystem& files,
+                                                                    const std::string& path) {
+  std::unique_ptr<DataDirectory> directory(new DataDirectory(files, path));
+  const std::string meta_path = directory->paths_.meta();
+  TIDELOG_ASSIGN(const bool first, files.exists(meta_path + ".0"));
+  TIDELOG_ASSIGN(const bool second, files.exists(meta_path + ".1"));
+  TIDELOG_ASSIGN(const bool catalog, files.exists(directory->paths_.catalog() + ".0"));
+  if (!first && !second && !catalog) {
+    return fail(ErrorCode::kNotFound, fmt::format("{} is no data directory", path));
+  }
+  TIDELOG_ASSIGN(directory->lock_, files.lock_directory(path));
+  SlotFile meta(files, meta_path, kMetaMagic, SlotPolicy::kBoth);
+  TIDELOG_ASSIGN(auto loaded, meta.load());
+  std::optional<DirectoryIdentity> found;
+  if (loaded.content) found = decode_meta(loaded.content->body);
+  if (!found) {
+    return fail(ErrorCode::kCorruptData,
+                fmt::format("{} is {}: whose directory this is cannot be guessed; restore meta.0 "
+                            "from a backup",
+                            meta_path, first || second ? "damaged" : "missing"));
+  }
+  directory->problems_ = std::move(loaded.problems);
+  directory->identity_ = std::move(*found);
   return directory;
 }
 
@@ -72,7 +105,8 @@ Result<> DataDirectory::load_meta(const LogStoreOptions& options) {
     TIDELOG_ASSIGN(const bool has_journal, files_.exists(paths_.journals()));
     TIDELOG_ASSIGN(const bool first_catalog, files_.exists(paths_.catalog() + ".0"));
     TIDELOG_ASSIGN(const bool second_catalog, files_.exists(paths_.catalog() + ".1"));
-    if (has_journal || first_catalog || second_catalog || loaded.content) {
+    TIDELOG_ASSIGN(const bool has_topics, holds_topics(files_, paths_));
+    if (has_journal || has_topics || first_catalog || second_catalog || loaded.content) {
       return fail(
           ErrorCode::kCorruptData,
           fmt::format("{} is {} beside data; look at it with `tidelog log verify {}` and "

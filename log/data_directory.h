@@ -36,6 +36,9 @@ struct DataPaths {
   std::string partition(const TopicPartition& id) const { return root + "/" + id.to_string(); }
 };
 
+// Whether a topic's directory is there. Blocking.
+Result<bool> holds_topics(io::FileSystem& files, const DataPaths& paths);
+
 // Blocking. Thread: one.
 class DataDirectory {
  public:
@@ -44,6 +47,11 @@ class DataDirectory {
   // cluster's), kStorageFailed, kStorageFull.
   static Result<std::unique_ptr<DataDirectory>> take(io::FileSystem& files,
                                                      const LogStoreOptions& options);
+
+  // The same for a directory that is there, whoever's it is; nothing is made. Fails with kNotFound
+  // (no data directory), kDirectoryInUse, kCorruptData (meta), kStorageFailed.
+  static Result<std::unique_ptr<DataDirectory>> take_existing(io::FileSystem& files,
+                                                              const std::string& path);
 
   const DirectoryIdentity& identity() const { return identity_; }
   const DataPaths& paths() const { return paths_; }

@@ -5,6 +5,8 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "log/io/storage_error.h"
+#include "log/open_segments.h"
 #include "log/write_header.h"
 #include "wire/record_batch.h"
 
@@ -24,6 +26,7 @@ constexpr std::chrono::milliseconds kRetryAfter{100};
 struct Destager::Job {
   std::shared_ptr<DestageTarget> target;
   std::shared_ptr<Segment> segment;
+  std::shared_ptr<io::File> file;  // of the segment, while it is written
   std::vector<TailChunk*> chunks;  // of this round
   std::size_t writes_left = 0;
   std::optional<Error> error;
@@ -83,9 +86,10 @@ void Destager::step(const JobPtr& job) {
   target.roll_wanted_ = false;
   if (job->chunks.empty()) return finish(job);
   if (!job->segment) return make_segment(job, false);
+  if (!job->segment->file || !job->segment->index) return open_file(job);
+  context_.open_segments->used(job->segment);
   const SegmentSummary& summary = job->segment->summary;
   if (summary.end != job->chunks.front()->base) return make_segment(job, true);
-  if (!job->segment->file || !job->segment->index) return open_file(job);
 
   const std::uint64_t limit = target.target_settings().segment_bytes;
   std::uint64_t end = summary.bytes;
@@ -118,12 +122,12 @@ void Destager::make_segment(const JobPtr& job, bool roll) {
       std::max<std::uint64_t>(target.target_settings().segment_bytes, 2 * io::kBlockBytes));
   if (job->chunks.empty()) space = io::kBlockBytes;  // none ahead before there are records
   context_.run_blocking<std::shared_ptr<Segment>>(
-      [files = context_.files, old, base, space, id = target.target_id(),
-       directory = target.target_segments().directory(),
+      [files = context_.files, old, old_file = old ? old->file : nullptr, base, space,
+       id = target.target_id(), directory = target.target_segments().directory(),
        now =
            context_.environment.executor->clock().wall_us()]() -> Result<std::shared_ptr<Segment>> {
-        if (old && old->file) {
-          TIDELOG_TRY(seal_segment(*old));
+        if (old_file) {
+          TIDELOG_TRY(seal_segment(*old_file, old->file_bytes, old->summary.bytes));
           TIDELOG_TRY(save_index(*files, *old));
         }
         return create_segment(*files, directory, id, base, now, align_up(space, io::kBlockBytes));
@@ -131,9 +135,10 @@ void Destager::make_segment(const JobPtr& job, bool roll) {
       [this, job](Result<std::shared_ptr<Segment>> made) {
         if (!made) return trouble(job, made.error());
         if (auto old_segment = job->target->target_segments().active()) {
-          old_segment->index_saved_at = old_segment->summary.bytes;
+          old_segment->index_saved_at = old_segment->file_bytes = old_segment->summary.bytes;
         }
-        job->target->target_segments().add(std::move(*made));
+        job->target->target_segments().add(*made);
+        context_.open_segments->used(*made);
         job->target->segment_made();
         step(job);
       });
@@ -149,6 +154,7 @@ void Destager::open_file(const JobPtr& job) {
         if (!opened) return trouble(job, opened.error());
         if (opened->file && !job->segment->file) job->segment->file = std::move(opened->file);
         if (opened->index && !job->segment->index) job->segment->index = std::move(opened->index);
+        context_.open_segments->used(job->segment);
         step(job);
       });
 }
@@ -161,19 +167,18 @@ void Destager::take_space(const JobPtr& job, std::uint64_t needed) {
   const std::uint64_t to =
       align_up(std::min<std::uint64_t>(from + step_bytes, limit), io::kBlockBytes);
   job->target->space_step_ = std::clamp(step_bytes, kSpaceStepMin, kSpaceStepMax);
-  context_.run_blocking<void>(
-      [segment = job->segment, from, to] {
-        return segment->file->allocate(FilePosition(from), to - from);
-      },
-      [this, job, to](Result<> taken) {
-        if (!taken) return trouble(job, taken.error());
-        job->segment->file_bytes = to;
-        step(job);
-      });
+  context_.run_blocking<void>([file = job->segment->file, from,
+                               to] { return file->allocate(FilePosition(from), to - from); },
+                              [this, job, to](Result<> taken) {
+                                if (!taken) return trouble(job, taken.error());
+                                job->segment->file_bytes = to;
+                                step(job);
+                              });
 }
 
 void Destager::write(const JobPtr& job) {
   Segment& segment = *job->segment;
+  job->file = segment.file;
   std::uint64_t position = segment.summary.bytes;
   std::uint64_t sequence = segment.summary.last_sequence;
   const Offset durable = job->target->target_durable_end();
@@ -193,7 +198,7 @@ void Destager::write(const JobPtr& job) {
         chunk->buffer.bytes());
     const std::array<std::span<const std::byte>, 1> pieces{chunk->buffer.bytes().first(bytes)};
     context_.environment.queue->write(
-        *segment.file, FilePosition(position), pieces, io::Durability::kPlain,
+        *job->file, FilePosition(position), pieces, io::Durability::kPlain,
         [this, job, alive = std::weak_ptr<bool>(context_.alive)](const Result<>& result) {
           if (!alive.expired()) written(job, result);
         });
@@ -204,14 +209,13 @@ void Destager::write(const JobPtr& job) {
 }
 
 void Destager::written(const JobPtr& job, const Result<>& result) {
-  if (!result && (!job->error || job->error->code() == ErrorCode::kStorageFull)) {
+  if (!result && (!job->error || !io::is_final(*job->error))) {
     job->error = result.error();
   }
   if (--job->writes_left > 0) return;
   if (job->error) return trouble(job, *job->error);
   context_.environment.queue->sync(
-      *job->segment->file,
-      [this, job, alive = std::weak_ptr<bool>(context_.alive)](const Result<>& done) {
+      *job->file, [this, job, alive = std::weak_ptr<bool>(context_.alive)](const Result<>& done) {
         if (alive.expired()) return;
         if (!done) return trouble(job, done.error());
         synced(job);
@@ -246,8 +250,7 @@ void Destager::save_index_so_far(const JobPtr& job) {
       [files = context_.files, segment = job->segment] { return save_index(*files, *segment); },
       [this, job](Result<> saved) {
         // Without it the next start scans more; only a failed disk matters.
-        if (!saved && saved.error().code() != ErrorCode::kStorageFull)
-          return trouble(job, saved.error());
+        if (!saved && io::is_final(saved.error())) return trouble(job, saved.error());
         job->segment->index_saved_at = job->segment->summary.bytes;
         step(job);
       });
@@ -259,11 +262,13 @@ void Destager::space_found(const JobPtr& job) {
 }
 
 void Destager::trouble(const JobPtr& job, const Error& error) {
-  if (error.code() != ErrorCode::kStorageFull) return context_.fail(error);
+  if (io::is_final(error)) return context_.fail(error);
   // These bytes have offsets: they are written again, as they are, until there is space.
-  if (!job->short_of_space) ++context_.short_of_space;
-  job->short_of_space = true;
-  context_.check_space();
+  if (error.code() == ErrorCode::kStorageFull) {
+    if (!job->short_of_space) ++context_.short_of_space;
+    job->short_of_space = true;
+    context_.check_space();
+  }
   context_.environment.executor->run_after(
       kRetryAfter, [this, job, alive = std::weak_ptr<bool>(context_.alive)] {
         if (!alive.expired()) step(job);

@@ -237,6 +237,14 @@ bool dump_slot(std::uint32_t magic, std::span<const std::byte> file, const DumpC
                      {"incarnation", text(entry.incarnation)},
                      {"state", entry.state == ReplicaState::kLives ? "lives" : "removing"}};
       show(item);
+      for (const Hole& hole : entry.accepted) {
+        DumpItem lost;
+        lost.kind = "accepted-loss";
+        lost.fields = {{"partition", id.to_string()},
+                       {"begin", text(hole.begin.value())},
+                       {"end", text(hole.end.value())}};
+        show(lost);
+      }
     }
   } else if (magic != kMetaMagic) {
     if (const auto content = decode_checkpoint(slot->body)) show_checkpoint(show, *content);

@@ -22,7 +22,7 @@ Result<> verify_segment(io::FileSystem& files, const std::string& path, bool las
                         PartitionReport& report) {
   TIDELOG_ASSIGN(auto file, files.open(path, {.mode = io::OpenMode::kRead, .direct = true}));
   TIDELOG_ASSIGN(const std::uint64_t size, file->size());
-  FileWindow front(*file, size, io::kBlockBytes);
+  FileWindow front(*file, size, io::kBlockBytes, Unreadable::kIsUnsound);
   TIDELOG_ASSIGN(const auto block, front.at(0, io::kBlockBytes));
   const auto header = decode_segment_header(block);
   if (!header) {
@@ -76,6 +76,7 @@ Result<PartitionReport> verify_partition_once(io::FileSystem& files, const std::
   std::vector<std::string> segments;
   for (const io::DirectoryEntry& entry : entries) {
     if (parse_segment_file_name(entry.name)) segments.push_back(directory + "/" + entry.name);
+    if (is_set_aside(entry.name)) report.notes.push_back(aside_sentence(entry.name));
   }
   for (const std::string& path : segments) {
     TIDELOG_TRY(verify_segment(files, path, path == segments.back(), report));

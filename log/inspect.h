@@ -28,6 +28,8 @@ struct PartitionReport {
   Offset first;
   Offset end;
   std::vector<std::string> problems;  // one sentence each, with file and byte
+  // What is worth knowing and no damage: files that an earlier recovery set aside.
+  std::vector<std::string> notes;
 };
 
 struct VerifyReport {

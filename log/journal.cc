@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/logging.h"
+#include "log/io/storage_error.h"
 
 namespace tidelog::log {
 namespace {
@@ -216,11 +217,14 @@ void Journal::submit(JournalWrite& write) {
 void Journal::completed(JournalWrite& write, const Result<>& result) {
   if (failed_) return;
   if (!result) {
-    if (result.error().code() == ErrorCode::kStorageFull) {
+    if (!io::is_final(result.error())) {
+      if (!std::exchange(write.lacks_space, true)) events_.journal_lacks_space(true);
       // The bytes have offsets: the same write again, until there is space.
       environment_.executor->run_after(kFullRetryAfter,
                                        [this, &write, alive = std::weak_ptr<bool>(alive_)] {
-                                         if (!alive.expired() && !failed_) submit(write);
+                                         if (alive.expired() || failed_) return;
+                                         submit(write);
+                                         environment_.queue->submit();  // outside the shard's turn
                                        });
       return;
     }
@@ -228,6 +232,7 @@ void Journal::completed(JournalWrite& write, const Result<>& result) {
     events_.journal_failed(result.error());
     return;
   }
+  if (std::exchange(write.lacks_space, false)) events_.journal_lacks_space(false);
   --in_flight_;
   last_activity_ = environment_.executor->clock().now();
   live_.completed(write);
@@ -375,7 +380,7 @@ void Journal::grow(std::uint64_t bytes_least) {
       [this, made, alive = std::weak_ptr<bool>(alive_)] {
         if (alive.expired()) return;
         growing_ = false;
-        if (!*made && made->error().code() != ErrorCode::kStorageFull) {
+        if (!*made && io::is_final(made->error())) {
           failed_ = true;
           return events_.journal_failed(made->error());
         }

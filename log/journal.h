@@ -77,6 +77,8 @@ class JournalEvents {
   // `full`: nothing can be journalled before they did, so what is not durable yet must go to
   // segments too.
   virtual void journal_wants_space(std::uint64_t sequence, bool full) = 0;
+  // One more write finds no space on the disk (true), or has found it (false).
+  virtual void journal_lacks_space(bool lacks) = 0;
   // A write failed for good; nothing is acknowledged any more.
   virtual void journal_failed(const Error& error) = 0;
 };
@@ -113,7 +115,7 @@ class Journal {
                 TruncateCallback done);
   void release(std::uint64_t sequence);
 
-  // Starts nothing any more. REQUIRES: idle().
+  // Starts nothing any more and tells nobody of what still completes.
   void stop();
 
   // The log goes: its entries count as stable. REQUIRES: the lane is not journalling, or the

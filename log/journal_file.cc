@@ -4,6 +4,7 @@
 
 #include "base/buffer_pool.h"
 #include "log/file_window.h"
+#include "log/io/storage_error.h"
 #include "log/slot_file.h"
 
 namespace tidelog::log {
@@ -45,24 +46,41 @@ Result<JournalHeaderRead> read_journal_header(io::File& file) {
   return result;
 }
 
+namespace {
+
+Result<JournalFile> fill_journal_file(io::FileSystem& files, const std::string& path,
+                                      const JournalFileHeader& header) {
+  JournalFile made{nullptr, header};
+  TIDELOG_ASSIGN(made.file, files.open(path, {.mode = io::OpenMode::kCreate, .direct = true}));
+  TIDELOG_TRY(extend_journal_file(*made.file, 0, header.file_bytes));
+  TIDELOG_TRY(write_journal_header(*made.file, header));
+  TIDELOG_TRY(files.sync_directory(parent_of(path)));
+  return made;
+}
+
+}  // namespace
+
+// Zeros before the header that tells the size: it promises that the whole file is there.
+Result<> extend_journal_file(io::File& file, std::uint64_t from, std::uint64_t to) {
+  Buffer zeros = Buffer::allocate(
+      static_cast<std::size_t>(std::min<std::uint64_t>(kPrewriteBytes, to - from)));
+  std::fill_n(zeros.data(), zeros.capacity(), std::byte{0});
+  for (std::uint64_t at = from; at < to; at += zeros.capacity()) {
+    const auto bytes = static_cast<std::size_t>(std::min<std::uint64_t>(zeros.capacity(), to - at));
+    TIDELOG_TRY(file.write_at(FilePosition(at), zeros.bytes().first(bytes)));
+  }
+  return file.sync_data();
+}
+
 Result<JournalFile> create_journal_file(io::FileSystem& files, const std::string& path,
                                         const JournalFileHeader& header) {
   TIDELOG_ASSIGN(const bool exists, files.exists(path));
   if (exists) TIDELOG_TRY(files.remove_file(path));
-  JournalFile made{nullptr, header};
-  TIDELOG_ASSIGN(made.file, files.open(path, {.mode = io::OpenMode::kCreate, .direct = true}));
-  Buffer zeros = Buffer::allocate(
-      static_cast<std::size_t>(std::min<std::uint64_t>(kPrewriteBytes, header.file_bytes)));
-  std::fill_n(zeros.data(), zeros.capacity(), std::byte{0});
-  for (std::uint64_t at = 0; at < header.file_bytes; at += zeros.capacity()) {
-    const auto bytes =
-        static_cast<std::size_t>(std::min<std::uint64_t>(zeros.capacity(), header.file_bytes - at));
-    TIDELOG_TRY(made.file->write_at(FilePosition(at), zeros.bytes().first(bytes)));
-  }
-  // Zeros first: a header promises that the whole file is there.
-  TIDELOG_TRY(made.file->sync_data());
-  TIDELOG_TRY(write_journal_header(*made.file, header));
-  TIDELOG_TRY(files.sync_directory(parent_of(path)));
+  auto made = fill_journal_file(files, path, header);
+  if (made || io::is_final(made.error())) return made;
+  // What was written of it takes space that others look for; should this fail too, the next
+  // attempt replaces it.
+  static_cast<void>(files.remove_file(path));
   return made;
 }
 

@@ -20,6 +20,8 @@ struct JournalFile {
 
 // Creates a file of header.file_bytes zeros behind its header; file and name are stable on return.
 // An unfinished file of that name is replaced. Fails with kStorageFull, kStorageFailed.
+// Writes zeros to [from, to), whole blocks, and syncs them: a journal's writes overwrite.
+Result<> extend_journal_file(io::File& file, std::uint64_t from, std::uint64_t to);
 Result<JournalFile> create_journal_file(io::FileSystem& files, const std::string& path,
                                         const JournalFileHeader& header);
 

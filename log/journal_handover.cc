@@ -71,6 +71,12 @@ Result<StoredJournal> renew(const JournalHandover& handover, std::uint32_t shard
     header.file_number = numbers[i];
     TIDELOG_ASSIGN(const std::uint64_t size, open[i]->size());
     header.file_bytes = size / io::kBlockBytes * io::kBlockBytes;
+    if (shard < handover.shards && numbers[i] == 0 &&
+        header.file_bytes < handover.journal_bytes_min) {
+      // In place: a shard that has a journal has one at every moment.
+      TIDELOG_TRY(extend_journal_file(*open[i], header.file_bytes, handover.journal_bytes_min));
+      header.file_bytes = handover.journal_bytes_min;
+    }
     if (numbers[i] != renewed.files.size() || header.file_bytes < handover.journal_bytes_min) {
       // The making of it was cut short, or the sizes asked for changed. It goes; until then it
       // must not look damaged.

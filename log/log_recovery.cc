@@ -24,16 +24,22 @@ bool truncates(const LogEvidence& evidence, const LogEvidence::Entry& at) {
          (at.entry->sound || at.sequence <= evidence.journal_durable);
 }
 
-// A truncation in the journal without a later append may not have reached the files: it is done
-// again.
-std::optional<Offset> pending_truncation(const LogEvidence& evidence) {
-  std::optional<Offset> pending;
-  if (evidence.clean) return pending;  // a clean stop waits for each
-  for (const LogEvidence::Entry& entry : evidence.entries) {
-    if (entry.entry->entry.kind == EntryKind::kAppend) pending.reset();
-    if (truncates(evidence, entry)) pending = entry.entry->entry.base;
+// From where on what segments hold is void: cut, or never promised. A truncation in the journal
+// without a later append may not have reached the files: it is done again, from the head that the
+// journal kept; with that head damaged, the write that the cut falls into may still have it. A log
+// that is LOSSY takes no appends and no cuts, so it ends where it was found to end.
+std::optional<Offset> void_from(const LogEvidence& evidence) {
+  std::optional<Offset> limit;
+  for (const LogEvidence::Entry& at : evidence.entries) {
+    if (evidence.clean) break;  // a clean stop waits for each
+    const JournalEntry& entry = at.entry->entry;
+    if (entry.kind == EntryKind::kAppend) limit.reset();
+    if (truncates(evidence, at)) limit = at.entry->sound ? entry.base : entry.next;
   }
-  return pending;
+  if (evidence.checkpoint && evidence.checkpoint->lossy) {
+    limit = std::min(limit.value_or(kNoLimit), evidence.checkpoint->durable_end);
+  }
+  return limit;
 }
 
 // B: the largest end that was promised, truncations taken into account in their order.
@@ -208,6 +214,22 @@ Result<> make_stable(const LogRecoveryContext& context, const SegmentSearch& sea
   return context.files->sync_directory(search.directory);
 }
 
+// Where a log goes on that ends at `end`: what a person accepted as lost is behind it.
+Offset behind_accepted(const LogEvidence& evidence, Offset end) {
+  for (const Hole& hole : evidence.accepted) {
+    if (hole.begin <= end && end < hole.end) end = hole.end;
+  }
+  return end;
+}
+
+bool all_accepted(const LogEvidence& evidence, const std::vector<Hole>& holes) {
+  return std::ranges::all_of(holes, [&](const Hole& hole) {
+    return std::ranges::any_of(evidence.accepted, [&](const Hole& accepted) {
+      return accepted.begin <= hole.begin && hole.end <= accepted.end;
+    });
+  });
+}
+
 LeaderEpoch last_epoch(const FoundSegments& found) {
   return found.segments.empty() ? LeaderEpoch(-1) : found.segments.back()->summary.last_epoch;
 }
@@ -234,15 +256,19 @@ void keep_tail(const Replay& replay, RecoveredLog& log) {
   log.held = replay.held();
 }
 
-std::string lost_sentence(const TopicPartition& id, Offset end, Offset promised, bool known) {
-  if (!known) {
-    return fmt::format(
-        "{} is LOSSY: a journal write that was complete is damaged, and nothing later says "
-        "that the log ended at offset {}",
-        id.to_string(), end.value());
+std::string lost_sentence(const TopicPartition& id, Offset end, Offset promised, bool was_lossy) {
+  if (end < promised) {
+    return fmt::format("{} is LOSSY: offsets {} to {} were acknowledged and are not there",
+                       id.to_string(), end.value(), promised.value() - 1);
   }
-  return fmt::format("{} is LOSSY: offsets {} to {} were acknowledged and are not there",
-                     id.to_string(), end.value(), promised.value() - 1);
+  if (was_lossy) {
+    return fmt::format("{} is LOSSY: an earlier start found that acknowledged records are missing",
+                       id.to_string());
+  }
+  return fmt::format(
+      "{} is LOSSY: what was complete is damaged, and nothing later says that the log ended at "
+      "offset {}",
+      id.to_string(), end.value());
 }
 
 }  // namespace
@@ -261,7 +287,8 @@ Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPa
       .index_interval = context.index_interval,
       .log_start = evidence.checkpoint ? evidence.checkpoint->log_start : Offset(0),
       .recovery_point = evidence.checkpoint ? evidence.checkpoint->recovery_point : Offset(0),
-      .limit = pending_truncation(evidence),
+      .limit = void_from(evidence),
+      .accepted = evidence.accepted,
       .clean_end = std::nullopt};
   if (evidence.clean && evidence.checkpoint) search.clean_end = evidence.checkpoint->recovery_point;
   TIDELOG_ASSIGN(FoundSegments found, find_segments(search));
@@ -279,7 +306,8 @@ Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPa
   // may have put that start inside a batch.
   Offset begin = log.log_start;
   if (evidence.checkpoint) begin = std::min(begin, evidence.checkpoint->recovery_point);
-  const Offset segments_end = found.segments.empty() ? begin : found.segments.back()->summary.end;
+  const Offset segments_end = behind_accepted(
+      evidence, found.segments.empty() ? begin : found.segments.back()->summary.end);
   Replay replay(evidence, segments_end, last_epoch(found));
   replay.run(false);
 
@@ -287,14 +315,17 @@ Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPa
   if (found.promised) promised = std::max(promised, *found.promised);
   const bool known = confirmed(evidence);
   const bool was_lossy = evidence.checkpoint && evidence.checkpoint->lossy;
-  const bool lossy = !found.directory_exists || !found.holes.empty() || replay.end() < promised ||
-                     !known || replay.contradicts() || was_lossy;
+  // A write holds both what was kept and what was cut, and the journal's copy of the former is
+  // damaged: it is served as far as it counts, and never written behind.
+  const bool half_cut = search.limit && segments_end > *search.limit;
+  const bool lossy = !found.directory_exists || !all_accepted(evidence, found.holes) ||
+                     replay.end() < promised || !known || replay.contradicts() || was_lossy ||
+                     half_cut;
   SegmentFiller filler(*context.files, search.directory, id, settings.segment_bytes,
                        context.index_interval, context.now_us);
   if (lossy) {
     log.health = LogHealth::kLossy;
-    recovery.problems.push_back(lost_sentence(
-        id, replay.end(), promised, replay.end() < promised || (known && !replay.contradicts())));
+    recovery.problems.push_back(lost_sentence(id, replay.end(), promised, was_lossy));
     if (!found.directory_exists) {
       TIDELOG_TRY(context.files->make_directories(search.directory));
       TIDELOG_TRY(context.files->sync_directory(context.paths->topic(id.topic)));
@@ -302,7 +333,8 @@ Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPa
     }
     if (replay.batches().empty()) TIDELOG_TRY(find_beyond(search, found));
     TIDELOG_TRY(make_stable(context, search, evidence, found));
-    const Offset end = found.segments.empty() ? begin : found.segments.back()->summary.end;
+    const Offset end = behind_accepted(
+        evidence, found.segments.empty() ? begin : found.segments.back()->summary.end);
     Replay rest(evidence, end, LeaderEpoch(-1));
     rest.run(true);
     // Nothing that is there is touched: what the journal adds gets segments of its own.
@@ -323,7 +355,20 @@ Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPa
   log.segments = std::move(found.segments);
   log.retired_files = std::move(found.retired);
   log.holes = std::move(found.holes);
-  log.end = log.segments.empty() ? begin : log.segments.back()->summary.end;
+  log.end =
+      behind_accepted(evidence, log.segments.empty() ? begin : log.segments.back()->summary.end);
+  for (const Hole& hole : evidence.accepted) {
+    if (hole.end <= log.log_start) continue;
+    if (std::ranges::find(log.holes, hole.begin, &Hole::begin) == log.holes.end()) {
+      log.holes.push_back(hole);
+    }
+  }
+  if (lossy && !log.segments.empty()) {
+    // What the journal added may begin behind the log's start.
+    const Offset base = log.segments.front()->summary.base;
+    const bool told = std::ranges::find(log.holes, log.log_start, &Hole::begin) != log.holes.end();
+    if (base > log.log_start && !told) log.holes.push_back({log.log_start, base});
+  }
   for (std::size_t i = 1; lossy && i < log.segments.size(); ++i) {
     const Offset before = log.segments[i - 1]->summary.end;
     const Offset base = log.segments[i]->summary.base;
@@ -335,11 +380,13 @@ Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPa
     log.holes.push_back({log.end, promised});
     log.end = promised;
   }
+  if (half_cut) log.end = std::min(log.end, *search.limit);
   std::ranges::sort(log.holes, {}, &Hole::begin);
   if (log.held.empty()) log.end = std::max(log.end, log.log_start);
   log.stable_end = log.end;
   if (!log.held.empty()) log.end = log.held.back().next;
   collect_epochs(log);
+  log.epochs.cut(log.end);
   log.high_watermark =
       std::clamp(evidence.checkpoint ? evidence.checkpoint->high_watermark : log.log_start,
                  log.log_start, log.end);

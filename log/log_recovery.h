@@ -37,6 +37,8 @@ struct LogEvidence {
   std::uint64_t journal_durable = 0;
   // Journal writes that were complete and are lost; which logs they concerned is not known.
   std::vector<std::uint64_t> journal_lost;
+  // Losses that a person accepted: the log goes on behind each.
+  std::vector<Hole> accepted;
 };
 
 struct LogRecoveryContext {

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/logging.h"
+#include "log/directory_failure.h"
 #include "log/recovery.h"
 #include "log/shard_logs.h"
 
@@ -26,6 +27,7 @@ class LogStoreImpl final : public LogStore {
   const DirectoryIdentity& identity() const override { return directory_->identity(); }
   const RecoverySummary& recovery() const override { return summary_; }
   ShardLogs& shard(std::size_t index) override { return *shards_[index]; }
+  std::optional<Error> failure() const override { return failure_.error(); }
 
   Result<> finish_clean_stop() override {
     // Each shard's last checkpoint, taken when it was at rest, holds the ends of its logs.
@@ -39,6 +41,7 @@ class LogStoreImpl final : public LogStore {
   PartitionDirectories partition_directories_;
   Catalog catalog_;
   CheckpointFile checkpoint_;
+  DirectoryFailure failure_;
   RecoverySummary summary_;
   std::vector<std::unique_ptr<ShardLogsImpl>> shards_;
 };
@@ -88,6 +91,7 @@ Result<std::unique_ptr<LogStore>> LogStore::open(
                              .directories = &store->partition_directories_,
                              .catalog = &store->catalog_,
                              .checkpoint = &store->checkpoint_,
+                             .failure = &store->failure_,
                              .journal = std::move(recovered.journals[i]),
                              .logs = std::move(recovered.logs[i]),
                              .space = space},

@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -95,7 +96,10 @@ class ShardLogs {
     std::uint64_t cold_reads = 0;
     std::uint64_t appended_batches = 0;
     std::uint64_t appended_bytes = 0;
-    bool failed = false;  // a write or sync has failed: nothing is acknowledged any more
+    std::uint64_t open_segments = 0;  // files held open
+    std::uint64_t free_bytes = 0;     // of the file system, when it was last asked
+    bool short_of_space = false;      // appends are refused with kStorageFull
+    bool failed = false;              // the directory failed: see LogStore::failure()
   };
   virtual Counters counters() const = 0;
 };
@@ -117,6 +121,9 @@ class LogStore {
   virtual const DirectoryIdentity& identity() const = 0;
   virtual const RecoverySummary& recovery() const = 0;
   virtual ShardLogs& shard(std::size_t index) = 0;
+  // The write or sync that failed, naming file and reason: from then on no shard acknowledges
+  // anything until the broker starts again. Nullopt: none. Thread: any.
+  virtual std::optional<Error> failure() const = 0;
 
   // True after every restart, also after a clean stop: replicas take a new leader epoch, so that no
   // two lives of a leader share one. Only a new directory has nobody to tell apart.

@@ -57,6 +57,8 @@ struct ReadResult {
 struct Hole {
   Offset begin;
   Offset end;
+
+  bool operator==(const Hole&) const = default;
 };
 
 enum class LogHealth : std::uint8_t {

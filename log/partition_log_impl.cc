@@ -167,7 +167,9 @@ bool PartitionLogImpl::at_rest(std::size_t journal_bytes) const {
 
 void PartitionLogImpl::failed(const Error& error) {
   settle_trims(fail(error));
+  drop_truncation(Error(ErrorCode::kStorageFailed, error.message()));
   if (failure_listener_) failure_listener_(error);
+  if (retired_) wait_until_retired();
 }
 
 Result<> PartitionLogImpl::may_read(Offset from, const ReadLimits& limits) const {
@@ -289,14 +291,19 @@ void PartitionLogImpl::retire(std::move_only_function<void()> done) {
   durable_listener_ = nullptr;
   failure_listener_ = nullptr;
   when_retired_ = std::move(done);
-  drop_truncation();
   settle_trims(
       fail(ErrorCode::kUnknownPartition, fmt::format("{} is being removed", id_.to_string())));
+  if (truncation_ && !truncation_begun()) {
+    drop_truncation(
+        Error(ErrorCode::kUnknownPartition, fmt::format("{} is being removed", id_.to_string())));
+  }
   wait_until_retired();
 }
 
 void PartitionLogImpl::wait_until_retired() {
-  if (!when_retired_ || destaging() || truncation_ || journalling()) return;
+  const bool busy = destaging() || truncation_ || journalling();
+  // On a failed directory nothing of it ends any more; what is in flight holds what it needs.
+  if (!when_retired_ || (busy && !context_.failure)) return;
   context_.journal->forget(*this);
   context_.cold_reader->forget(*this, Offset(0));
   context_.tail_cache->forget(tail_->stable_memory_bytes());

@@ -83,6 +83,7 @@ class PartitionLogImpl final : public PartitionLog,
   // True when nothing is under way, everything is stable, and no more than `journal_bytes` of it in
   // the journal alone.
   bool at_rest(std::size_t journal_bytes) const;
+  // The directory failed. REQUIRES: nothing of the log is journalled any more.
   void failed(const Error& error);
   // Does what the settings say about age and size. To be called from time to time.
   void retain();
@@ -124,13 +125,15 @@ class PartitionLogImpl final : public PartitionLog,
   Result<> may_append(std::span<const std::byte> batches, LeaderEpoch epoch) const;
   Result<> may_read(Offset from, const ReadLimits& limits) const;
   void search_timestamp(std::int64_t timestamp_ms, Offset from, Offset up_to, FindCallback done);
-  // Answers a truncation that has not begun.
-  void drop_truncation();
+  // Answers the truncation, if there is one; nothing of it goes on.
+  void drop_truncation(const Error& error);
+  bool truncation_begun() const;
   void truncate_when_quiet();
   void truncation_failed(const Error& error);
   void truncate_journal(const TruncationPtr& truncation);
   void truncate_in_memory(const TruncationPtr& truncation);
   void truncate_files(const TruncationPtr& truncation);
+  void truncate_files_later(const TruncationPtr& truncation);
   void truncate_finish(const TruncationPtr& truncation);
 
   void end_old_segment(std::int64_t now_us);

@@ -30,6 +30,13 @@ class Recovery {
     TIDELOG_TRY(load_catalog());
     TIDELOG_TRY(load_checkpoint());
     TIDELOG_ASSIGN(journals_, list_journals(files_, paths_));
+    if (journals_.empty() && !replicas_.empty()) {
+      return fail(ErrorCode::kCorruptData,
+                  fmt::format("{} holds no journal, but the catalog lists {} logs, whose newest "
+                              "records were in it; put it back, or accept the loss with `tidelog "
+                              "log repair {}`",
+                              paths_.journals(), replicas_.size(), paths_.root));
+    }
     TIDELOG_TRY(finish_removals());
     TIDELOG_TRY(note_strangers());
     if (outcome_.summary.clean) TIDELOG_TRY(take_over_journals());
@@ -56,12 +63,14 @@ class Recovery {
     if (!loaded.sound) {
       // The catalog is made before anything else: without a journal there never was one.
       TIDELOG_ASSIGN(const bool has_journal, files_.exists(paths_.journals()));
-      if (has_journal) {
+      TIDELOG_ASSIGN(const bool has_topics, holds_topics(files_, paths_));
+      if (has_journal || has_topics) {
         return fail(
             ErrorCode::kCorruptData,
-            fmt::format("{} is {}; look at it with `tidelog log verify {}` and restore catalog.0 "
-                        "from a backup",
-                        paths_.catalog(), loaded.any_exists ? "damaged" : "missing", paths_.root));
+            fmt::format("{} is {}; look at it with `tidelog log verify {}`; restore catalog.0 "
+                        "from a backup, or have it made anew with `tidelog log repair {}`",
+                        paths_.catalog(), loaded.any_exists ? "damaged" : "missing", paths_.root,
+                        paths_.root));
       }
       outcome_.summary.created = true;
       outcome_.summary.problems.clear();
@@ -129,6 +138,7 @@ class Recovery {
     LogEvidence evidence;
     evidence.clean = outcome_.summary.clean;
     evidence.journal_goes_on = goes_on_;
+    evidence.accepted = entry.accepted;
     const auto checkpoint = checkpoints_.find(id);
     if (checkpoint != checkpoints_.end() && checkpoint->second.incarnation == entry.incarnation) {
       evidence.checkpoint = checkpoint->second;
@@ -163,6 +173,7 @@ class Recovery {
   // After a clean stop the journals go on as they are, with what they hold of each log, when they
   // can. When not, the marker goes first: what it says is true only while nothing changes.
   Result<> take_over_journals() {
+    if (request_.renews_journals) return request_.directory->remove_marker();
     std::vector<ReplayedJournal> replayed;
     for (const JournalFiles& journal : journals_) {
       TIDELOG_ASSIGN(auto one, read_journal(files_, paths_, journal, journal_checkpoints_));

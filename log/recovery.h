@@ -27,6 +27,8 @@ struct RecoveryRequest {
   std::function<std::size_t(const TopicPartition&)> shard_of;
   std::function<PartitionLogSettings(const TopicPartition&)> settings_of;
   std::int64_t now_us = 0;
+  // Also journals that could go on as they are begin anew: everything is in segments then.
+  bool renews_journals = false;
 };
 
 struct RecoveryOutcome {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "base/buffer_pool.h"
 #include "base/random.h"
@@ -92,11 +93,12 @@ Result<OpenedSegment> open_segment(io::FileSystem& files, const TopicPartition& 
   SegmentScanner scanner(file, summary.bytes, summary.file_id, id, trusted);
   SegmentCursor cursor;
   cursor.place.next = summary.base;
+  bool jumped = false;
   while (cursor.place.next < summary.end) {
-    TIDELOG_ASSIGN(const auto step,
-                   scanner.step(cursor, [&](std::uint64_t position, const wire::BatchView& batch) {
-                     opened.index->add(batch, position, index_interval);
-                   }));
+    TIDELOG_ASSIGN(const auto step, scanner.step(cursor, [&](std::uint64_t position,
+                                                             const wire::BatchView& batch) {
+      opened.index->add(batch, position, std::exchange(jumped, false) ? 0 : index_interval);
+    }));
     if (step.whole) continue;
     // What is unsound here is found again, and reported, by whoever reads it; go on behind it.
     TIDELOG_ASSIGN(const auto next, scanner.find_header(cursor.position + io::kBlockBytes));
@@ -104,17 +106,14 @@ Result<OpenedSegment> open_segment(io::FileSystem& files, const TopicPartition& 
     cursor.position = next->position;
     cursor.place.next = Offset(static_cast<std::int64_t>(next->first));
     cursor.place.epoch = LeaderEpoch(-1);
+    jumped = true;
   }
   return opened;
 }
 
-Result<> seal_segment(Segment& segment) {
-  if (segment.file_bytes != segment.summary.bytes) {
-    TIDELOG_TRY(segment.file->truncate(segment.summary.bytes));
-  }
-  TIDELOG_TRY(segment.file->sync_data());
-  segment.file_bytes = segment.summary.bytes;
-  return {};
+Result<> seal_segment(io::File& file, std::uint64_t file_bytes, std::uint64_t bytes) {
+  if (file_bytes != bytes) TIDELOG_TRY(file.truncate(bytes));
+  return file.sync_data();
 }
 
 Result<> save_index(io::FileSystem& files, const Segment& segment) {

@@ -22,6 +22,7 @@ struct Segment {
   std::uint64_t file_bytes = 0;         // size of the file, space taken ahead included
   std::uint64_t index_saved_at = 0;     // bytes covered by the .idx on disk
   std::int64_t created_us = 0;          // when the file was made
+  bool sealed = false;                  // another one follows it
   std::string path;
 
   std::string index_path() const { return path.substr(0, path.size() - 4) + ".idx"; }
@@ -43,8 +44,15 @@ class SegmentList {
   // The first that begins above `offset`.
   std::shared_ptr<Segment> after(Offset offset) const;
   // REQUIRES: it begins at or behind the end of the last one.
-  void add(std::shared_ptr<Segment> segment) { segments_.push_back(std::move(segment)); }
-  void drop_last() { segments_.pop_back(); }
+  void add(std::shared_ptr<Segment> segment) {
+    if (!segments_.empty()) segments_.back()->sealed = true;
+    segments_.push_back(std::move(segment));
+    segments_.back()->sealed = false;
+  }
+  void drop_last() {
+    segments_.pop_back();
+    if (!segments_.empty()) segments_.back()->sealed = false;
+  }
   // REQUIRES: not empty().
   std::shared_ptr<Segment> drop_first();
   std::uint64_t bytes() const;
@@ -71,9 +79,9 @@ struct OpenedSegment {
 Result<OpenedSegment> open_segment(io::FileSystem& files, const TopicPartition& id,
                                    const Segment& segment, std::size_t index_interval,
                                    bool writable);
-// Cuts the file to what it holds and syncs it: no space is left ahead. REQUIRES: it is open for
-// writing, nothing in flight.
-Result<> seal_segment(Segment& segment);
+// Cuts `file`, of `file_bytes`, to the `bytes` that it holds and syncs it: no space is left ahead.
+// REQUIRES: it is open for writing, nothing in flight.
+Result<> seal_segment(io::File& file, std::uint64_t file_bytes, std::uint64_t bytes);
 // Writes the .idx, unsynced: it is built anew when a crash spoils it.
 Result<> save_index(io::FileSystem& files, const Segment& segment);
 

@@ -38,8 +38,10 @@ Result<> SegmentFiller::set_aside(Offset base) {
 Result<> SegmentFiller::begin_segment(std::vector<std::shared_ptr<Segment>>& segments,
                                       Offset base) {
   if (!segments.empty() && segments.back()->file) {
-    TIDELOG_TRY(seal_segment(*segments.back()));
-    segments.back()->file.reset();
+    Segment& last = *segments.back();
+    TIDELOG_TRY(seal_segment(*last.file, last.file_bytes, last.summary.bytes));
+    last.file_bytes = last.summary.bytes;
+    last.file.reset();
   }
   TIDELOG_TRY(set_aside(base));
   if (!segments.empty() && segments.back()->summary.base == base) segments.pop_back();  // empty

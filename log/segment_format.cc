@@ -14,6 +14,7 @@ namespace {
 constexpr std::uint8_t kVersion = 1;
 constexpr std::size_t kChecksumAt = 56;
 constexpr std::size_t kNameDigits = 20;
+constexpr std::string_view kAsideMark = ".aside-";
 constexpr std::string_view kSuffix = ".log";
 }  // namespace
 
@@ -54,6 +55,18 @@ std::optional<Offset> parse_segment_file_name(std::string_view name) {
   const auto [parsed, problem] = std::from_chars(name.data(), end, base);
   if (problem != std::errc() || parsed != end || base < 0) return std::nullopt;
   return Offset(base);
+}
+
+bool is_set_aside(std::string_view name) {
+  constexpr std::size_t kSegmentName = kNameDigits + kSuffix.size();
+  return name.size() > kSegmentName && parse_segment_file_name(name.substr(0, kSegmentName)) &&
+         name.substr(kSegmentName).starts_with(kAsideMark);
+}
+
+std::string aside_sentence(std::string_view name) {
+  return fmt::format(
+      "{} was set aside by a recovery: it could not be used as it is; nothing in it is served",
+      name);
 }
 
 }  // namespace tidelog::log

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "base/buffer_pool.h"
 #include "log/segment_scan.h"
@@ -80,7 +81,9 @@ class Scan {
   // written.
   Result<std::string> run() {
     const BatchVisitor visit = [&](std::uint64_t position, const wire::BatchView& batch) {
-      segment_.index->add(batch, position, search_.index_interval);
+      // What follows a gap is found by an entry of its own.
+      segment_.index->add(batch, position,
+                          std::exchange(jumped_, false) ? 0 : search_.index_interval);
       segment_.summary.add(batch);
     };
     while (true) {
@@ -100,6 +103,9 @@ class Scan {
       if (!next) return false;
       position = next->position + io::kBlockBytes;
       if (next->first < static_cast<std::uint64_t>(cursor_.place.next.value())) continue;
+      if (search_.limit && next->first >= static_cast<std::uint64_t>(search_.limit->value())) {
+        continue;
+      }
       SegmentCursor there{next->position,
                           cursor_.sequence,
                           {Offset(static_cast<std::int64_t>(next->first)), cursor_.place.epoch}};
@@ -108,8 +114,22 @@ class Scan {
       if (!step.whole) continue;
       cursor_ = there;
       segment_.summary.end = there.place.next;
+      jumped_ = true;
       return true;
     }
+  }
+
+  // Goes on behind a loss that was accepted and begins here. Nullopt: there is none, or nothing in
+  // this file behind it.
+  Result<std::optional<Hole>> skip_accepted() {
+    const auto lost = std::ranges::find(search_.accepted, segment_.summary.end, &Hole::begin);
+    if (lost == search_.accepted.end()) return std::nullopt;
+    const SegmentCursor before = cursor_;
+    TIDELOG_ASSIGN(const bool more, skip_ahead());
+    if (more && segment_.summary.end <= lost->end) return Hole{lost->begin, segment_.summary.end};
+    cursor_ = before;
+    segment_.summary.end = lost->begin;
+    return std::nullopt;
   }
 
   // The highest durable end that sound headers from the cursor on name; and whether anything was
@@ -136,6 +156,7 @@ class Scan {
   Segment& segment_;
   SegmentScanner scanner_;
   SegmentCursor cursor_;
+  bool jumped_ = false;
 };
 
 // A segment that is followed by another one: all of it was synced before the next one was made.
@@ -160,6 +181,60 @@ Result<> add_sealed(const SegmentSearch& search, OpenSegment& open, FoundSegment
   return {};
 }
 
+// The newest, which may end anywhere.
+Result<> add_last(const SegmentSearch& search, OpenSegment& open, FoundSegments& found) {
+  Segment& segment = *open.segment;
+  found.segments.push_back(open.segment);
+  const bool indexed = load_index(search, segment);
+  if (indexed && search.clean_end == segment.summary.end) return {};
+  Scan scan(search, open);
+  while (true) {
+    TIDELOG_TRY(scan.run());  // why it ended: the tail of the last segment may be torn
+    TIDELOG_ASSIGN(const auto lost, scan.skip_accepted());
+    if (!lost) break;
+    found.holes.push_back(*lost);
+  }
+  Scan::promise(found, segment.summary.end);
+  if (!search.limit) return scan.look_ahead(found);
+  if (segment.file_bytes > segment.summary.bytes) found.rest_written = true;
+  return {};
+}
+
+Result<bool> holds_writes(const OpenSegment& open) {
+  FileWindow window(*open.file, open.segment->file_bytes, std::size_t{1} << 20,
+                    Unreadable::kIsUnsound);
+  for (std::uint64_t at = io::kBlockBytes; at < open.segment->file_bytes; at += io::kBlockBytes) {
+    TIDELOG_ASSIGN(const auto block, window.at(at, kWriteHeaderBytes));
+    if (decode_write_header(block)) return true;
+  }
+  return false;
+}
+
+// Takes from the end of `bases` what counts for nothing: a file whose making a crash cut short, or
+// one that a truncation is about to remove.
+Result<> drop_unfinished(const SegmentSearch& search, std::vector<Offset>& bases,
+                         FoundSegments& found) {
+  for (; !bases.empty(); bases.pop_back()) {
+    TIDELOG_ASSIGN(const OpenSegment last, open_found(search, bases.back()));
+    const Offset base = bases.back();
+    const bool beyond_limit = search.limit && base >= *search.limit;
+    if (last.header_sound && !beyond_limit) return {};
+    bool kept = false;
+    if (!last.header_sound && !beyond_limit) {
+      TIDELOG_ASSIGN(const bool writes, holds_writes(last));
+      kept = writes || last.header_unreadable;  // nobody knows what it holds
+    }
+    if (kept) {
+      found.problems.push_back(fmt::format("{}: the first block is damaged", last.segment->path));
+      found.holes.push_back({base, base + 1});
+      Scan::promise(found, base + 1);
+    } else {
+      found.unfinished.push_back(last.segment->path);
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<FoundSegments> find_segments(const SegmentSearch& search) {
@@ -178,40 +253,9 @@ Result<FoundSegments> find_segments(const SegmentSearch& search) {
     found.retired.push_back(search.directory + "/" + segment_file_name(bases[i]));
   }
   bases.erase(bases.begin(), bases.begin() + static_cast<std::ptrdiff_t>(below));
-  std::vector<OpenSegment> open;
-  for (const Offset base : bases) {
-    TIDELOG_ASSIGN(auto one, open_found(search, base));
-    open.push_back(std::move(one));
-  }
-  // A file whose making a crash cut short, or one that a truncation is about to remove, counts for
-  // nothing.
-  while (!open.empty()) {
-    OpenSegment& last = open.back();
-    const bool beyond_limit = search.limit && last.segment->summary.base >= *search.limit;
-    if (last.header_sound && !beyond_limit) break;
-    if (!last.header_sound) {
-      FileWindow window(*last.file, last.segment->file_bytes, std::size_t{1} << 20,
-                        Unreadable::kIsUnsound);
-      bool holds_writes = last.header_unreadable;  // nobody knows; it is kept
-      for (std::uint64_t at = io::kBlockBytes; at < last.segment->file_bytes;
-           at += io::kBlockBytes) {
-        TIDELOG_ASSIGN(const auto block, window.at(at, kWriteHeaderBytes));
-        holds_writes |= decode_write_header(block).has_value();
-      }
-      if (holds_writes && !beyond_limit) {
-        found.problems.push_back(fmt::format("{}: the first block is damaged", last.segment->path));
-        found.holes.push_back({last.segment->summary.base, last.segment->summary.base + 1});
-        Scan::promise(found, last.segment->summary.base + 1);
-      } else {
-        found.unfinished.push_back(last.segment->path);
-      }
-    } else {
-      found.unfinished.push_back(last.segment->path);
-    }
-    open.pop_back();
-  }
-  for (std::size_t i = 0; i < open.size(); ++i) {
-    OpenSegment& one = open[i];
+  TIDELOG_TRY(drop_unfinished(search, bases, found));
+  for (std::size_t i = 0; i < bases.size(); ++i) {
+    TIDELOG_ASSIGN(OpenSegment one, open_found(search, bases[i]));
     if (!one.header_sound) {
       found.problems.push_back(fmt::format("{}: the first block is damaged", one.segment->path));
       continue;  // its range becomes a hole below
@@ -220,29 +264,14 @@ Result<FoundSegments> find_segments(const SegmentSearch& search) {
       const Offset end = found.segments.back()->summary.end;
       if (end < one.segment->summary.base) found.holes.push_back({end, one.segment->summary.base});
     }
-    if (i + 1 < open.size()) {
-      TIDELOG_TRY(add_sealed(search, one, found));
-      continue;
-    }
-    const bool indexed = load_index(search, *one.segment);
-    if (indexed && search.clean_end == one.segment->summary.end) {
-      found.segments.push_back(one.segment);
-      continue;
-    }
-    Scan scan(search, one);
-    TIDELOG_TRY(scan.run());  // why it ended: the tail of the last segment may be torn
-    Scan::promise(found, one.segment->summary.end);
-    if (!search.limit) TIDELOG_TRY(scan.look_ahead(found));
-    if (search.limit && one.segment->file_bytes > one.segment->summary.bytes)
-      found.rest_written = true;
-    found.segments.push_back(one.segment);
+    TIDELOG_TRY(i + 1 < bases.size() ? add_sealed(search, one, found)
+                                     : add_last(search, one, found));
   }
   return found;
 }
 
 Result<> find_beyond(const SegmentSearch& search, FoundSegments& found) {
-  // What lies behind a truncation does not count, whatever is lost.
-  if (found.segments.empty() || search.limit) return {};
+  if (found.segments.empty()) return {};
   OpenSegment last{found.segments.back(), nullptr, true};
   TIDELOG_ASSIGN(last.file, search.files->open(last.segment->path,
                                                {.mode = io::OpenMode::kRead, .direct = true}));

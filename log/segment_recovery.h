@@ -25,8 +25,10 @@ struct SegmentSearch {
   Offset log_start{0};
   // Records below were verified when they became stable.
   Offset recovery_point;
-  // Writes that begin at or above it do not count: a truncation to here is to be finished.
+  // Writes that begin at or above it do not count: they were cut.
   std::optional<Offset> limit;
+  // Ranges that a person accepted as lost: the log goes on behind each.
+  std::vector<Hole> accepted = {};
   // After a clean stop: where the segments end. An index that says the same spares the scan.
   std::optional<Offset> clean_end;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "log/file_removal.h"
+#include "log/io/storage_error.h"
 #include "log/slot_file.h"
 
 namespace tidelog::log {
@@ -13,8 +14,7 @@ bool unread(const std::shared_ptr<Segment>& segment) {
   return segment.use_count() == 1 && segment->file.use_count() <= 1;
 }
 
-Result<> remove_files(io::FileSystem& files, Segment& segment) {
-  segment.file.reset();
+Result<> remove_files(io::FileSystem& files, const Segment& segment) {
   TIDELOG_TRY(remove_in_steps(files, segment.index_path()));
   TIDELOG_TRY(remove_in_steps(files, segment.path));
   // The whole log may be on its way out, directory and all.
@@ -32,11 +32,12 @@ void SegmentRemover::start() {
   const std::shared_ptr<Segment> segment = std::move(*next);
   waiting_.erase(next);
   running_ = true;
+  segment->file.reset();
   context_.run_blocking<void>(
       [files = context_.files, segment] { return remove_files(*files, *segment); },
       [this, segment](Result<> removed) {
         running_ = false;
-        if (!removed && removed.error().code() != ErrorCode::kStorageFull) {
+        if (!removed && io::is_final(removed.error())) {
           return context_.fail(removed.error());
         }
         if (!removed) return add(segment);  // tried again when start() is called next

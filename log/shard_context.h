@@ -15,6 +15,7 @@ namespace tidelog::log {
 class ColdReader;
 class Destager;
 class Journal;
+class OpenSegments;
 class SegmentRemover;
 class TailCache;
 
@@ -28,6 +29,7 @@ struct ShardContext {
   Destager* destager = nullptr;
   TailCache* tail_cache = nullptr;
   ColdReader* cold_reader = nullptr;
+  OpenSegments* open_segments = nullptr;
   SegmentRemover* remover = nullptr;
 
   ShardLogs::Counters counters;

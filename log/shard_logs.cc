@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/logging.h"
+#include "log/io/storage_error.h"
 
 namespace tidelog::log {
 namespace {
@@ -19,7 +20,9 @@ ShardLogsImpl::ShardLogsImpl(
       directories_(*parts.directories),
       catalog_(*parts.catalog),
       checkpoint_file_(*parts.checkpoint),
+      failure_(*parts.failure),
       tail_cache_(parts.options.tail_cache_bytes),
+      open_segments_(parts.options.open_segments_max),
       cold_reader_(context_),
       destager_(context_),
       remover_(context_),
@@ -34,11 +37,14 @@ ShardLogsImpl::ShardLogsImpl(
   context_.tail_cache = &tail_cache_;
   context_.cold_reader = &cold_reader_;
   context_.remover = &remover_;
+  context_.open_segments = &open_segments_;
   context_.fail = [this](const Error& error) { fail_directory(error); };
   context_.check_space = [this] { check_space(); };
   context_.checkpoint = [this](std::move_only_function<void()> done) {
     checkpoint(std::move(done));
   };
+  failure_.listen(*context_.environment.executor, context_.alive,
+                  [this](const Error& error) { fail_directory(error); });
   set_space(parts.space);
   for (RecoveredLog& log : parts.logs) {
     const TopicPartition id = log.id;
@@ -128,12 +134,14 @@ void ShardLogsImpl::remove(const TopicPartition& id, DoneCallback done) {
   const auto log = it->second;
   logs_.erase(it);
   ++leaving_[id];
+  retiring_.push_back(log);
   // Posted, so that the caller's callbacks never run inside this call; holds the log until it is at
   // rest.
   context_.environment.executor->post([this, log, id, done = std::move(done),
                                        alive = std::weak_ptr<bool>(context_.alive)]() mutable {
     if (alive.expired()) return;
     log->retire([this, log, id, done = std::move(done)]() mutable {
+      std::erase(retiring_, log);
       removals_.push_back({id, std::move(done)});
       change_catalog();
     });
@@ -142,8 +150,22 @@ void ShardLogsImpl::remove(const TopicPartition& id, DoneCallback done) {
 
 void ShardLogsImpl::change_catalog() {
   if (changing_catalog_) return;
+  if (context_.failure) return refuse_changes();
   if (!removals_.empty() && !removals_wait_) return remove_all();
   if (!creations_.empty()) create_all();
+}
+
+// Posted, so that callers' callbacks never run inside the call that found the failure.
+void ShardLogsImpl::refuse_changes() {
+  const Error error(ErrorCode::kStorageFailed, context_.failure->message());
+  for (const Removal& removal : removals_) {
+    if (--leaving_[removal.id] == 0) leaving_.erase(removal.id);
+  }
+  context_.environment.executor->post([creations = std::exchange(creations_, {}),
+                                       removals = std::exchange(removals_, {}), error]() mutable {
+    for (Creation& creation : creations) creation.done(fail(error));
+    for (Removal& removal : removals) removal.done(fail(error));
+  });
 }
 
 void ShardLogsImpl::create_all() {
@@ -170,7 +192,7 @@ void ShardLogsImpl::create_all() {
       },
       [this, creations](Result<std::vector<std::uint32_t>> made) {
         changing_catalog_ = false;
-        if (!made && made.error().code() != ErrorCode::kStorageFull) fail_directory(made.error());
+        if (!made && io::is_final(made.error())) fail_directory(made.error());
         for (std::size_t i = 0; i < creations->size(); ++i) {
           finish_creation(std::move((*creations)[i]),
                           made ? Result<std::uint32_t>((*made)[i]) : fail(made.error()));
@@ -210,7 +232,7 @@ void ShardLogsImpl::remove_all() {
       },
       [this, removals](Result<> removed) {
         changing_catalog_ = false;
-        if (!removed && removed.error().code() == ErrorCode::kStorageFull) {
+        if (!removed && !io::is_final(removed.error())) {
           return remove_later(std::move(*removals), removed.error());
         }
         if (!removed) fail_directory(removed.error());
@@ -240,9 +262,14 @@ void ShardLogsImpl::remove_later(std::vector<Removal> removals, const Error& err
 void ShardLogsImpl::fail_directory(const Error& error) {
   if (context_.failure) return;
   context_.failure = error;
-  log_error(fmt::format("{} failed and takes no more records: {}", context_.paths.root,
-                        error.to_string()));
+  journal_.stop();
+  if (failure_.report(error)) {
+    log_error(fmt::format("{} failed and takes no more records: {}", context_.paths.root,
+                          error.to_string()));
+  }
   for (const auto& [id, log] : logs_) log->failed(error);
+  for (const auto& log : std::vector(retiring_)) log->failed(error);
+  change_catalog();
   if (close_done_) std::exchange(close_done_, nullptr)(fail(error));
 }
 
@@ -251,6 +278,11 @@ void ShardLogsImpl::journal_wants_space(std::uint64_t sequence, bool full) {
     const auto oldest = Journal::oldest_unstable(*log);
     if (oldest && *oldest <= sequence) log->destage(full);
   }
+}
+
+void ShardLogsImpl::journal_lacks_space(bool lacks) {
+  context_.short_of_space += lacks ? 1 : -1;
+  check_space();
 }
 
 void ShardLogsImpl::set_space(const io::FileSystem::Space& space) {
@@ -303,8 +335,7 @@ void ShardLogsImpl::start_checkpoint() {
       [this, waiters](Result<> stored) {
         checkpointing_ = false;
         if (!stored) {
-          if (stored.error().code() != ErrorCode::kStorageFull)
-            return fail_directory(stored.error());
+          if (io::is_final(stored.error())) return fail_directory(stored.error());
           // Whoever waits needs it stable: they wait for the next one.
           for (auto& waiter : *waiters) checkpoint_waiters_.push_back(std::move(waiter));
           check_space();
@@ -358,9 +389,7 @@ void ShardLogsImpl::finish_close() {
         return {};
       },
       [this](Result<> saved) {
-        if (!saved && saved.error().code() != ErrorCode::kStorageFull) {
-          return fail_directory(saved.error());
-        }
+        if (!saved && io::is_final(saved.error())) return fail_directory(saved.error());
         checkpoint([this] {
           if (close_done_) std::exchange(close_done_, nullptr)({});
         });
@@ -372,7 +401,10 @@ ShardLogs::Counters ShardLogsImpl::counters() const {
   counters.journal_writes = journal_.writes();
   counters.journal_bytes = journal_.write_bytes();
   counters.tail_cache_bytes = tail_cache_.bytes();
+  counters.open_segments = open_segments_.count();
+  counters.free_bytes = context_.free_bytes;
   counters.failed = context_.failure.has_value();
+  counters.short_of_space = context_.space_low || context_.short_of_space > 0;
   return counters;
 }
 

@@ -11,8 +11,10 @@
 #include "log/checkpoint.h"
 #include "log/cold_reader.h"
 #include "log/destager.h"
+#include "log/directory_failure.h"
 #include "log/journal.h"
 #include "log/log_store.h"
+#include "log/open_segments.h"
 #include "log/partition_directories.h"
 #include "log/partition_log_impl.h"
 #include "log/segment_remover.h"
@@ -32,6 +34,7 @@ class ShardLogsImpl final : public ShardLogs, public JournalEvents {
     PartitionDirectories* directories = nullptr;
     Catalog* catalog = nullptr;
     CheckpointFile* checkpoint = nullptr;
+    DirectoryFailure* failure = nullptr;
     StoredJournal journal;
     std::vector<RecoveredLog> logs;
     io::FileSystem::Space space;
@@ -51,6 +54,7 @@ class ShardLogsImpl final : public ShardLogs, public JournalEvents {
 
   // JournalEvents
   void journal_wants_space(std::uint64_t sequence, bool full) override;
+  void journal_lacks_space(bool lacks) override;
   void journal_failed(const Error& error) override { fail_directory(error); }
 
  private:
@@ -67,6 +71,8 @@ class ShardLogsImpl final : public ShardLogs, public JournalEvents {
   void start_timers();
   void start_retention();
   void change_catalog();
+  // Answers what waits for a change of the catalog with the directory's failure.
+  void refuse_changes();
   void create_all();
   void remove_all();
   void remove_later(std::vector<Removal> removals, const Error& error);
@@ -86,7 +92,9 @@ class ShardLogsImpl final : public ShardLogs, public JournalEvents {
   PartitionDirectories& directories_;
   Catalog& catalog_;
   CheckpointFile& checkpoint_file_;
+  DirectoryFailure& failure_;
   TailCache tail_cache_;
+  OpenSegments open_segments_;
   ColdReader cold_reader_;
   Destager destager_;
   SegmentRemover remover_;
@@ -96,7 +104,8 @@ class ShardLogsImpl final : public ShardLogs, public JournalEvents {
   std::vector<Creation> creations_;        // wait for the next change of the catalog
   std::vector<Removal> removals_;          // ended, wait for it too
   std::map<TopicPartition, int> leaving_;  // removed, files not gone yet
-  bool removals_wait_ = false;             // for space
+  std::vector<std::shared_ptr<PartitionLogImpl>> retiring_;  // of those, not at rest yet
+  bool removals_wait_ = false;                               // for space
   bool changing_catalog_ = false;
   std::vector<std::move_only_function<void()>> checkpoint_waiters_;
   bool checkpointing_ = false;

@@ -9,61 +9,15 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/bytes.h"
 #include "base/check.h"
-#include "log/batch_walk.h"
-#include "log/file_window.h"
+#include "log/cut_place.h"
+#include "log/io/storage_error.h"
 #include "log/partition_log_impl.h"
 
 namespace tidelog::log {
 namespace {
 
-// Where a cut falls in the segments.
-struct CutPlace {
-  std::uint64_t position = 0;   // of the write that holds it
-  std::uint64_t sequence = 0;   // of the write before
-  Offset base;                  // of that write
-  Offset end;                   // the batch boundary at or below the offset asked for
-  std::vector<std::byte> head;  // the batches [base, end)
-};
-
-// Blocking. Fails with kCorruptData, kStorageFailed.
-Result<CutPlace> find_cut(io::FileSystem& files, const std::string& path, const TopicPartition& id,
-                          const SegmentSummary& summary, Offset offset) {
-  TIDELOG_ASSIGN(auto file, files.open(path, {.mode = io::OpenMode::kRead, .direct = true}));
-  FileWindow window(*file, summary.bytes, kChunkBytesMax);
-  CutPlace place{
-      .position = io::kBlockBytes, .base = summary.base, .end = summary.base, .head = {}};
-  std::uint32_t bytes_used = 0;
-  for (std::uint64_t at = io::kBlockBytes; at < summary.bytes;) {
-    TIDELOG_ASSIGN(const auto front, window.at(at, kWriteHeaderBytes));
-    const auto header = decode_write_header(front);
-    if (!header || header->file_id != summary.file_id) {
-      return fail(ErrorCode::kCorruptData,
-                  fmt::format("{} has no write header at byte {}", path, at));
-    }
-    if (header->first > static_cast<std::uint64_t>(offset.value())) break;
-    place.position = at;
-    place.sequence = header->sequence - 1;
-    place.base = place.end = Offset(static_cast<std::int64_t>(header->first));
-    bytes_used = header->bytes_used;
-    at += header->disk_bytes();
-  }
-  TIDELOG_ASSIGN(const auto write, window.at(place.position, bytes_used));
-  if (write.size() < bytes_used) {
-    return fail(ErrorCode::kCorruptData, fmt::format("{} ends inside a write", path));
-  }
-  BatchPlace walk{.next = place.base};
-  const auto problem = walk_batches(
-      write.subspan(kWriteHeaderBytes), place.position + kWriteHeaderBytes, wire::batch_seed(id),
-      Offset(0), walk, [&](std::uint64_t, const wire::BatchView& batch) {
-        if (batch.next_offset() > offset) return;
-        place.head.insert(place.head.end(), batch.bytes().begin(), batch.bytes().end());
-        place.end = batch.next_offset();
-      });
-  if (problem) return fail(ErrorCode::kCorruptData, fmt::format("{}: {}", path, *problem));
-  return place;
-}
+constexpr std::chrono::milliseconds kRetryAfter{100};
 
 // Blocking: removes `gone`, newest first, then cuts `kept`.
 Result<> cut_files(io::FileSystem& files, const std::string& directory,
@@ -115,6 +69,13 @@ void PartitionLogImpl::truncate(Offset offset, DoneCallback done) {
         fail(ErrorCode::kLostData,
              fmt::format("{} misses acknowledged records and is never cut", id_.to_string())));
   }
+  const auto above = [offset](const Hole& hole) { return hole.end > offset; };
+  if (std::ranges::any_of(holes_, above)) {
+    return answer(fail(ErrorCode::kLostData,
+                       fmt::format("{} has lost records above offset {}, which were accepted as "
+                                   "lost: it is not cut there",
+                                   id_.to_string(), offset.value())));
+  }
   if (offset < log_start_) {
     return answer(fail(ErrorCode::kOffsetOutOfRange,
                        fmt::format("{} begins at offset {}, it cannot be cut at {}",
@@ -127,16 +88,14 @@ void PartitionLogImpl::truncate(Offset offset, DoneCallback done) {
   destage(true);
 }
 
-bool PartitionLogImpl::target_open() const {
-  return !retired_ && (!truncation_ || !truncation_->begun);
-}
+bool PartitionLogImpl::truncation_begun() const { return truncation_ && truncation_->begun; }
 
-void PartitionLogImpl::drop_truncation() {
-  if (!truncation_ || truncation_->begun) return;
-  context_.environment.executor->post([id = id_, truncation = std::exchange(truncation_, nullptr)] {
-    truncation->done(
-        fail(ErrorCode::kUnknownPartition, fmt::format("{} is being removed", id.to_string())));
-  });
+bool PartitionLogImpl::target_open() const { return !retired_ && !truncation_begun(); }
+
+void PartitionLogImpl::drop_truncation(const Error& error) {
+  if (!truncation_) return;
+  context_.environment.executor->post(
+      [error, truncation = std::exchange(truncation_, nullptr)] { truncation->done(fail(error)); });
 }
 
 void PartitionLogImpl::truncate_when_quiet() {
@@ -148,15 +107,16 @@ void PartitionLogImpl::truncate_when_quiet() {
       [files = context_.files, path = segment->path, id = id_, summary = segment->summary,
        offset = truncation_->offset] { return find_cut(*files, path, id, summary, offset); },
       [self = shared_from_this(), truncation = truncation_](Result<CutPlace> cut) {
+        if (self->truncation_ != truncation) return;
         if (!cut) return self->truncation_failed(cut.error());
         truncation->cut = std::move(*cut);
         self->truncate_journal(truncation);
       });
 }
 
+// Before anything was changed: what could not be read can be asked for again.
 void PartitionLogImpl::truncation_failed(const Error& error) {
   const TruncationPtr truncation = std::exchange(truncation_, nullptr);
-  if (error.code() == ErrorCode::kStorageFailed) context_.fail(error);
   if (retired_) {
     wait_until_retired();
   } else if (durable_listener_) {
@@ -169,6 +129,7 @@ void PartitionLogImpl::truncate_journal(const TruncationPtr& truncation) {
   const CutPlace& cut = truncation->cut;
   context_.journal->truncate(*this, cut.base, cut.end, cut.head,
                              [self = shared_from_this(), truncation](std::uint64_t sequence) {
+                               if (self->truncation_ != truncation) return;
                                truncation->journal_sequence = sequence;
                                self->truncate_in_memory(truncation);
                              });
@@ -214,14 +175,26 @@ void PartitionLogImpl::truncate_files(const TruncationPtr& truncation) {
       [files = context_.files, directory = segments_.directory(), gone = truncation->gone,
        kept = truncation->kept] { return cut_files(*files, directory, gone, kept); },
       [self = shared_from_this(), truncation](Result<> cut) {
+        if (self->truncation_ != truncation) return;
         // What stays behind would come back: half a cut is a failed directory.
-        if (!cut) return self->context_.fail(cut.error());
+        if (!cut && io::is_final(cut.error())) return self->context_.fail(cut.error());
+        if (!cut) return self->truncate_files_later(truncation);
         self->truncate_finish(truncation);
+      });
+}
+
+void PartitionLogImpl::truncate_files_later(const TruncationPtr& truncation) {
+  context_.check_space();
+  context_.environment.executor->run_after(
+      kRetryAfter,
+      [self = shared_from_this(), truncation, alive = std::weak_ptr<bool>(context_.alive)] {
+        if (!alive.expired() && self->truncation_ == truncation) self->truncate_files(truncation);
       });
 }
 
 void PartitionLogImpl::truncate_finish(const TruncationPtr& truncation) {
   context_.checkpoint([self = shared_from_this(), truncation] {
+    if (self->truncation_ != truncation) return;
     self->context_.journal->release(truncation->journal_sequence);
     // A cut between two writes keeps no head, so nothing would be destaged that frees its entry.
     self->context_.journal->stable(*self, self->stable_end_);

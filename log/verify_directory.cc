@@ -37,6 +37,7 @@ struct Evidence {
   bool clean = false;  // the checkpoint is the clean-stop marker: it names the exact end
   std::uint64_t checkpoint_sequence = 0;
   std::vector<EntryEvidence> entries;  // in sequence
+  std::vector<Hole> accepted;          // as lost, by a person
 };
 
 // B of the recovery: the largest end that was promised, truncations taken in their order.
@@ -51,7 +52,7 @@ Offset promised_end(const Evidence& evidence) {
     if (at.sequence > evidence.checkpoint_sequence) count_checkpoint();
     const JournalEntry& entry = at.entry->entry;
     if (entry.kind == EntryKind::kTruncate) {
-      if (at.entry->sound) end = entry.next;
+      if (at.entry->sound || at.complete) end = entry.next;
       continue;
     }
     end = std::max(end, entry.durable_end);
@@ -80,8 +81,13 @@ class PartitionVerifier {
     } else {
       say("the directory is missing");
     }
+    pass_accepted();
     for (std::size_t i = 0; i < evidence_.entries.size(); ++i) take(i);
     report_.end = place_.next;
+    for (const Hole& lost : evidence_.accepted) {
+      report_.notes.push_back(fmt::format("offsets {} to {} were lost, which was accepted",
+                                          lost.begin.value(), lost.end.value() - 1));
+    }
     // A torn tail is none of the log's loss while the journal has what was promised; only a clean
     // stop leaves nothing half written.
     if (!tail_problem_.empty() && (place_.next < promised_ || evidence_.clean)) say(tail_problem_);
@@ -101,6 +107,18 @@ class PartitionVerifier {
  private:
   void say(std::string problem) { report_.problems.push_back(std::move(problem)); }
 
+  bool accepted(const Hole& range) const {
+    return std::ranges::any_of(evidence_.accepted, [&](const Hole& lost) {
+      return lost.begin <= range.begin && range.end <= lost.end;
+    });
+  }
+  // Behind a loss that was accepted and begins where the log ends.
+  void pass_accepted() {
+    for (const Hole& lost : evidence_.accepted) {
+      if (lost.begin <= place_.next && place_.next < lost.end) place_.next = lost.end;
+    }
+  }
+
   void count(const wire::BatchView& batch) {
     ++report_.batches;
     report_.bytes += batch.size();
@@ -112,6 +130,7 @@ class PartitionVerifier {
     std::vector<Offset> bases;
     for (const io::DirectoryEntry& entry : entries) {
       if (const auto base = parse_segment_file_name(entry.name)) bases.push_back(*base);
+      if (is_set_aside(entry.name)) report_.notes.push_back(aside_sentence(entry.name));
     }
     // What is left of files below the log's start is on its way out.
     while (evidence_.checkpoint && bases.size() > 1 && bases[1] <= report_.first) {
@@ -134,7 +153,8 @@ class PartitionVerifier {
     if (!opened && opened.error().code() == ErrorCode::kNotFound && !is_last) return {};
     TIDELOG_ASSIGN(const auto file, std::move(opened));
     TIDELOG_ASSIGN(const std::uint64_t size, file->size());
-    FileWindow first(*file, std::min<std::uint64_t>(size, io::kBlockBytes), io::kBlockBytes);
+    FileWindow first(*file, std::min<std::uint64_t>(size, io::kBlockBytes), io::kBlockBytes,
+                     Unreadable::kIsUnsound);
     TIDELOG_ASSIGN(const auto block, first.at(0, io::kBlockBytes));
     const auto header = decode_segment_header(block);
     if (!header || header->id != report_.id || header->base != base) {
@@ -143,7 +163,7 @@ class PartitionVerifier {
       if (!is_last || !empty) say(name + ": the first block is damaged");
       return {};
     }
-    if (place_.next < base) {
+    if (place_.next < base && !accepted({place_.next, base})) {
       say(fmt::format("offsets {} to {} are missing before {}", place_.next.value(),
                       base.value() - 1, name));
     }
@@ -154,7 +174,7 @@ class PartitionVerifier {
   }
 
   Result<bool> has_no_writes(io::File& file, std::uint64_t size) {
-    FileWindow window(file, size);
+    FileWindow window(file, size, std::size_t{1} << 20, Unreadable::kIsUnsound);
     for (std::uint64_t at = io::kBlockBytes; at < size; at += io::kBlockBytes) {
       TIDELOG_ASSIGN(const auto block, window.at(at, kWriteHeaderBytes));
       if (decode_write_header(block)) return false;
@@ -204,7 +224,17 @@ class PartitionVerifier {
   // Behind the end a torn write may stand that nobody was promised; later headers say what was.
   Result<> read_tail(SegmentScanner& scanner, const std::string& name) {
     SegmentCursor cursor{.position = io::kBlockBytes, .sequence = 0, .place = place_};
-    TIDELOG_ASSIGN(const std::string problem, read_writes(scanner, cursor));
+    TIDELOG_ASSIGN(std::string problem, read_writes(scanner, cursor));
+    // Behind a loss that was accepted the log may go on in the same file.
+    while (accepted({cursor.place.next, cursor.place.next + 1})) {
+      TIDELOG_ASSIGN(const auto next, find_newer(scanner, cursor));
+      if (!next) break;
+      const Offset first(static_cast<std::int64_t>(next->first));
+      if (first > cursor.place.next && !accepted({cursor.place.next, first})) break;
+      cursor.position = next->position;
+      cursor.place.next = first;
+      TIDELOG_ASSIGN(problem, read_writes(scanner, cursor));
+    }
     for (std::uint64_t position = cursor.position;;) {
       TIDELOG_ASSIGN(const auto next, scanner.find_header(position));
       if (!next) break;
@@ -264,16 +294,34 @@ class DirectoryVerifier {
     sort_evidence();
     for (const auto& [id, replica] : catalog.replicas()) {
       if (replica.state != ReplicaState::kLives) continue;
-      const Evidence evidence = evidence_of(id, replica.incarnation);
-      TIDELOG_ASSIGN(auto partition, PartitionVerifier(files_, paths_, id, evidence).run());
-      report_.files += partition.segments;
-      report_.partitions.push_back(std::move(partition));
+      Evidence evidence = evidence_of(id, replica.incarnation);
+      evidence.accepted = replica.accepted;
+      auto partition = PartitionVerifier(files_, paths_, id, evidence).run();
+      const bool doubtful = !partition || !partition->problems.empty();
+      if (doubtful) {
+        // A broker that runs may have removed it since the catalog was read.
+        TIDELOG_ASSIGN(const bool removed, no_longer_listed(id, replica.incarnation));
+        if (removed) continue;
+      }
+      if (!partition) return fail(partition.error());
+      report_.files += partition->segments;
+      report_.partitions.push_back(std::move(*partition));
     }
     return std::move(report_);
   }
 
  private:
   void say(std::string problem) { report_.problems.push_back(std::move(problem)); }
+
+  Result<bool> no_longer_listed(const TopicPartition& id, std::uint32_t incarnation) {
+    Catalog catalog(files_, paths_.catalog());
+    TIDELOG_ASSIGN(const auto loaded, catalog.load());
+    if (!loaded.sound) return false;
+    const auto replicas = catalog.replicas();
+    const auto now = replicas.find(id);
+    return now == replicas.end() || now->second.incarnation != incarnation ||
+           now->second.state != ReplicaState::kLives;
+  }
 
   Result<> read_meta() {
     SlotFile meta(files_, paths_.meta(), kMetaMagic, SlotPolicy::kBoth);

@@ -271,16 +271,16 @@ void RingIoQueue::attempt_ended(Operation& operation, int result) {
     case Operation::Kind::kRead:
       return read_ended(operation, result);
     case Operation::Kind::kSync:
-      if (result < 0)
-        return finish(operation, fail(storage_error(-result, "sync", operation.path)));
+      if (result < 0) return finish(operation, fail(sync_error(-result, "sync", operation.path)));
       return finish(operation, 0);
   }
 }
 
 void RingIoQueue::write_ended(Operation& operation, int result) {
   if (result < 0) {
-    const std::string_view what = operation.syncing ? "sync" : "write";
-    return finish(operation, fail(storage_error(-result, what, operation.path)));
+    return finish(operation,
+                  fail(operation.syncing ? sync_error(-result, "sync", operation.path)
+                                         : storage_error(-result, "write", operation.path)));
   }
   if (!operation.syncing) {
     if (!operation.cursor.advance(static_cast<std::uint64_t>(result))) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/blocking_pool.h"
+#include "base/bytes.h"
 #include "base/check.h"
 #include "log/io/storage_error.h"
 
@@ -76,8 +77,11 @@ Result<> SystemFile::write_at(FilePosition position, std::span<const std::byte> 
                       static_cast<off_t>(position.value() + done));
     });
     if (put < 0) return fail(storage_error(errno, "write", path_));
-    if (put == 0) return fail(storage_error(EIO, "write", path_));
-    done += static_cast<std::size_t>(put);
+    // Direct I/O goes on from a whole sector only; not one came through when space ran out in it.
+    const std::size_t unit = options_.direct ? std::size_t{512} : std::size_t{1};
+    const std::size_t whole = align_down(static_cast<std::size_t>(put), unit);
+    if (whole == 0) return fail(storage_error(ENOSPC, "write", path_));
+    done += whole;
   }
   return {};
 }
@@ -85,7 +89,7 @@ Result<> SystemFile::write_at(FilePosition position, std::span<const std::byte> 
 Result<> SystemFile::sync_data() {
   check_may_block("fdatasync");
   if (uninterrupted([&] { return ::fdatasync(fd_.get()); }) != 0) {
-    return fail(storage_error(errno, "sync", path_));
+    return fail(sync_error(errno, "sync", path_));
   }
   return {};
 }

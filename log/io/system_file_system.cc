@@ -134,7 +134,7 @@ Result<> SystemFileSystem::sync_directory(const std::string& path) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) return fail(storage_error(errno, "open directory", path));
   if (::fsync(fd.get()) == 0) return {};
-  return fail(storage_error(errno, "sync directory", path));
+  return fail(sync_error(errno, "sync directory", path));
 }
 
 Result<std::unique_ptr<DirectoryLock>> SystemFileSystem::lock_directory(const std::string& path) {

@@ -22,7 +22,7 @@ namespace {
 
 Result<> sync_now(int fd, const std::string& path) {
   while (::fdatasync(fd) != 0) {
-    if (errno != EINTR) return fail(storage_error(errno, "sync", path));
+    if (errno != EINTR) return fail(sync_error(errno, "sync", path));
   }
   return {};
 }

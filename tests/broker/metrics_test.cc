@@ -20,7 +20,9 @@ BrokerGauges gauges() {
   return {.buffer_bytes_outstanding = 4096,
           .log_lines_dropped = 3,
           .ready = true,
-          .storage_sound = false};
+          .storage_sound = false,
+          .file_system = "ext4",
+          .durability = "stable"};
 }
 
 TEST(LatencyHistogramTest, PutsEachLatencyIntoTheBucketWhoseBoundItDoesNotExceed) {
@@ -85,6 +87,8 @@ TEST(BrokerMetricsTest, ShowsWhatHoldsForTheWholeBroker) {
   EXPECT_THAT(text, HasSubstr("tidelog_log_lines_dropped_total 3\n"));
   EXPECT_THAT(text, HasSubstr("tidelog_ready 1\n"));
   EXPECT_THAT(text, HasSubstr("tidelog_storage_sound 0\n"));
+  EXPECT_THAT(text,
+              HasSubstr("tidelog_storage_info{file_system=\"ext4\",durability=\"stable\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("tidelog_build_info{version=\"0.1.0\"} 1\n"));
 }
 

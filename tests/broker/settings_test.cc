@@ -59,6 +59,7 @@ TEST_F(SettingsTest, EveryDefaultOfTheTableIsTheDefaultOfItsField) {
     EXPECT_EQ(settings.admin_listen, defaults.admin_listen);
     EXPECT_EQ(settings.shards, defaults.shards);
     EXPECT_EQ(settings.storage_io, defaults.storage_io);
+    EXPECT_EQ(settings.free_bytes_min, defaults.free_bytes_min) << info.name;
     EXPECT_EQ(settings.storage_allow_network_filesystem, defaults.storage_allow_network_filesystem);
     EXPECT_EQ(settings.log_level, defaults.log_level);
     EXPECT_EQ(settings.default_partitions, defaults.default_partitions);
@@ -84,6 +85,7 @@ TEST_F(SettingsTest, EverySettingReachesItsField) {
                    {"shards", "3"},
                    {"storage.io", "threads"},
                    {"storage.allow.network.filesystem", "true"},
+                   {"storage.free.bytes.min", "36MiB"},
                    {"log.level", "debug"},
                    {"default.partitions", "4"},
                    {"produce.memory.bytes", "32MiB"},
@@ -108,6 +110,7 @@ TEST_F(SettingsTest, EverySettingReachesItsField) {
   EXPECT_EQ(settings->shards, 3);
   EXPECT_EQ(settings->storage_io, StorageIo::kThreads);
   EXPECT_TRUE(settings->storage_allow_network_filesystem);
+  EXPECT_EQ(settings->free_bytes_min, 36U << 20);
   EXPECT_EQ(settings->log_level, LogLevel::kDebug);
   EXPECT_EQ(settings->default_partitions, 4);
   EXPECT_EQ(settings->produce_memory_bytes, 32u << 20);

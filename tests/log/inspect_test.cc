@@ -104,6 +104,76 @@ TEST_F(InspectTest, ShowsEveryKindOfFile) {
   }
 }
 
+TEST_F(InspectTest, ShowsWhatARecoverySetAside) {
+  ASSERT_TRUE(harness_->stop_cleanly());
+  disk_.put(segment() + ".aside-1", std::as_bytes(std::span("what was there")));
+  for (const std::string& path : {std::string("data"), "data/" + id_.to_string()}) {
+    const auto report = verify_path(disk_, path);
+    ASSERT_TRUE(report) << report.error().to_string();
+    EXPECT_TRUE(report->ok());
+    ASSERT_EQ(report->partitions.size(), 1U);
+    ASSERT_EQ(report->partitions[0].notes.size(), 1U);
+    EXPECT_TRUE(report->partitions[0].notes[0].contains("00000000000000000000.log.aside-1"));
+  }
+}
+
+TEST_F(InspectTest, AnUnreadableFirstBlockIsAProblemNotTheEnd) {
+  ASSERT_TRUE(harness_->stop_cleanly());
+  disk_.spoil(segment(), 0);
+  for (const std::string& path : {std::string("data"), "data/" + id_.to_string()}) {
+    const auto report = verify_path(disk_, path);
+    ASSERT_TRUE(report) << report.error().to_string();
+    EXPECT_FALSE(report->ok());
+  }
+}
+
+// A disk on which something happens when a directory is looked at for the first time.
+class BusyDisk final : public io::FileSystem {
+ public:
+  BusyDisk(sim::SimDisk& disk, std::string path, std::function<void()> happens)
+      : disk_(disk), path_(std::move(path)), happens_(std::move(happens)) {}
+
+  Result<std::unique_ptr<io::File>> open(const std::string& path,
+                                         const io::OpenOptions& options) override {
+    return disk_.open(path, options);
+  }
+  Result<bool> exists(const std::string& path) override {
+    if (path == path_ && happens_) std::exchange(happens_, nullptr)();
+    return disk_.exists(path);
+  }
+  Result<> make_directories(const std::string& path) override {
+    return disk_.make_directories(path);
+  }
+  Result<std::vector<io::DirectoryEntry>> list(const std::string& path) override {
+    return disk_.list(path);
+  }
+  Result<> rename(const std::string& from, const std::string& to) override {
+    return disk_.rename(from, to);
+  }
+  Result<> remove_file(const std::string& path) override { return disk_.remove_file(path); }
+  Result<> remove_directory(const std::string& path) override {
+    return disk_.remove_directory(path);
+  }
+  Result<> sync_directory(const std::string& path) override { return disk_.sync_directory(path); }
+  Result<std::unique_ptr<io::DirectoryLock>> lock_directory(const std::string& path) override {
+    return disk_.lock_directory(path);
+  }
+  Result<Space> space(const std::string& path) override { return disk_.space(path); }
+
+ private:
+  sim::SimDisk& disk_;
+  std::string path_;
+  std::function<void()> happens_;
+};
+
+TEST_F(InspectTest, APartitionThatIsRemovedMeanwhileIsNoProblem) {
+  BusyDisk busy(disk_, "data/" + id_.to_string(), [&] { ASSERT_TRUE(harness_->remove(id_)); });
+  const auto report = verify_path(busy, "data");
+  ASSERT_TRUE(report) << report.error().to_string();
+  EXPECT_TRUE(report->ok());
+  EXPECT_TRUE(report->partitions.empty());
+}
+
 TEST_F(InspectTest, RefusesWhatIsNotTidelogs) {
   disk_.put("else/notes.txt", std::as_bytes(std::span("just some text in a file")));
   EXPECT_EQ(dump_file(disk_, "else/notes.txt", [](const DumpItem&) {}).error().code(),

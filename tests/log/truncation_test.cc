@@ -119,7 +119,7 @@ TEST_F(TruncationTest, NothingComesBackWhenADestageBeforeItFoundNoSpace) {
     EXPECT_EQ(compare(*harness_, ledger_), "");
     // The journal goes on, without what it said of the cut.
     for (int i = 0; i < 3; ++i) {
-      harness_->pass(milliseconds(100));
+      harness_->pass(milliseconds(250));  // a write that found no space is made again
       append(kOther, 1, 300);
       ASSERT_TRUE(harness_->wait_durable(kOther));
     }

@@ -97,8 +97,14 @@ class SimDisk final : public log::io::FileSystem {
   // --- Faults.
   // The n-th operation of this kind from now on (1 is the next) fails, once.
   void fail_nth(DiskOperation operation, std::uint64_t n, DiskFault fault);
+  // Faults whose turn has not come.
+  std::size_t faults_left() const { return faults_.size(); }
   // Space for all files together; what is written beyond fails with kStorageFull. Default: 1 TiB.
   void limit_space(std::uint64_t bytes) { space_bytes_ = bytes; }
+
+  // Files that are open now; the most that were at once.
+  std::size_t open_files() const { return open_files_; }
+  std::size_t most_open_files() const { return most_open_files_; }
 
   // --- Power.
   // Points passed so far.
@@ -173,6 +179,8 @@ class SimDisk final : public log::io::FileSystem {
   InodeId next_inode_ = kRootInode + 1;
   std::set<InodeId> locked_;
   std::uint64_t space_bytes_ = 1ULL << 40;
+  std::size_t open_files_ = 0;
+  std::size_t most_open_files_ = 0;
 
   struct Fault {
     DiskOperation operation;

@@ -1,6 +1,7 @@
 // An open file of the simulated disk. Blocking calls go through; SimIoQueue takes the inode.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 
@@ -12,7 +13,12 @@ class SimFile final : public log::io::File {
  public:
   SimFile(SimDisk& disk, std::shared_ptr<SimInode> inode, std::string path,
           const log::io::OpenOptions& options)
-      : disk_(disk), inode_(std::move(inode)), path_(std::move(path)), options_(options) {}
+      : disk_(disk), inode_(std::move(inode)), path_(std::move(path)), options_(options) {
+    disk_.most_open_files_ = std::max(disk_.most_open_files_, ++disk_.open_files_);
+  }
+  ~SimFile() override { --disk_.open_files_; }
+  SimFile(const SimFile&) = delete;
+  SimFile& operator=(const SimFile&) = delete;
 
   const std::string& path() const override { return path_; }
   Result<std::size_t> read_at(FilePosition position, std::span<std::byte> into) override;

@@ -34,7 +34,8 @@ class WithoutBroker(unittest.TestCase):
     def test_every_help_shows_an_example_on_stdout(self):
         for words in ((), ("broker",), ("topic",), ("topic", "create"), ("topic", "list"), ("topic", "describe"),
                       ("topic", "delete"), ("topic", "alter"), ("topic", "add-partitions"), ("topic", "trim"),
-                      ("produce",), ("consume",), ("log",), ("log", "verify"), ("log", "dump")):
+                      ("produce",), ("consume",), ("log",), ("log", "verify"), ("log", "dump"),
+                      ("log", "repair")):
             with self.subTest(command=words):
                 result = run_alone(*words, "--help")
                 self.assertEqual(result.returncode, 0)
@@ -515,7 +516,8 @@ class WithBroker(unittest.TestCase):
         self.assertEqual(len(mine), 1)
         self.assertGreater(mine[0].pop("batches"), 0)
         mine[0].pop("path")
-        self.assertEqual(mine[0], {"records": 1000, "first_offset": 0, "end_offset": 1000, "problems": []})
+        self.assertEqual(mine[0], {"records": 1000, "first_offset": 0, "end_offset": 1000, "problems": [],
+                                   "notes": []})
         self.assertRegex(self.broker.must_run("log", "verify", self.broker.data), rb"\nok: \d+ partitions, ")
 
     def test_log_commands_say_what_they_cannot_read(self):
@@ -602,6 +604,39 @@ class Stopping(unittest.TestCase):
         journals = sorted(pathlib.Path(self.broker.data, "journal").iterdir())
         dumped = b"".join(self.broker.must_run("log", "dump", path, "--records") for path in journals)
         self.assertEqual(dumped.count(b'"value":"small"'), 6)
+
+    def test_log_repair_tells_what_is_lost_and_accepts_it_when_told_to(self):
+        self.broker.must_run("topic", "create", "t")
+        self.broker.must_run("produce", "t", stdin=b"".join(b"record %d\n" % i for i in range(10)))
+        refused = self.broker.run("log", "repair", self.broker.data)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn(str(self.broker.process.pid).encode(), refused.stderr)
+        self.assertEqual(self.broker.stop(), 0)
+        sound = self.broker.run("log", "repair", self.broker.data)
+        self.assertEqual(sound.returncode, 0, sound.stderr)
+        self.assertIn(b"nothing is missing", sound.stdout)
+        (segment,) = pathlib.Path(self.broker.data).glob("*/0/*.log")
+        segment.unlink()
+        for _ in range(2):  # asking changes nothing
+            asked = self.broker.run("log", "repair", self.broker.data)
+            self.assertEqual(asked.returncode, 1)
+            self.assertIn(b"offsets 0 to 9 are lost (10 records)", asked.stdout)
+            self.assertIn(b"--accept-loss", asked.stderr)
+        self.broker.start()
+        self.assertIn(b"LOST_DATA", self.broker.run("produce", "t", stdin=b"x\n").stderr)
+        self.broker.stop()
+        repaired = self.broker.must_run("log", "repair", self.broker.data, "--accept-loss", "--json")
+        report = json.loads(repaired)
+        self.assertTrue(report["ok"])
+        (partition,) = report["findings"][0]["partitions"]
+        self.assertEqual(partition["lost"], [{"first_offset": 0, "last_offset": 9}])
+        self.assertEqual(partition["end_offset"], 10)
+        self.broker.start()
+        self.broker.must_run("produce", "t", stdin=b"after\n")
+        self.assertEqual(self.broker.must_run("consume", "t", "-o", 10, "-e", "-f", "%o %v\n"), b"10 after\n")
+        self.broker.stop()
+        self.assertIn(b"note: offsets 0 to 9 were lost",
+                      self.broker.must_run("log", "verify", self.broker.data))
 
     def test_produce_survives_a_restart_of_the_broker(self):
         self.broker.must_run("topic", "create", "t")

@@ -15,7 +15,9 @@
 
 #include "log/inspect.h"
 #include "log/io/system_file_system.h"
+#include "log/repair.h"
 #include "tools/commands/commands.h"
+#include "tools/confirmation.h"
 #include "tools/json_record.h"
 #include "tools/messages.h"
 #include "tools/output.h"
@@ -34,6 +36,7 @@ struct LogOptions {
   std::string path;
   bool prints_records = false;
   bool is_json = false;
+  bool accepts_loss = false;
 };
 
 // Unbuffered reads show what the disk holds, not what the kernel remembers; some file systems have
@@ -52,7 +55,8 @@ Json report_as_json(const log::VerifyReport& report) {
                           {"records", partition.records},
                           {"first_offset", partition.first.value()},
                           {"end_offset", partition.end.value()},
-                          {"problems", partition.problems}});
+                          {"problems", partition.problems},
+                          {"notes", partition.notes}});
   }
   return {
       {"ok", report.ok()}, {"partitions", std::move(partitions)}, {"problems", report.problems}};
@@ -72,6 +76,7 @@ std::string report_as_text(const log::VerifyReport& report) {
                         fmt::format("{} {}", with_commas(partition.batches),
                                     partition.batches == 1 ? "batch" : "batches"));
     for (const std::string& problem : partition.problems) text += fmt::format("     {}\n", problem);
+    for (const std::string& note : partition.notes) text += fmt::format("     note: {}\n", note);
   }
   for (const std::string& problem : report.problems) text += fmt::format("BAD  {}\n", problem);
   text += fmt::format("{}: {}, {}, {}\n", report.ok() ? "ok" : "NOT ok",
@@ -191,6 +196,81 @@ class Dump {
 
 Result<int> dump(const LogOptions& options) { return Dump(options).run(); }
 
+// Tells what is missing, one thing after the other, and has each accepted.
+class Repairing {
+ public:
+  explicit Repairing(const LogOptions& options) : options_(options), out_(STDOUT_FILENO) {}
+
+  Result<int> run() {
+    log::io::SystemFileSystem files(can_read_unbuffered(options_.path + "/meta.0"));
+    TIDELOG_ASSIGN(const auto repair, log::Repair::open(files, options_.path));
+    bool accepted_all = true;
+    int count = 0;
+    while (accepted_all) {
+      TIDELOG_ASSIGN(const auto finding, repair->find());
+      if (!finding) break;
+      ++count;
+      TIDELOG_TRY(show(*finding));
+      accepted_all = is_accepted();
+      if (accepted_all) TIDELOG_TRY(repair->accept());
+    }
+    if (options_.is_json) {
+      out_.text() = Json{{"ok", accepted_all}, {"findings", std::move(findings_)}}.dump(2) + "\n";
+    } else if (count == 0) {
+      out_.text() = fmt::format("{}: nothing is missing, nothing was changed\n", options_.path);
+    } else if (accepted_all) {
+      out_.text() = fmt::format("{}: accepted; a broker can start on it\n", options_.path);
+    }
+    TIDELOG_TRY(out_.flush());
+    return accepted_all ? kExitDone : kExitFailed;
+  }
+
+ private:
+  Result<> show(const log::RepairFinding& finding) {
+    Json partitions = Json::array();
+    std::string text = finding.what + "\n";
+    for (const log::PartitionLoss& loss : finding.partitions) {
+      Json lost = Json::array();
+      for (const log::Hole& hole : loss.lost) {
+        lost.push_back(
+            {{"first_offset", hole.begin.value()}, {"last_offset", hole.end.value() - 1}});
+        text += fmt::format("  {}: offsets {} to {} are lost ({})\n", loss.path, hole.begin.value(),
+                            hole.end.value() - 1,
+                            counted(static_cast<std::uint64_t>(hole.end - hole.begin), "record"));
+      }
+      if (loss.lost.empty()) {
+        text +=
+            fmt::format("  {}: its newest records may be lost, how many is not known\n", loss.path);
+      }
+      text += fmt::format("  {}: goes on at offset {}\n", loss.path, loss.end.value());
+      partitions.push_back(
+          {{"path", loss.path}, {"lost", std::move(lost)}, {"end_offset", loss.end.value()}});
+    }
+    findings_.push_back({{"what", finding.what}, {"partitions", std::move(partitions)}});
+    if (options_.is_json) return {};
+    out_.text() = std::move(text);
+    return out_.flush();
+  }
+
+  bool is_accepted() const {
+    if (options_.accepts_loss) return true;
+    if (can_ask()) {
+      if (confirm("Accept this loss? [y/N] ")) return true;
+      print_error_text("tidelog: nothing was accepted\n");
+      return false;
+    }
+    print_error_text(
+        "tidelog: nothing was accepted; add --accept-loss to do it without being asked\n");
+    return false;
+  }
+
+  const LogOptions& options_;
+  Output out_;
+  Json findings_ = Json::array();
+};
+
+Result<int> repair(const LogOptions& options) { return Repairing(options).run(); }
+
 }  // namespace
 
 void add_log_commands(CommandLine& line) {
@@ -210,6 +290,20 @@ void add_log_commands(CommandLine& line) {
       ->type_name("DIR")
       ->required();
   verify_command->add_flag("--json", verify_options->is_json, "Print JSON");
+
+  const auto repair_options = std::make_shared<LogOptions>();
+  CLI::App* repair_command = line.add_command(
+      *log, "repair", "Let a directory serve again that lost acknowledged records",
+      "  tidelog log repair ./tidelog-data\n"
+      "The broker must be stopped. First recovers the directory as a start does, then lists what "
+      "is "
+      "lost and\nasks. What is accepted stays a recorded hole: readers are refused there, and each "
+      "log goes on behind it.\nExit code 1 when something is missing and was not accepted.",
+      [repair_options] { return repair(*repair_options); });
+  repair_command->add_option("directory", repair_options->path, "A data directory")->required();
+  repair_command->add_flag("--accept-loss", repair_options->accepts_loss,
+                           "Accept what is listed without being asked");
+  repair_command->add_flag("--json", repair_options->is_json, "Print JSON");
 
   const auto dump_options = std::make_shared<LogOptions>();
   CLI::App* dump_command = line.add_command(

@@ -13,6 +13,7 @@
 #include "tools/cluster_access.h"
 #include "tools/commands/commands.h"
 #include "tools/commands/topic_change.h"
+#include "tools/confirmation.h"
 #include "tools/output.h"
 #include "tools/quantity.h"
 
@@ -153,23 +154,10 @@ Result<int> describe_topic(const TopicOptions& options) {
   return print(options.is_json ? description_as_json(*topic) : description_as_text(*topic));
 }
 
-// Asks on the terminal. Anything but y or yes means no.
-bool confirm(const std::string& question) {
-  print_error_text(question);
-  std::string answer;
-  std::array<char, 64> bytes;
-  while (!answer.ends_with('\n')) {
-    const ssize_t got = read(STDIN_FILENO, bytes.data(), bytes.size());
-    if (got <= 0) break;
-    answer.append(bytes.data(), static_cast<std::size_t>(got));
-  }
-  return answer == "y\n" || answer == "yes\n" || answer == "Y\n";
-}
-
 Result<int> delete_topic(const TopicOptions& options) {
   Messages messages(options.cluster.is_quiet);
   const std::string& name = options.names.front();
-  if (!options.is_confirmed && isatty(STDIN_FILENO) == 0) {
+  if (!options.is_confirmed && !can_ask()) {
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("topic delete removes all records of '{}'; add -y to do it without "
                             "being asked",
