@@ -134,15 +134,16 @@ class Consumer::Impl {
   bool closed_ = false;                     // the driver's thread only
   std::unique_ptr<core::Fetcher> fetcher_;  // lives on the driver's thread
 
-  std::mutex poll_mutex_;  // one poll() at a time
+  std::timed_mutex poll_mutex_;  // one poll() at a time
   std::optional<Current> current_;
 };
 
 ConsumedRecords Consumer::Impl::poll(std::chrono::milliseconds timeout, std::size_t records_max) {
   const auto now = std::chrono::steady_clock::now();
   const auto deadline = now + core::bounded(timeout);
-  const std::lock_guard lock(poll_mutex_);
   ConsumedRecords out;
+  const std::unique_lock lock(poll_mutex_, deadline);
+  if (!lock.owns_lock()) return out;  // another thread's poll() waits longer than this one may
   while (out.records.size() < std::min(records_max, kPollRecords) && out.errors.empty()) {
     if (current_ && !queue_.is_current(current_->fetched)) {
       queue_.finish(current_->fetched);

@@ -124,6 +124,20 @@ TEST(CloseTest, EndsAConsumerWhileItIsBeingAssigned) {
   EXPECT_TRUE(consumer.poll(1h).empty());  // at once
 }
 
+TEST(CloseTest, KeepsThePollOfOneThreadFromProlongingAnothers) {
+  const SilentPeer peer;
+  Consumer consumer({.connect = peer.connect()});
+  std::latch polling(1);
+  std::thread patient([&] {
+    polling.count_down();
+    EXPECT_TRUE(consumer.poll(1h).empty());
+  });
+  polling.wait();
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(consumer.poll(10ms).empty());  // else this never ends
+  EXPECT_TRUE(consumer.close(1s));
+  patient.join();
+}
+
 TEST(CloseTest, DestroysAnAdminWithoutWaitingForABroker) {
   const SilentPeer peer;
   const Stopwatch watch;
