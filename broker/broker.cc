@@ -13,6 +13,7 @@
 #include "base/logging.h"
 #include "broker/admin_http.h"
 #include "broker/control_thread.h"
+#include "broker/live_settings.h"
 #include "broker/metrics.h"
 #include "broker/settings.h"
 #include "broker/shard.h"
@@ -56,6 +57,7 @@ class Broker::Parts {
     context_.version = TIDELOG_VERSION;
     context_.limits = limits;
     context_.default_partitions = settings.default_partitions;
+    context_.settings = &live_settings_;
     if (settings.advertised_listen) {
       context_.advertised_host = settings.advertised_listen->host;
       context_.advertised_port = settings.advertised_listen->port;
@@ -103,6 +105,10 @@ class Broker::Parts {
 
   const BrokerSettings settings_;
   BrokerContext context_;
+  LiveSettings live_settings_{settings_, [this](const BrokerSettings& now) {
+                                set_log_level(now.log_level);
+                                context_.default_partitions = now.default_partitions;
+                              }};
   const int stop_event_;
   std::unique_ptr<BrokerMetrics> metrics_;
   log::io::StorageProfile storage_;
@@ -261,7 +267,14 @@ void Broker::Parts::log_start() const {
       context_.id.value(), address().to_string(), settings_.data_dir, admin, shards_.size(),
       shards_.size() == 1 ? "" : "s", shards_.io_description(),
       storage_.stable() ? "once they are on stable storage"
-                        : "once written, but this storage does not survive a power cut"));
+                        : "once written, but this storage does not survive a power cut"),
+           {{"broker", std::to_string(context_.id.value())},
+            {"version", context_.version},
+            {"cluster_id", context_.cluster_id},
+            {"listen", address().to_string()},
+            {"admin", admin},
+            {"data_dir", settings_.data_dir},
+            {"shards", std::to_string(shards_.size())}});
 }
 
 Result<> Broker::Parts::stop(milliseconds deadline) {

@@ -38,6 +38,7 @@ class AsioNetwork;
 namespace tidelog::broker {
 
 class BrokerMetrics;
+class LiveSettings;
 struct ShardMetrics;
 
 // Changes to the cluster, decided on the control thread. Thread: any; callbacks run on `home`.
@@ -58,13 +59,14 @@ struct BrokerContext {
   std::string version;
   std::string advertised_host;  // empty: the address by which a client came
   std::uint16_t advertised_port = 0;
-  std::int32_t default_partitions = 1;
+  std::atomic<std::int32_t> default_partitions{1};
   ConnectionLimits limits;
   std::size_t batch_bytes_max = wire::kBatchBytesMax;
   MemoryBudget produce_budget;
   MemoryBudget fetch_budget;
   BrokerMetrics* metrics = nullptr;
   ControlPlane* control = nullptr;
+  LiveSettings* settings = nullptr;
   // A write or sync of the data directory has failed: nothing is acknowledged any more.
   std::atomic<bool> storage_failed{false};
 

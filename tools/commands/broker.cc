@@ -146,7 +146,7 @@ Result<int> run_broker(const BrokerOptions& options) {
   const auto settings = broker::load_broker_settings(sources);
   if (!settings) return report(settings.error());
   interrupt_event();
-  start_logging(settings->log_level);
+  start_logging(settings->log_level, settings->log_format);
   allow_many_files();
   auto broker = broker::Broker::start(*settings);
   if (!broker) return report(broker.error());
