@@ -58,6 +58,7 @@ class Broker::Parts {
     context_.limits = limits;
     context_.default_partitions = settings.default_partitions;
     context_.settings = &live_settings_;
+    if (settings.admin_listen) context_.admin_host = settings.admin_listen->host;
     if (settings.advertised_listen) {
       context_.advertised_host = settings.advertised_listen->host;
       context_.advertised_port = settings.advertised_listen->port;
@@ -130,6 +131,8 @@ Result<> Broker::Parts::start() {
                      settings_.data_dir,
                      {.backend = io_backend(settings_.storage_io),
                       .allow_network_file_system = settings_.storage_allow_network_filesystem}));
+  context_.storage = storage_;
+  context_.started_ms = system_clock().wall_us() / 1000;
   TIDELOG_TRY(make_shards());
   // First of all: recovery may take a while, and who watches the broker wants to know.
   TIDELOG_TRY(start_admin());
@@ -234,6 +237,7 @@ Result<> Broker::Parts::start_admin() {
                        context_.id.value(), phase_ == Phase::kStarting ? "" : context_.cluster_id);
   };
   TIDELOG_ASSIGN(admin_, AdminHttp::start(*settings_.admin_listen, std::move(pages)));
+  context_.admin_port = admin_->port();
   return {};
 }
 

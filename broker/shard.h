@@ -26,6 +26,7 @@
 #include "broker/parked_fetches.h"
 #include "broker/router.h"
 #include "broker/topics.h"
+#include "log/io/storage_probe.h"
 #include "log/log_store.h"
 #include "replication/controller.h"
 #include "wire/frame.h"
@@ -67,6 +68,10 @@ struct BrokerContext {
   BrokerMetrics* metrics = nullptr;
   ControlPlane* control = nullptr;
   LiveSettings* settings = nullptr;
+  std::string admin_host;                    // of the admin pages, as they were asked for
+  std::atomic<std::uint16_t> admin_port{0};  // 0: off, or not there yet
+  log::io::StorageProfile storage;
+  std::int64_t started_ms = 0;  // wall time
   // A write or sync of the data directory has failed: nothing is acknowledged any more.
   std::atomic<bool> storage_failed{false};
 

@@ -10,6 +10,7 @@ int main(int argc, char** argv) {
   tidelog::tools::add_topic_commands(line);
   tidelog::tools::add_produce_command(line);
   tidelog::tools::add_consume_command(line);
+  tidelog::tools::add_cluster_commands(line);
   tidelog::tools::add_log_commands(line);
   return line.run(argc, argv);
 }

@@ -110,11 +110,17 @@ class StopOnInterrupt {
   std::thread watcher_;
 };
 
-int report(const Error& error) {
-  stop_logging();
+int report(const Error& error, LogFormat format = LogFormat::kText) {
   const std::string_view hint = error.info().hint;
-  print_error_text(
-      fmt::format("tidelog broker: {}{}{}\n", error.message(), hint.empty() ? "" : "; ", hint));
+  const std::string sentence =
+      fmt::format("{}{}{}", error.message(), hint.empty() ? "" : "; ", hint);
+  if (format == LogFormat::kJson) {
+    log_error(sentence, {{"error", std::string(error.info().name)}});
+    stop_logging();
+  } else {
+    stop_logging();
+    print_error_text(fmt::format("tidelog broker: {}\n", sentence));
+  }
   return error.code() == ErrorCode::kInvalidSetting ? kExitUsage : kExitFailed;
 }
 
@@ -149,7 +155,7 @@ Result<int> run_broker(const BrokerOptions& options) {
   start_logging(settings->log_level, settings->log_format);
   allow_many_files();
   auto broker = broker::Broker::start(*settings);
-  if (!broker) return report(broker.error());
+  if (!broker) return report(broker.error(), settings->log_format);
   greet(**broker, *settings);
   Result<> ended;
   {
@@ -157,7 +163,7 @@ Result<int> run_broker(const BrokerOptions& options) {
     ended = (*broker)->run_until_stopped();
   }
   broker->reset();
-  if (!ended) return report(ended.error());
+  if (!ended) return report(ended.error(), settings->log_format);
   stop_logging();
   const bool is_ctrl_c = interrupt_event().is_set() && interrupt_exit_code() == 130;
   return is_ctrl_c ? interrupt_exit_code() : kExitDone;

@@ -7,6 +7,7 @@ namespace tidelog::tools {
 
 void add_broker_command(CommandLine& line);
 void add_topic_commands(CommandLine& line);
+void add_cluster_commands(CommandLine& line);
 void add_produce_command(CommandLine& line);
 void add_consume_command(CommandLine& line);
 void add_log_commands(CommandLine& line);
