@@ -162,6 +162,13 @@ Result<> Broker::Parts::make_shards() {
   metrics_ = std::make_unique<BrokerMetrics>(count, context_.version, [this] {
     BrokerGauges gauges;
     gauges.buffer_bytes_outstanding = shards_.buffer_bytes_outstanding();
+    gauges.produce_budget = {context_.produce_budget.used(), context_.produce_budget.limit()};
+    gauges.fetch_budget = {context_.fetch_budget.used(), context_.fetch_budget.limit()};
+    gauges.durability = log::io::to_string(storage_.file_system.stability);
+    gauges.file_system = storage_.file_system.type;
+    gauges.io = storage_.mode();
+    gauges.data = directory_space(settings_.data_dir);
+    gauges.process = process_stats();
     gauges.log_lines_dropped = dropped_log_lines();
     gauges.storage_sound = !context_.storage_failed;
     gauges.ready = phase_ == Phase::kServing && gauges.storage_sound;
@@ -266,19 +273,20 @@ void Broker::Parts::log_start() const {
   for (const std::string& warning : storage_.warnings) log_warning(warning);
   const std::string admin =
       admin_ ? HostPort{settings_.admin_listen->host, admin_->port()}.to_string() : "off";
-  log_info(fmt::format(
-      "broker {} serves {} from '{}' (admin {}); {} shard{}; {}; records are acknowledged {}",
-      context_.id.value(), address().to_string(), settings_.data_dir, admin, shards_.size(),
-      shards_.size() == 1 ? "" : "s", shards_.io_description(),
-      storage_.stable() ? "once they are on stable storage"
-                        : "once written, but this storage does not survive a power cut"),
-           {{"broker", std::to_string(context_.id.value())},
-            {"version", context_.version},
-            {"cluster_id", context_.cluster_id},
-            {"listen", address().to_string()},
-            {"admin", admin},
-            {"data_dir", settings_.data_dir},
-            {"shards", std::to_string(shards_.size())}});
+  log_info(
+      fmt::format(
+          "broker {} serves {} from '{}' (admin {}); {} shard{}; {}; records are acknowledged {}",
+          context_.id.value(), address().to_string(), settings_.data_dir, admin, shards_.size(),
+          shards_.size() == 1 ? "" : "s", shards_.io_description(),
+          storage_.stable() ? "once they are on stable storage"
+                            : "once written, but this storage does not survive a power cut"),
+      {{"broker", std::to_string(context_.id.value())},
+       {"version", context_.version},
+       {"cluster_id", context_.cluster_id},
+       {"listen", address().to_string()},
+       {"admin", admin},
+       {"data_dir", settings_.data_dir},
+       {"shards", std::to_string(shards_.size())}});
 }
 
 Result<> Broker::Parts::stop(milliseconds deadline) {

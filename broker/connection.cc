@@ -127,6 +127,7 @@ void ClientConnection::received(Result<std::size_t> bytes) {
     }
     return forget();
   }
+  shard_.metrics().received_bytes.add(*bytes);
   if (closing_) return forget();
   reader_.received(*bytes);
   advance();
@@ -216,6 +217,7 @@ void ClientConnection::dispatch(Frame frame) {
   frame_since_.reset();
   const std::size_t bytes = frame.prefix.frame_bytes;
   ++requests_in_flight_;
+  shard_.metrics().requests_in_flight.add();
   bytes_in_flight_ += bytes;
   const RequestHead head{.api = static_cast<wire::ApiKey>(frame.prefix.api_key),
                          .version = frame.prefix.api_version,
@@ -226,6 +228,7 @@ void ClientConnection::dispatch(Frame frame) {
 
 void ClientConnection::settled(std::size_t bytes) {
   --requests_in_flight_;
+  shard_.metrics().requests_in_flight.subtract();
   bytes_in_flight_ -= bytes;
   if (stream_ == nullptr) return;
   last_activity_ = now();
@@ -255,6 +258,7 @@ void ClientConnection::send(const RequestHead& head, std::uint16_t flags,
                                                        table, raw_bytes));
   const bool nothing_waited = unsent_bytes() == 0;
   for (const SharedBytes& piece : pieces) sent_bytes_ += piece.size();
+  shard_.metrics().sent_bytes.add(pieces.front().size() + raw_bytes);
   stream_->send(std::move(pieces), [this, holds = std::move(holds)](Result<> result) mutable {
     holds.clear();
     if (result) return sent();

@@ -96,6 +96,8 @@ class ShardLogs {
     std::uint64_t appended_batches = 0;
     std::uint64_t appended_bytes = 0;
     bool failed = false;  // a write or sync has failed: nothing is acknowledged any more
+    std::uint64_t appended_records = 0;
+    std::uint64_t undurable_bytes = 0;  // appended, not yet on stable storage
   };
   virtual Counters counters() const = 0;
 };

@@ -371,6 +371,7 @@ ShardLogs::Counters ShardLogsImpl::counters() const {
   counters.journal_bytes = journal_.write_bytes();
   counters.tail_cache_bytes = tail_cache_.bytes();
   counters.failed = context_.failure.has_value();
+  counters.undurable_bytes = context_.undurable_bytes;
   return counters;
 }
 

@@ -15,6 +15,9 @@ enum class Stability : std::uint8_t {
   kNetwork,    // NFS, SMB: locks and syncs depend on a server and its settings
 };
 
+// "stable", "weaker", "not_stable", "network": as metrics and `cluster status` name it.
+std::string_view to_string(Stability stability);
+
 struct FileSystemKind {
   std::string type;  // "ext4", "tmpfs", "fuse.sshfs", as in /proc/self/mountinfo
   std::string mount_point;

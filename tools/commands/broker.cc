@@ -18,6 +18,7 @@
 #include "tools/commands/commands.h"
 #include "tools/interrupt.h"
 #include "tools/output.h"
+#include "tools/service_notify.h"
 
 namespace tidelog::tools {
 namespace {
@@ -101,6 +102,7 @@ class StopOnInterrupt {
         print_error_text(
             "\nStopping; a second Ctrl-C ends it at once, and the next start recovers.\n");
       }
+      notify_service_manager("STOPPING=1");
       broker.request_stop();
       return;
     }
@@ -156,6 +158,7 @@ Result<int> run_broker(const BrokerOptions& options) {
   allow_many_files();
   auto broker = broker::Broker::start(*settings);
   if (!broker) return report(broker.error(), settings->log_format);
+  notify_service_manager("READY=1");
   greet(**broker, *settings);
   Result<> ended;
   {
