@@ -30,7 +30,7 @@ class WithBroker(unittest.TestCase):
         self.addCleanup(self.broker.close)
 
     def json_of(self, *words):
-        return json.loads(self.broker.must_run(*words, "--json").stdout)
+        return json.loads(self.broker.must_run(*words, "--json"))
 
     def config(self, *words):
         (broker,) = self.json_of("cluster", "config", *words)
@@ -58,7 +58,7 @@ class ClusterCommands(WithBroker):
         self.assertIn(self.broker.data, broker["storage"])
 
     def test_status_for_people_names_state_address_and_storage(self):
-        text = self.broker.must_run("cluster", "status").stdout.decode()
+        text = self.broker.must_run("cluster", "status").decode()
         for part in ("serving", self.broker.address, "DURABILITY", self.broker.data):
             self.assertIn(part, text)
 
@@ -68,7 +68,7 @@ class ClusterCommands(WithBroker):
         self.assertEqual(config["shards"]["origin"], "flag")
         self.assertEqual(config["default.partitions"]["origin"], "default")
         self.assertEqual(config["data.dir"]["value"], self.broker.data)
-        text = self.broker.must_run("cluster", "config").stdout.decode()
+        text = self.broker.must_run("cluster", "config").decode()
         self.assertRegex(text, r"(?m)^log\.level +warning +flag +yes ")
 
     def test_a_live_change_holds_until_the_restart_and_is_logged(self):
