@@ -228,7 +228,10 @@ void Broker::Parts::log_recovery() const {
     log_info(
         fmt::format("recovered after an unclean stop: {} logs, {} journal entries replayed, {} "
                     "torn ends cut",
-                    found.logs, found.journal_entries_replayed, found.torn_logs_truncated));
+                    found.logs, found.journal_entries_replayed, found.torn_logs_truncated),
+        {{"logs", std::to_string(found.logs)},
+         {"journal_entries", std::to_string(found.journal_entries_replayed)},
+         {"torn_ends", std::to_string(found.torn_logs_truncated)}});
   }
   for (const std::string& problem : found.problems) log_error(problem);
 }

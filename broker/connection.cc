@@ -291,10 +291,11 @@ void ClientConnection::close_because(const Error& reason) {
     shard_.metrics().malformed_frames.add();
   }
   if (const auto left_out = shard_.closed_lines().admit(shard_.executor().clock().now())) {
-    log_info(fmt::format(
-        "connection from {}{} is closed: {}{}", peer_,
-        client_name_.empty() ? "" : fmt::format(" ({})", client_name_), reason.to_string(),
-        *left_out == 0 ? "" : fmt::format(" ({} such lines left out)", *left_out)));
+    log_info(fmt::format("connection from {}{} is closed: {}{}", peer_,
+                         client_name_.empty() ? "" : fmt::format(" ({})", client_name_),
+                         reason.to_string(),
+                         *left_out == 0 ? "" : fmt::format(" ({} such lines left out)", *left_out)),
+             {{"peer", peer_}, {"error", std::string(reason.info().name)}});
   }
   send_notice(static_cast<std::uint8_t>(fb::NoticeKind::Closing), reason);
   close(kNoticeDeadline);
