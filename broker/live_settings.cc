@@ -35,7 +35,7 @@ Result<> LiveSettings::change(const Changes& changes, std::string_view by) {
     TIDELOG_TRY(set_broker_setting(changed, name, value));
     changed.origins[name] = SettingOrigin::kLive;
   }
-  apply_(changed);
+  // Told before it is done: the change may be to a level at which it would not be told.
   for (const SettingInfo& info : setting_table()) {
     const std::string before = info.get(settings_);
     const std::string now = info.get(changed);
@@ -47,6 +47,7 @@ Result<> LiveSettings::change(const Changes& changes, std::string_view by) {
                  {"to", now},
                  {"by", std::string(by)}});
   }
+  apply_(changed);
   settings_ = std::move(changed);
   return {};
 }
