@@ -1,14 +1,17 @@
 #include "base/logging.h"
 
 #include <fmt/format.h>
+#include <pthread.h>
 #include <spdlog/async.h>
 #include <spdlog/async_logger.h>
 #include <spdlog/sinks/stdout_sinks.h>
 
+#include <array>
 #include <atomic>
 #include <cstdio>
 #include <memory>
 #include <mutex>
+#include <nlohmann/json.hpp>
 
 namespace tidelog {
 namespace {
@@ -18,6 +21,7 @@ constexpr std::size_t kQueueLines = 8192;
 struct Logging {
   std::shared_ptr<spdlog::details::thread_pool> pool;
   std::shared_ptr<spdlog::async_logger> logger;
+  LogFormat format = LogFormat::kText;
 };
 
 std::mutex logging_mutex;
@@ -46,16 +50,57 @@ std::shared_ptr<Logging> snapshot() {
   return current;
 }
 
+// A JSON string; bytes that are not UTF-8 become U+FFFD.
+std::string json_string(std::string_view text) {
+  return nlohmann::json(text).dump(-1, ' ', /*ensure_ascii=*/false,
+                                   nlohmann::json::error_handler_t::replace);
+}
+
+// As in logfmt: quoted where the value could not be told from what follows.
+std::string text_value(const std::string& value) {
+  const bool is_plain = !value.empty() && value.find_first_of(" \"=\\\n\r\t") == std::string::npos;
+  return is_plain ? value : json_string(value);
+}
+
+std::string text_payload(std::string_view message, LogFields fields) {
+  std::string line(message);
+  for (const LogField& field : fields) {
+    line += fmt::format(" {}={}", field.key, text_value(field.value));
+  }
+  return line;
+}
+
+// Members of the object behind "level".
+std::string json_payload(std::string_view message, LogFields fields) {
+  std::array<char, 16> thread{};
+  pthread_getname_np(pthread_self(), thread.data(), thread.size());
+  std::string line =
+      fmt::format(R"("thread":{},"message":{})", json_string(thread.data()), json_string(message));
+  for (const LogField& field : fields) {
+    line += fmt::format(",{}:{}", json_string(field.key), json_string(field.value));
+  }
+  return line;
+}
+
+void write(const Logging& logging, LogLevel level, std::string_view message, LogFields fields) {
+  const std::string payload = logging.format == LogFormat::kJson ? json_payload(message, fields)
+                                                                 : text_payload(message, fields);
+  logging.logger->log(spdlog_level(level), "{}", payload);
+}
+
 }  // namespace
 
-void start_logging(LogLevel level) {
+void start_logging(LogLevel level, LogFormat format) {
   auto logging = std::make_shared<Logging>();
   logging->pool = std::make_shared<spdlog::details::thread_pool>(kQueueLines, 1);
   auto sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
   logging->logger = std::make_shared<spdlog::async_logger>(
       "tidelog", std::move(sink), logging->pool, spdlog::async_overflow_policy::overrun_oldest);
-  logging->logger->set_level(spdlog_level(level));
-  logging->logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
+  logging->format = format;
+  logging->logger->set_level(spdlog::level::trace);  // log_line() has looked at the level
+  logging->logger->set_pattern(format == LogFormat::kJson
+                                   ? R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l",%v})"
+                                   : "%Y-%m-%dT%H:%M:%S.%e%z %l %v");
   logging->logger->flush_on(spdlog::level::info);
   current_level.store(level, std::memory_order_relaxed);
   const std::lock_guard lock(logging_mutex);
@@ -73,7 +118,9 @@ void stop_logging() {
   const std::uint64_t dropped = ended->pool->overrun_counter();
   if (dropped > 0) {
     dropped_before.fetch_add(dropped, std::memory_order_relaxed);
-    ended->logger->warn("{} log lines were dropped because the queue was full", dropped);
+    write(*ended, LogLevel::kWarning,
+          fmt::format("{} log lines were dropped because the queue was full", dropped),
+          {{"dropped", std::to_string(dropped)}});
   }
   ended->logger->flush();
   // The pool's destructor writes what is queued and joins its thread.
@@ -81,18 +128,20 @@ void stop_logging() {
 
 LogLevel log_level() { return current_level.load(std::memory_order_relaxed); }
 
+void set_log_level(LogLevel level) { current_level.store(level, std::memory_order_relaxed); }
+
 std::uint64_t dropped_log_lines() {
   const auto logging = snapshot();
   return dropped_before.load(std::memory_order_relaxed) +
          (logging != nullptr ? logging->pool->overrun_counter() : 0);
 }
 
-void log_line(LogLevel level, std::string_view message) {
+void log_line(LogLevel level, std::string_view message, LogFields fields) {
   if (level < log_level()) return;
   if (const auto logging = snapshot()) {
-    logging->logger->log(spdlog_level(level), "{}", message);
+    write(*logging, level, message, fields);
   } else {
-    std::fprintf(stderr, "%.*s\n", static_cast<int>(message.size()), message.data());
+    std::fprintf(stderr, "%s\n", text_payload(message, fields).c_str());
   }
 }
 

@@ -21,4 +21,12 @@ HostPort advertised_address(Shard& shard, const ClientConnection& connection) {
   return address;
 }
 
+HostPort admin_address(Shard& shard, const ClientConnection& connection) {
+  const BrokerContext& broker = shard.broker();
+  HostPort address{broker.admin_host, broker.admin_port.load(std::memory_order_relaxed)};
+  const bool is_any = address.host == "0.0.0.0" || address.host == "::";
+  if (is_any) address.host = local_address(connection).host;
+  return address;
+}
+
 }  // namespace tidelog::broker

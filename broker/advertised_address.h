@@ -12,4 +12,8 @@ class Shard;
 // client came.
 HostPort advertised_address(Shard& shard, const ClientConnection& connection);
 
+// Where this client finds the admin pages; port 0 when they are off. Pages on all of the machine's
+// addresses are at the one by which the client came.
+HostPort admin_address(Shard& shard, const ClientConnection& connection);
+
 }  // namespace tidelog::broker

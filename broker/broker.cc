@@ -13,6 +13,7 @@
 #include "base/logging.h"
 #include "broker/admin_http.h"
 #include "broker/control_thread.h"
+#include "broker/live_settings.h"
 #include "broker/metrics.h"
 #include "broker/settings.h"
 #include "broker/shard.h"
@@ -61,6 +62,8 @@ class Broker::Parts {
     context_.limits = limits;
     context_.quotas.set_limits(settings.quota_in_bytes, settings.quota_out_bytes);
     context_.default_partitions = settings.default_partitions;
+    context_.settings = &live_settings_;
+    if (settings.admin_listen) context_.admin_host = settings.admin_listen->host;
     if (settings.advertised_listen) {
       context_.advertised_host = settings.advertised_listen->host;
       context_.advertised_port = settings.advertised_listen->port;
@@ -108,6 +111,11 @@ class Broker::Parts {
 
   const BrokerSettings settings_;
   BrokerContext context_;
+  LiveSettings live_settings_{settings_, [this](const BrokerSettings& now) {
+                                set_log_level(now.log_level);
+                                context_.default_partitions = now.default_partitions;
+                                context_.quotas.set_limits(now.quota_in_bytes, now.quota_out_bytes);
+                              }};
   const int stop_event_;
   std::unique_ptr<BrokerMetrics> metrics_;
   log::io::StorageProfile storage_;
@@ -130,6 +138,7 @@ Result<> Broker::Parts::start() {
                      {.backend = io_backend(settings_.storage_io),
                       .allow_network_file_system = settings_.storage_allow_network_filesystem}));
   context_.storage = &storage_;
+  context_.started_ms = system_clock().wall_us() / 1000;
   TIDELOG_TRY(make_shards());
   // First of all: recovery may take a while, and who watches the broker wants to know.
   TIDELOG_TRY(start_admin());
@@ -159,14 +168,17 @@ Result<> Broker::Parts::make_shards() {
   metrics_ = std::make_unique<BrokerMetrics>(count, context_.version, [this] {
     BrokerGauges gauges;
     gauges.buffer_bytes_outstanding = shards_.buffer_bytes_outstanding();
+    gauges.produce_budget = {context_.produce_budget.used(), context_.produce_budget.limit()};
+    gauges.fetch_budget = {context_.fetch_budget.used(), context_.fetch_budget.limit()};
+    gauges.control_budget = {context_.control_budget.used(), context_.control_budget.limit()};
+    gauges.durability = log::io::to_string(storage_.file_system.stability);
+    gauges.file_system = storage_.file_system.type;
+    gauges.io = storage_.mode();
+    gauges.data = directory_space(settings_.data_dir);
+    gauges.process = process_stats();
     gauges.log_lines_dropped = dropped_log_lines();
-    gauges.produce_memory_bytes = context_.produce_budget.used();
-    gauges.fetch_memory_bytes = context_.fetch_budget.used();
-    gauges.control_memory_bytes = context_.control_budget.used();
     gauges.storage_sound = !context_.storage_failed;
     gauges.ready = phase_ == Phase::kServing && gauges.storage_sound;
-    gauges.file_system = storage_.file_system.type;
-    gauges.durability = log::io::to_string(storage_.file_system.stability);
     return gauges;
   });
   context_.metrics = metrics_.get();
@@ -224,7 +236,10 @@ void Broker::Parts::log_recovery() const {
     log_info(
         fmt::format("recovered after an unclean stop: {} logs, {} journal entries replayed, {} "
                     "torn ends cut",
-                    found.logs, found.journal_entries_replayed, found.torn_logs_truncated));
+                    found.logs, found.journal_entries_replayed, found.torn_logs_truncated),
+        {{"logs", std::to_string(found.logs)},
+         {"journal_entries", std::to_string(found.journal_entries_replayed)},
+         {"torn_ends", std::to_string(found.torn_logs_truncated)}});
   }
   for (const std::string& problem : found.problems) log_error(problem);
 }
@@ -240,6 +255,7 @@ Result<> Broker::Parts::start_admin() {
                        context_.id.value(), phase_ == Phase::kStarting ? "" : context_.cluster_id);
   };
   TIDELOG_ASSIGN(admin_, AdminHttp::start(*settings_.admin_listen, std::move(pages)));
+  context_.admin_port = admin_->port();
   return {};
 }
 
@@ -271,12 +287,20 @@ void Broker::Parts::log_start() const {
   for (const std::string& warning : storage_.warnings) log_warning(warning);
   const std::string admin =
       admin_ ? HostPort{settings_.admin_listen->host, admin_->port()}.to_string() : "off";
-  log_info(fmt::format(
-      "broker {} serves {} from '{}' (admin {}); {} shard{}; {}; records are acknowledged {}",
-      context_.id.value(), address().to_string(), settings_.data_dir, admin, shards_.size(),
-      shards_.size() == 1 ? "" : "s", shards_.io_description(),
-      storage_.stable() ? "once they are on stable storage"
-                        : "once written, but this storage does not survive a power cut"));
+  log_info(
+      fmt::format(
+          "broker {} serves {} from '{}' (admin {}); {} shard{}; {}; records are acknowledged {}",
+          context_.id.value(), address().to_string(), settings_.data_dir, admin, shards_.size(),
+          shards_.size() == 1 ? "" : "s", shards_.io_description(),
+          storage_.stable() ? "once they are on stable storage"
+                            : "once written, but this storage does not survive a power cut"),
+      {{"broker", std::to_string(context_.id.value())},
+       {"version", context_.version},
+       {"cluster_id", context_.cluster_id},
+       {"listen", address().to_string()},
+       {"admin", admin},
+       {"data_dir", settings_.data_dir},
+       {"shards", std::to_string(shards_.size())}});
 }
 
 Result<> Broker::Parts::stop(milliseconds deadline) {

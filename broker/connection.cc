@@ -142,6 +142,7 @@ void ClientConnection::received(Result<std::size_t> bytes) {
     }
     return forget();
   }
+  shard_.metrics().received_bytes.add(*bytes);
   if (closing_) return forget();
   reader_.received(*bytes);
   advance();
@@ -243,6 +244,7 @@ void ClientConnection::dispatch(Frame frame) {
   frame_since_.reset();
   const std::size_t bytes = frame.prefix.frame_bytes;
   ++requests_in_flight_;
+  shard_.metrics().requests_in_flight.add();
   bytes_in_flight_ += bytes;
   const RequestHead head{.api = static_cast<wire::ApiKey>(frame.prefix.api_key),
                          .version = frame.prefix.api_version,
@@ -260,6 +262,7 @@ void ClientConnection::dispatch(Frame frame) {
 
 void ClientConnection::settled(std::size_t bytes) {
   --requests_in_flight_;
+  shard_.metrics().requests_in_flight.subtract();
   bytes_in_flight_ -= bytes;
   if (stream_ == nullptr) return;
   last_activity_ = now();
@@ -289,6 +292,7 @@ void ClientConnection::send(const RequestHead& head, std::uint16_t flags,
                                                        table, raw_bytes));
   const bool nothing_waited = unsent_bytes() == 0;
   for (const SharedBytes& piece : pieces) sent_bytes_ += piece.size();
+  shard_.metrics().sent_bytes.add(pieces.front().size() + raw_bytes);
   stream_->send(std::move(pieces), [this, holds = std::move(holds)](Result<> result) mutable {
     holds.clear();
     if (result) return sent();
@@ -320,10 +324,11 @@ void ClientConnection::close_because(const Error& reason) {
     shard_.metrics().malformed_frames.add();
   }
   if (const auto left_out = shard_.closed_lines().admit(shard_.executor().clock().now())) {
-    log_info(fmt::format(
-        "connection from {}{} is closed: {}{}", peer_,
-        client_name_.empty() ? "" : fmt::format(" ({})", client_name_), reason.to_string(),
-        *left_out == 0 ? "" : fmt::format(" ({} such lines left out)", *left_out)));
+    log_info(fmt::format("connection from {}{} is closed: {}{}", peer_,
+                         client_name_.empty() ? "" : fmt::format(" ({})", client_name_),
+                         reason.to_string(),
+                         *left_out == 0 ? "" : fmt::format(" ({} such lines left out)", *left_out)),
+             {{"peer", peer_}, {"error", std::string(reason.info().name)}});
   }
   send_notice(NoticeKind::kClosing, reason);
   close(kNoticeDeadline);

@@ -95,6 +95,7 @@ class ClientConnection : public std::enable_shared_from_this<ClientConnection> {
   bool is_open() const { return stream_ != nullptr && !closing_; }
   // The address by which the peer reached this broker: "HOST:PORT".
   const std::string& local_address() const { return local_; }
+  const std::string& peer_address() const { return peer_; }
   FetchSessions& sessions() { return sessions_; }
 
   bool greeted() const { return greeted_; }

@@ -39,11 +39,18 @@ constexpr auto kShardFamilies = std::to_array<ShardFamily>({
      &ShardMetrics::tail_cache_bytes},
     {{"tidelog_open_segments", "gauge", "shard", "segment files held open"},
      &ShardMetrics::open_segments},
-    {{"tidelog_storage_free_bytes", "gauge", "shard",
-      "free space of the data directory's disk, as each shard last saw it, bytes"},
-     &ShardMetrics::storage_free_bytes},
     {{"tidelog_storage_full", "gauge", "shard", "1 while records are refused for want of space"},
      &ShardMetrics::storage_full},
+    {{"tidelog_undurable_bytes", "gauge", "shard", "appended and not yet on stable storage, bytes"},
+     &ShardMetrics::undurable_bytes},
+    {{"tidelog_requests_in_flight", "gauge", "shard",
+      "requests received and not settled, waiting fetches among them"},
+     &ShardMetrics::requests_in_flight},
+    {{"tidelog_fetch_sessions", "gauge", "shard", "open fetch sessions"},
+     &ShardMetrics::fetch_sessions},
+    {{"tidelog_disk_operations_in_flight", "gauge", "shard",
+      "writes, syncs and reads of the disk that are under way"},
+     &ShardMetrics::disk_operations_in_flight},
     {{"tidelog_accepted_connections_total", "counter", "shard", "connections accepted"},
      &ShardMetrics::accepted_connections},
     {{"tidelog_moved_connections_total", "counter", "shard",
@@ -65,10 +72,16 @@ constexpr auto kShardFamilies = std::to_array<ShardFamily>({
     {{"tidelog_malformed_frames_total", "counter", "shard",
       "connections closed because of a frame that cannot be read"},
      &ShardMetrics::malformed_frames},
+    {{"tidelog_received_bytes_total", "counter", "shard", "received from clients, bytes"},
+     &ShardMetrics::received_bytes},
+    {{"tidelog_sent_bytes_total", "counter", "shard", "sent to clients, bytes"},
+     &ShardMetrics::sent_bytes},
     {{"tidelog_produced_bytes_total", "counter", "shard", "record batches appended, bytes"},
      &ShardMetrics::produced_bytes},
     {{"tidelog_produced_batches_total", "counter", "shard", "record batches appended"},
      &ShardMetrics::produced_batches},
+    {{"tidelog_produced_records_total", "counter", "shard", "records appended"},
+     &ShardMetrics::produced_records},
     {{"tidelog_fetched_bytes_total", "counter", "shard",
       "record batches read for consumers, bytes"},
      &ShardMetrics::fetched_bytes},
@@ -86,33 +99,87 @@ constexpr auto kShardFamilies = std::to_array<ShardFamily>({
      &ShardMetrics::segment_writes},
     {{"tidelog_segment_bytes_total", "counter", "shard", "written to segment files, bytes"},
      &ShardMetrics::segment_bytes},
+    {{"tidelog_disk_read_bytes_total", "counter", "shard", "asked of the disk by reads, bytes"},
+     &ShardMetrics::disk_read_bytes},
+    {{"tidelog_disk_errors_total", "counter", "shard",
+      "writes, syncs and reads of the disk that failed, a full disk among them"},
+     &ShardMetrics::disk_errors},
+});
+
+// Histograms over all shards.
+struct LatencyFamily {
+  MetricInfo info;
+  LatencyHistogram ShardMetrics::* field;
+};
+constexpr auto kLatencyFamilies = std::to_array<LatencyFamily>({
+    {{"tidelog_journal_write_seconds", "histogram", "",
+      "a write to the journal until it is on stable storage, seconds"},
+     &ShardMetrics::journal_write_latency},
+    {{"tidelog_segment_write_seconds", "histogram", "",
+      "a write to a segment, not synced, seconds"},
+     &ShardMetrics::segment_write_latency},
+    {{"tidelog_segment_sync_seconds", "histogram", "", "a sync of a segment, seconds"},
+     &ShardMetrics::segment_sync_latency},
+    {{"tidelog_disk_read_seconds", "histogram", "", "a read from the disk, seconds"},
+     &ShardMetrics::disk_read_latency},
+});
+
+// Metrics that are one number of the whole broker.
+struct BrokerFamily {
+  MetricInfo info;
+  double (*value)(const BrokerGauges&);
+};
+constexpr auto kBrokerFamilies = std::to_array<BrokerFamily>({
+    {{"tidelog_buffer_bytes", "gauge", "", "pooled buffers in use, bytes"},
+     [](const BrokerGauges& now) { return static_cast<double>(now.buffer_bytes_outstanding); }},
+    {{"tidelog_log_lines_dropped_total", "counter", "",
+      "lines of this broker's log lost to a full queue"},
+     [](const BrokerGauges& now) { return static_cast<double>(now.log_lines_dropped); }},
+    {{"tidelog_ready", "gauge", "", "1 while /ready answers 200"},
+     [](const BrokerGauges& now) { return now.ready ? 1.0 : 0.0; }},
+    {{"tidelog_storage_sound", "gauge", "",
+      "0 once a write or sync of the data directory has failed"},
+     [](const BrokerGauges& now) { return now.storage_sound ? 1.0 : 0.0; }},
+    {{"tidelog_data_file_system_bytes", "gauge", "",
+      "size of the file system of the data directory, bytes"},
+     [](const BrokerGauges& now) { return static_cast<double>(now.data.bytes); }},
+    {{"tidelog_data_file_system_free_bytes", "gauge", "",
+      "what is free of it for the broker, bytes"},
+     [](const BrokerGauges& now) { return static_cast<double>(now.data.free_bytes); }},
+    {{"process_cpu_seconds_total", "counter", "", "processor time used, seconds"},
+     [](const BrokerGauges& now) { return now.process.cpu_seconds; }},
+    {{"process_resident_memory_bytes", "gauge", "", "memory in use, bytes"},
+     [](const BrokerGauges& now) { return static_cast<double>(now.process.resident_bytes); }},
+    {{"process_open_fds", "gauge", "", "open files and sockets"},
+     [](const BrokerGauges& now) { return static_cast<double>(now.process.open_files); }},
+    {{"process_max_fds", "gauge", "", "open files and sockets allowed"},
+     [](const BrokerGauges& now) { return static_cast<double>(now.process.open_files_max); }},
+    {{"process_start_time_seconds", "gauge", "", "when the process started, seconds since 1970"},
+     [](const BrokerGauges& now) { return now.process.start_time_seconds; }},
 });
 
 constexpr MetricInfo kRequestSeconds = {"tidelog_request_seconds", "histogram", "api",
                                         "from a request's last byte to its answer, seconds"};
 constexpr MetricInfo kRequestErrors = {"tidelog_request_errors_total", "counter", "api",
                                        "requests answered with an error"};
-constexpr MetricInfo kBufferBytes = {"tidelog_buffer_bytes", "gauge", "",
-                                     "pooled buffers in use, bytes"};
-constexpr MetricInfo kMemoryUsed = {"tidelog_memory_used_bytes", "gauge", "budget",
+constexpr MetricInfo kBudgetUsed = {"tidelog_budget_used_bytes", "gauge", "budget",
                                     "used of the memory for produce, fetch and control, bytes"};
-constexpr MetricInfo kDroppedLines = {"tidelog_log_lines_dropped_total", "counter", "",
-                                      "lines of this broker's log lost to a full queue"};
-constexpr MetricInfo kReady = {"tidelog_ready", "gauge", "", "1 while /ready answers 200"};
-constexpr MetricInfo kStorageSound = {"tidelog_storage_sound", "gauge", "",
-                                      "0 once a write or sync of the data directory has failed"};
-constexpr MetricInfo kStorage = {
-    "tidelog_storage_info", "gauge", "file_system, durability",
-    "always 1; durability: stable, weaker (a power cut may need a repair), not stable, network"};
+constexpr MetricInfo kBudgetLimit = {"tidelog_budget_limit_bytes", "gauge", "budget",
+                                     "above it the broker stops reading what fills it, bytes"};
+constexpr MetricInfo kStorage = {"tidelog_storage_info", "gauge", "durability, file_system, io",
+                                 "always 1; what the storage promises and how it is written"};
 constexpr MetricInfo kBuild = {"tidelog_build_info", "gauge", "version", "always 1"};
 
 constexpr auto kTable = [] {
-  std::array<MetricInfo, kShardFamilies.size() + 9> table;
-  std::ranges::transform(kShardFamilies, table.begin(), &ShardFamily::info);
-  const MetricInfo others[] = {kRequestSeconds, kRequestErrors, kBufferBytes,
-                               kMemoryUsed,     kDroppedLines,  kReady,
-                               kStorageSound,   kStorage,       kBuild};
-  std::ranges::copy(others, table.begin() + kShardFamilies.size());
+  const MetricInfo others[] = {kRequestSeconds, kRequestErrors, kBudgetUsed,
+                               kBudgetLimit,    kStorage,       kBuild};
+  std::array<MetricInfo, kShardFamilies.size() + kLatencyFamilies.size() + kBrokerFamilies.size() +
+                             std::size(others)>
+      table;
+  auto at = std::ranges::transform(kShardFamilies, table.begin(), &ShardFamily::info).out;
+  at = std::ranges::transform(kLatencyFamilies, at, &LatencyFamily::info).out;
+  at = std::ranges::transform(kBrokerFamilies, at, &BrokerFamily::info).out;
+  std::ranges::copy(others, at);
   return table;
 }();
 
@@ -144,18 +211,22 @@ MetricFamily single(const MetricInfo& info, double value,
   return family;
 }
 
-// Over all shards; count and buckets come from the same loads, so that they agree.
-ClientMetric::Histogram sum_latency(const std::vector<std::unique_ptr<ShardMetrics>>& shards,
-                                    std::uint16_t api_key) {
+// Over all shards; count and buckets come from the same loads, so that they agree. `latency_of`
+// gives a shard's histogram.
+template <typename LatencyOf>
+ClientMetric sum_latency(const std::vector<std::unique_ptr<ShardMetrics>>& shards,
+                         LatencyOf latency_of, std::vector<ClientMetric::Label> labels) {
   constexpr std::size_t kBuckets = LatencyHistogram::kUpperBoundsUs.size() + 1;
   std::array<std::uint64_t, kBuckets> counts{};
   std::uint64_t sum_us = 0;
   for (const auto& shard : shards) {
-    const LatencyHistogram& latency = shard->request(api_key)->latency;
+    const LatencyHistogram& latency = latency_of(*shard);
     for (std::size_t i = 0; i < kBuckets; ++i) counts[i] += latency.bucket(i);
     sum_us += latency.sum_us();
   }
-  ClientMetric::Histogram histogram;
+  ClientMetric metric;
+  metric.label = std::move(labels);
+  ClientMetric::Histogram& histogram = metric.histogram;
   for (std::size_t i = 0; i < kBuckets; ++i) {
     histogram.sample_count += counts[i];
     const double bound = i + 1 < kBuckets ? LatencyHistogram::kUpperBoundsUs[i] / kUsPerSecond
@@ -163,7 +234,21 @@ ClientMetric::Histogram sum_latency(const std::vector<std::unique_ptr<ShardMetri
     histogram.bucket.push_back({histogram.sample_count, bound});
   }
   histogram.sample_sum = static_cast<double>(sum_us) / kUsPerSecond;
-  return histogram;
+  return metric;
+}
+
+void add_budgets(std::vector<MetricFamily>& families, const BrokerGauges& gauges) {
+  MetricFamily used = family_of(kBudgetUsed);
+  MetricFamily limit = family_of(kBudgetLimit);
+  const auto add = [&](const char* name, const BudgetUse& use) {
+    add_number(used, {{"budget", name}}, static_cast<double>(use.used_bytes));
+    add_number(limit, {{"budget", name}}, static_cast<double>(use.limit_bytes));
+  };
+  add("produce", gauges.produce_budget);
+  add("fetch", gauges.fetch_budget);
+  add("control", gauges.control_budget);
+  families.push_back(std::move(used));
+  families.push_back(std::move(limit));
 }
 
 }  // namespace
@@ -213,42 +298,46 @@ std::string BrokerMetrics::text() const {
                  static_cast<double>(((*shards_[i]).*entry.field).value()));
     }
   }
+  for (const LatencyFamily& entry : kLatencyFamilies) {
+    const auto latency_of = [&entry](const ShardMetrics& shard) -> const LatencyHistogram& {
+      return shard.*entry.field;
+    };
+    families.emplace_back(family_of(entry.info))
+        .metric.push_back(sum_latency(shards_, latency_of, {}));
+  }
+  add_requests(families);
+
+  const BrokerGauges gauges = gauges_();
+  for (const BrokerFamily& entry : kBrokerFamilies) {
+    families.push_back(single(entry.info, entry.value(gauges)));
+  }
+  add_budgets(families, gauges);
+  families.push_back(single(
+      kStorage, 1,
+      {{"durability", gauges.durability}, {"file_system", gauges.file_system}, {"io", gauges.io}}));
+  families.push_back(single(kBuild, 1, {{"version", version_}}));
+
+  std::ostringstream out;
+  prometheus::TextSerializer().Serialize(out, families);
+  return out.str();
+}
+
+void BrokerMetrics::add_requests(std::vector<MetricFamily>& families) const {
   MetricFamily seconds = family_of(kRequestSeconds);
   MetricFamily errors = family_of(kRequestErrors);
   for (const wire::ApiInfo& api : wire::api_table()) {
     const auto key = static_cast<std::uint16_t>(api.key);
     const ClientMetric::Label label{"api", std::string(api.name)};
-    ClientMetric latency;
-    latency.label = {label};
-    latency.histogram = sum_latency(shards_, key);
-    seconds.metric.push_back(std::move(latency));
+    const auto latency_of = [key](const ShardMetrics& shard) -> const LatencyHistogram& {
+      return shard.request(key)->latency;
+    };
+    seconds.metric.push_back(sum_latency(shards_, latency_of, {label}));
     std::uint64_t failed = 0;
     for (const auto& shard : shards_) failed += shard->request(key)->errors.value();
     add_number(errors, {label}, static_cast<double>(failed));
   }
   families.push_back(std::move(seconds));
   families.push_back(std::move(errors));
-
-  const BrokerGauges gauges = gauges_();
-  families.push_back(single(kBufferBytes, static_cast<double>(gauges.buffer_bytes_outstanding)));
-  MetricFamily memory = family_of(kMemoryUsed);
-  const auto add_memory = [&memory](const char* budget, std::uint64_t bytes) {
-    add_number(memory, {{"budget", budget}}, static_cast<double>(bytes));
-  };
-  add_memory("produce", gauges.produce_memory_bytes);
-  add_memory("fetch", gauges.fetch_memory_bytes);
-  add_memory("control", gauges.control_memory_bytes);
-  families.push_back(std::move(memory));
-  families.push_back(single(kDroppedLines, static_cast<double>(gauges.log_lines_dropped)));
-  families.push_back(single(kReady, gauges.ready ? 1 : 0));
-  families.push_back(single(kStorageSound, gauges.storage_sound ? 1 : 0));
-  families.push_back(single(
-      kStorage, 1, {{"file_system", gauges.file_system}, {"durability", gauges.durability}}));
-  families.push_back(single(kBuild, 1, {{"version", version_}}));
-
-  std::ostringstream out;
-  prometheus::TextSerializer().Serialize(out, families);
-  return out.str();
 }
 
 }  // namespace tidelog::broker

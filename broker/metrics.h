@@ -1,5 +1,7 @@
 // What a broker counts, and how it is shown to Prometheus.
 //
+// docs/metrics.md lists them all; tests hold it, and the dashboard, to metric_table().
+//
 // Each shard owns one ShardMetrics and is the only one that writes it, with plain relaxed stores:
 // no locks, no contended cache lines. text() reads them from any thread; numbers of one scrape may
 // be a few microseconds apart. Names and units: metric_table().
@@ -17,7 +19,12 @@
 #include <string_view>
 #include <vector>
 
+#include "broker/process_stats.h"
 #include "wire/frame.h"
+
+namespace prometheus {
+struct MetricFamily;
+}
 
 namespace tidelog::broker {
 
@@ -83,9 +90,11 @@ struct alignas(64) ShardMetrics {
   Metric longest_turn_us;
   Metric tail_cache_bytes;
   Metric open_segments;
-  // Of the disk, as this shard last saw it: not added up over shards.
-  Metric storage_free_bytes;
-  Metric storage_full;  // 1: records are refused
+  Metric storage_full;     // 1: records are refused
+  Metric undurable_bytes;  // appended, not yet on stable storage
+  Metric requests_in_flight;
+  Metric fetch_sessions;
+  Metric disk_operations_in_flight;
   // Ever growing.
   Metric accepted_connections;
   Metric moved_connections;
@@ -95,8 +104,11 @@ struct alignas(64) ShardMetrics {
   Metric loop_turns;
   Metric stalled_turns;
   Metric malformed_frames;
+  Metric received_bytes;
+  Metric sent_bytes;
   Metric produced_bytes;
   Metric produced_batches;
+  Metric produced_records;
   Metric fetched_bytes;
   Metric fetched_records;
   Metric tail_reads;
@@ -105,22 +117,36 @@ struct alignas(64) ShardMetrics {
   Metric journal_bytes;
   Metric segment_writes;
   Metric segment_bytes;
+  Metric disk_read_bytes;
+  Metric disk_errors;
+  LatencyHistogram journal_write_latency;
+  LatencyHistogram segment_write_latency;
+  LatencyHistogram segment_sync_latency;
+  LatencyHistogram disk_read_latency;
 
  private:
   std::vector<RequestMetrics> requests_;  // in the order of wire::api_table()
 };
 
+struct BudgetUse {
+  std::uint64_t used_bytes = 0;
+  std::uint64_t limit_bytes = 0;
+};
+
 // What holds for the whole broker at the moment of a scrape.
 struct BrokerGauges {
   std::uint64_t buffer_bytes_outstanding = 0;
+  BudgetUse produce_budget;
+  BudgetUse fetch_budget;
+  BudgetUse control_budget;
+  std::string durability;   // "stable", "weaker", "not_stable", "network"
+  std::string file_system;  // "ext4"
+  std::string io;           // "io_uring, O_DIRECT + RWF_DSYNC"
+  DirectorySpace data;
+  ProcessStats process;
   std::uint64_t log_lines_dropped = 0;
-  std::uint64_t produce_memory_bytes = 0;
-  std::uint64_t fetch_memory_bytes = 0;
-  std::uint64_t control_memory_bytes = 0;
   bool ready = false;
-  bool storage_sound = true;     // false once a write or sync has failed
-  std::string file_system = {};  // "ext4"
-  std::string durability = {};   // log::io::to_string(Stability)
+  bool storage_sound = true;  // false once a write or sync has failed
 };
 
 struct MetricInfo {
@@ -145,6 +171,8 @@ class BrokerMetrics {
   std::string text() const;
 
  private:
+  void add_requests(std::vector<prometheus::MetricFamily>& families) const;
+
   std::vector<std::unique_ptr<ShardMetrics>> shards_;
   std::string version_;
   std::function<BrokerGauges()> gauges_;

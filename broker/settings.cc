@@ -22,6 +22,7 @@ using replication::parse_choice;
 using replication::parse_integer;
 
 constexpr std::string_view kIoChoices[] = {"auto", "ring", "threads"};
+constexpr std::string_view kLogFormats[] = {"text", "json"};
 constexpr std::string_view kLogLevels[] = {"debug", "info", "warning", "error", "off"};
 constexpr std::string_view kOff = "off";
 constexpr std::string_view kEnvironmentPrefix = "TIDELOG_";
@@ -124,6 +125,12 @@ Result<> set_log_level(BrokerSettings& s, std::string_view name, std::string_vie
   return {};
 }
 
+Result<> set_log_format(BrokerSettings& s, std::string_view name, std::string_view value) {
+  TIDELOG_ASSIGN(const std::size_t format, parse_choice(name, value, kLogFormats));
+  s.log_format = static_cast<LogFormat>(format);
+  return {};
+}
+
 Result<> set_shards(BrokerSettings& s, std::string_view name, std::string_view value) {
   TIDELOG_ASSIGN(const std::int64_t shards, parse_integer(name, value, 0, kShardsMax));
   s.shards = static_cast<int>(shards);
@@ -147,57 +154,93 @@ Result<> set_storage_io(BrokerSettings& s, std::string_view name, std::string_vi
   return {};
 }
 
+// Getters, by the kind of field.
+template <auto kField>
+std::string number(const BrokerSettings& settings) {
+  return std::to_string(settings.*kField);
+}
+template <auto kField>
+std::string address(const BrokerSettings& settings) {
+  return (settings.*kField).to_string();
+}
+template <auto kField, const auto& kChoices>
+std::string choice(const BrokerSettings& settings) {
+  return std::string(kChoices[static_cast<std::size_t>(settings.*kField)]);
+}
+template <auto kField>
+std::string boolean(const BrokerSettings& settings) {
+  return settings.*kField ? "true" : "false";
+}
+
 constexpr auto kTable = std::to_array<SettingInfo>({
     {"admin.listen", "address", "127.0.0.1:9701",
-     "where /health, /ready, /version and /metrics answer; off: nowhere", set_admin_listen},
+     "where /health, /ready, /version and /metrics answer; off: nowhere", set_admin_listen,
+     [](const BrokerSettings& s) {
+       return s.admin_listen ? s.admin_listen->to_string() : std::string(kOff);
+     }},
     {"advertised.listen", "address", "", "what clients are told to connect to; default: listen",
-     set_advertised_listen},
-    {"broker.id", "int", "0", "number of this broker in its cluster", set_broker_id},
+     set_advertised_listen,
+     [](const BrokerSettings& s) {
+       return s.advertised_listen ? s.advertised_listen->to_string() : std::string();
+     }},
+    {"broker.id", "int", "0", "number of this broker in its cluster", set_broker_id,
+     [](const BrokerSettings& s) { return std::to_string(s.broker_id.value()); }},
     {"connections.max", "int", "20000", "connections of clients at once; 0: no limit",
-     set_connections<&BrokerSettings::connections_max>},
+     set_connections<&BrokerSettings::connections_max>, number<&BrokerSettings::connections_max>},
     {"connections.max.per.address", "int", "0",
      "connections at once that come from one address; 0: no limit",
-     set_connections<&BrokerSettings::connections_max_per_address>},
+     set_connections<&BrokerSettings::connections_max_per_address>,
+     number<&BrokerSettings::connections_max_per_address>},
     {"control.memory.bytes", "bytes", "67108864",
      "memory for large requests beside produce and for what fetch sessions remember, of the whole "
      "broker",
-     set_memory<&BrokerSettings::control_memory_bytes>},
+     set_memory<&BrokerSettings::control_memory_bytes>,
+     number<&BrokerSettings::control_memory_bytes>},
     {"data.dir", "path", "./tidelog-data", "directory of all data; made where it is missing",
-     set_data_dir},
+     set_data_dir, [](const BrokerSettings& s) { return s.data_dir; }},
     {"default.partitions", "int", "1", "partitions of a topic whose creator names no number",
-     set_default_partitions},
+     set_default_partitions, number<&BrokerSettings::default_partitions>, SettingChange::kLive},
     {"fetch.memory.bytes", "bytes", "268435456",
      "memory for answers on their way to consumers, of the whole broker",
-     set_memory<&BrokerSettings::fetch_memory_bytes>},
+     set_memory<&BrokerSettings::fetch_memory_bytes>, number<&BrokerSettings::fetch_memory_bytes>},
     {"journal.bytes.max", "bytes", "134217728", "size up to which the journal of a shard grows",
-     set_journal_bytes},
-    {"listen", "address", "127.0.0.1:9700", "where clients connect", set_listen},
+     set_journal_bytes, number<&BrokerSettings::journal_bytes_max>},
+    {"listen", "address", "127.0.0.1:9700", "where clients connect", set_listen,
+     address<&BrokerSettings::listen>},
+    {"log.format", "enum(text|json)", "text",
+     "how lines are written to stderr: for people, or one JSON object a line", set_log_format,
+     choice<&BrokerSettings::log_format, kLogFormats>},
     {"log.level", "enum(debug|info|warning|error|off)", "info",
-     "least important lines written to stderr", set_log_level},
+     "least important lines written to stderr", set_log_level,
+     choice<&BrokerSettings::log_level, kLogLevels>, SettingChange::kLive},
     {"produce.memory.bytes", "bytes", "268435456",
      "memory for records received and not yet stable, of the whole broker",
-     set_memory<&BrokerSettings::produce_memory_bytes>},
+     set_memory<&BrokerSettings::produce_memory_bytes>,
+     number<&BrokerSettings::produce_memory_bytes>},
     {"quota.in.bytes", "bytes", "0",
      "records a second that each client may produce, in bytes, by the name it gives itself; more "
-     "is "
-     "delayed; 0: no limit",
-     set_quota<&BrokerSettings::quota_in_bytes>},
+     "is delayed; 0: no limit",
+     set_quota<&BrokerSettings::quota_in_bytes>, number<&BrokerSettings::quota_in_bytes>,
+     SettingChange::kLive},
     {"quota.out.bytes", "bytes", "0",
      "records a second that each client may fetch, in bytes, by the name it gives itself; more is "
      "delayed; 0: no limit",
-     set_quota<&BrokerSettings::quota_out_bytes>},
-    {"shards", "int", "0", "threads that serve; 0: one per usable core", set_shards},
+     set_quota<&BrokerSettings::quota_out_bytes>, number<&BrokerSettings::quota_out_bytes>,
+     SettingChange::kLive},
+    {"shards", "int", "0", "threads that serve; 0: one per usable core", set_shards,
+     number<&BrokerSettings::shards>},
     {"storage.allow.network.filesystem", "boolean", "false",
      "accept a data directory on NFS or SMB, which lose data in ways a broker cannot see",
-     set_allow_network},
+     set_allow_network, boolean<&BrokerSettings::storage_allow_network_filesystem>},
     {"storage.free.bytes.min", "bytes", "1073741824",
      "free space of the disk below which records are refused; never less than 2 % of the disk",
-     set_free_bytes_min},
+     set_free_bytes_min, number<&BrokerSettings::free_bytes_min>},
     {"storage.io", "enum(auto|ring|threads)", "auto",
-     "how files are written: io_uring, threads, or whichever works", set_storage_io},
+     "how files are written: io_uring, threads, or whichever works", set_storage_io,
+     choice<&BrokerSettings::storage_io, kIoChoices>},
     {"tail.cache.bytes", "bytes", "536870912",
      "memory for the newest records of all logs, of the whole broker",
-     set_memory<&BrokerSettings::tail_cache_bytes>},
+     set_memory<&BrokerSettings::tail_cache_bytes>, number<&BrokerSettings::tail_cache_bytes>},
 });
 static_assert(std::ranges::is_sorted(kTable, {}, &SettingInfo::name));
 
@@ -222,6 +265,7 @@ Result<> apply_environment(BrokerSettings& settings,
       if (auto set = info.set(settings, info.name, value); !set) {
         return fail(set.error().with_context(variable));
       }
+      settings.origins[std::string(info.name)] = SettingOrigin::kEnvironment;
       continue;
     }
     // One or two letters beside a setting is a slip; anything further is somebody else's variable.
@@ -261,6 +305,22 @@ Result<HostPort> parse_host_port(std::string_view text) {
   return HostPort{std::string(host), port};
 }
 
+std::string_view to_string(SettingOrigin origin) {
+  switch (origin) {
+    case SettingOrigin::kDefault:
+      return "default";
+    case SettingOrigin::kFile:
+      return "file";
+    case SettingOrigin::kEnvironment:
+      return "environment";
+    case SettingOrigin::kFlag:
+      return "flag";
+    case SettingOrigin::kLive:
+      return "live";
+  }
+  return "default";
+}
+
 std::span<const SettingInfo> setting_table() { return kTable; }
 
 Result<> set_broker_setting(BrokerSettings& settings, std::string_view name,
@@ -297,6 +357,7 @@ Result<BrokerSettings> load_broker_settings(const SettingSources& sources) {
       if (auto set = set_broker_setting(settings, entry.name, entry.value); !set) {
         return fail(set.error().with_context(fmt::format("{}:{}", sources.file, entry.line)));
       }
+      settings.origins[entry.name] = SettingOrigin::kFile;
     }
   }
   TIDELOG_TRY(apply_environment(settings, sources.environment));
@@ -304,6 +365,7 @@ Result<BrokerSettings> load_broker_settings(const SettingSources& sources) {
     if (auto set = set_broker_setting(settings, name, value); !set) {
       return fail(set.error().with_context(fmt::format("--set {}", name)));
     }
+    settings.origins[name] = SettingOrigin::kFlag;
   }
   return settings;
 }
@@ -311,8 +373,10 @@ Result<BrokerSettings> load_broker_settings(const SettingSources& sources) {
 std::string setting_table_text() {
   std::string text;
   for (const SettingInfo& info : kTable) {
-    text += fmt::format("{}\n    {}, default {}\n    {}\n", info.name, info.type,
-                        info.default_value.empty() ? "none" : info.default_value, info.meaning);
+    text += fmt::format("{}\n    {}, default {}{}\n    {}\n", info.name, info.type,
+                        info.default_value.empty() ? "none" : info.default_value,
+                        info.change == SettingChange::kLive ? ", can be changed live" : "",
+                        info.meaning);
   }
   return text;
 }
@@ -324,6 +388,7 @@ std::string setting_table_json() {
                      {"type", info.type},
                      {"default", info.default_value},
                      {"environment", environment_name(info.name)},
+                     {"live", info.change == SettingChange::kLive},
                      {"meaning", info.meaning}});
   }
   return table.dump(2);

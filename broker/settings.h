@@ -3,12 +3,13 @@
 //
 // A flag beats TIDELOG_<SETTING> (upper case, dots as underscores) beats the file beats the
 // default. Names that nobody knows are refused, with the place where they stand and the closest
-// name.
+// name. docs/configuration.md is written from the same table.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -40,6 +41,11 @@ enum class StorageIo : std::uint8_t {
   kThreads,  // pread and pwrite on threads
 };
 
+// Where the value of a setting comes from.
+enum class SettingOrigin : std::uint8_t { kDefault, kFile, kEnvironment, kFlag, kLive };
+// "default", "file", "environment", "flag", "live".
+std::string_view to_string(SettingOrigin origin);
+
 // Each field is one setting; setting_table() has the names and meanings.
 struct BrokerSettings {
   std::string data_dir = "./tidelog-data";
@@ -51,6 +57,7 @@ struct BrokerSettings {
   StorageIo storage_io = StorageIo::kAuto;
   bool storage_allow_network_filesystem = false;
   LogLevel log_level = LogLevel::kInfo;
+  LogFormat log_format = LogFormat::kText;
   std::int32_t default_partitions = 1;
   // Of the whole broker: each shard gets its share.
   std::size_t produce_memory_bytes = 256ULL << 20;
@@ -67,7 +74,13 @@ struct BrokerSettings {
   std::uint64_t free_bytes_min = 1ULL << 30;
   // Of each shard.
   std::uint64_t journal_bytes_max = 128ULL << 20;
+
+  // By name; what is not here has its default.
+  std::map<std::string, SettingOrigin, std::less<>> origins{};
 };
+
+// Whether a running broker takes another value.
+enum class SettingChange : std::uint8_t { kRestart, kLive };
 
 struct SettingInfo {
   std::string_view name;
@@ -76,6 +89,9 @@ struct SettingInfo {
   std::string_view meaning;
   // Checks `value` and puts it into its field. Fails with kInvalidSetting.
   Result<> (*set)(BrokerSettings& settings, std::string_view name, std::string_view value);
+  // The field's value, as `set` would take it; empty for an address that was not set.
+  std::string (*get)(const BrokerSettings& settings);
+  SettingChange change = SettingChange::kRestart;
 };
 // Sorted by name.
 std::span<const SettingInfo> setting_table();
@@ -101,7 +117,8 @@ std::vector<std::pair<std::string, std::string>> process_environment();
 // kNotFound (the file); messages begin with "--set NAME", the variable, or "FILE:LINE".
 Result<BrokerSettings> load_broker_settings(const SettingSources& sources);
 
-// The table for people, and for programs: an array of {name, type, default, environment, meaning}.
+// The table for people, and for programs: an array of {name, type, default, environment, live,
+// meaning}.
 std::string setting_table_text();
 std::string setting_table_json();
 

@@ -245,9 +245,11 @@ void Shard::publish_counters() {
   metrics_.segment_bytes.set(counters.segment_bytes);
   metrics_.produced_batches.set(counters.appended_batches);
   metrics_.produced_bytes.set(counters.appended_bytes);
-  metrics_.storage_free_bytes.set(counters.free_bytes);
   metrics_.storage_full.set(counters.short_of_space ? 1 : 0);
   metrics_.open_segments.set(counters.open_segments);
+  metrics_.produced_records.set(counters.appended_records);
+  metrics_.undurable_bytes.set(counters.undurable_bytes);
+  metrics_.fetch_sessions.set(sessions_.size());
   if (counters.failed) broker_.storage_failed.store(true, std::memory_order_release);
 }
 

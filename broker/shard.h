@@ -44,6 +44,7 @@ class DetachedSocket;
 namespace tidelog::broker {
 
 class BrokerMetrics;
+class LiveSettings;
 struct ShardMetrics;
 
 // Changes to the cluster, decided on the control thread. Thread: any; callbacks run on `home`.
@@ -68,7 +69,7 @@ struct BrokerContext {
   std::string version;
   std::string advertised_host;  // empty: the address by which a client came
   std::uint16_t advertised_port = 0;
-  std::int32_t default_partitions = 1;
+  std::atomic<std::int32_t> default_partitions{1};
   ConnectionLimits limits;
   std::size_t batch_bytes_max = wire::kBatchBytesMax;
   // Separate, so that a full one stops only those who fill it.
@@ -81,6 +82,10 @@ struct BrokerContext {
   Quotas quotas;
   BrokerMetrics* metrics = nullptr;
   ControlPlane* control = nullptr;
+  LiveSettings* settings = nullptr;
+  std::string admin_host;                    // of the admin pages, as they were asked for
+  std::atomic<std::uint16_t> admin_port{0};  // 0: off, or not there yet
+  std::int64_t started_ms = 0;               // wall time
   // What the data directory lies on, as found at the start; null before.
   const log::io::StorageProfile* storage = nullptr;
   // A write or sync of the data directory has failed: nothing is acknowledged any more

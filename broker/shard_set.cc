@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "broker/awaited.h"
+#include "broker/metered_io_queue.h"
 #include "broker/metrics.h"
 #include "log/io/make_io_queue.h"
 #include "wire/transport/asio_transport.h"
@@ -55,7 +56,8 @@ Result<> ShardSet::make(std::size_t count, BrokerContext& context, log::io::IoBa
                                       },
                                   .unwatch = [&loop](int fd) { loop.unwatch_eventfd(fd); }};
     TIDELOG_ASSIGN(auto queue, log::io::make_io_queue(backend, storage, loop, std::move(watcher)));
-    queues_.push_back(std::move(queue));
+    queues_.push_back(std::make_unique<MeteredIoQueue>(std::move(queue), loop.clock(),
+                                                       context.metrics->shard(i)));
   }
   const auto wake_shards = [this](const std::function<void(Shard&)>& freed) {
     for (const auto& shard : shards_) {

@@ -100,6 +100,8 @@ class ShardLogs {
     std::uint64_t free_bytes = 0;     // of the file system, when it was last asked
     bool short_of_space = false;      // appends are refused with kStorageFull
     bool failed = false;              // the directory failed: see LogStore::failure()
+    std::uint64_t appended_records = 0;
+    std::uint64_t undurable_bytes = 0;  // appended, not yet on stable storage
   };
   virtual Counters counters() const = 0;
 };

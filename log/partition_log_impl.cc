@@ -118,6 +118,8 @@ Result<AppendResult> PartitionLogImpl::append(std::span<const std::byte> batches
   }
   result.next_offset = tail_->end();
   context_.counters.appended_bytes += batches.size();
+  context_.counters.appended_records +=
+      static_cast<std::uint64_t>(result.next_offset - result.base_offset);
   context_.undurable_bytes += batches.size();
   undurable_bytes_ += batches.size();
   context_.journal->stage(*this);

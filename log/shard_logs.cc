@@ -405,6 +405,7 @@ ShardLogs::Counters ShardLogsImpl::counters() const {
   counters.free_bytes = context_.free_bytes;
   counters.failed = context_.failure.has_value();
   counters.short_of_space = context_.space_low || context_.short_of_space > 0;
+  counters.undurable_bytes = context_.undurable_bytes;
   return counters;
 }
 

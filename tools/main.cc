@@ -6,12 +6,6 @@
 int main(int argc, char** argv) {
   tidelog::tools::open_missing_standard_streams();
   tidelog::tools::CommandLine line;
-  tidelog::tools::add_broker_command(line);
-  tidelog::tools::add_topic_commands(line);
-  tidelog::tools::add_produce_command(line);
-  tidelog::tools::add_consume_command(line);
-  tidelog::tools::add_offset_command(line);
-  tidelog::tools::add_log_commands(line);
-  tidelog::tools::add_completion_command(line);
+  tidelog::tools::add_all_commands(line);
   return line.run(argc, argv);
 }

@@ -35,6 +35,8 @@ constexpr auto kApis = std::to_array<ApiInfo>({
     {ApiKey::kFetch, "fetch", 1, 1},
     {ApiKey::kListOffsets, "list_offsets", 1, 1},
     {ApiKey::kEpochEnd, "epoch_end", 1, 1},
+    {ApiKey::kClusterStatus, "cluster_status", 1, 1},
+    {ApiKey::kBrokerSettings, "broker_settings", 1, 1},
 });
 static_assert(std::ranges::is_sorted(kApis, {}, &ApiInfo::key));
 

@@ -49,6 +49,8 @@ enum class ApiKey : std::uint16_t {
   kFetch = 21,
   kListOffsets = 22,
   kEpochEnd = 23,
+  kClusterStatus = 60,
+  kBrokerSettings = 61,
 };
 
 struct ApiInfo {

@@ -131,6 +131,10 @@ void dispatch(Shard& shard, RequestTicket ticket, Frame frame) {
       return handle_list_offsets(shard, std::move(ticket), std::move(frame));
     case wire::ApiKey::kEpochEnd:
       return handle_epoch_end(shard, std::move(ticket), std::move(frame));
+    case wire::ApiKey::kClusterStatus:
+      return handle_cluster_status(shard, std::move(ticket), std::move(frame));
+    case wire::ApiKey::kBrokerSettings:
+      return handle_broker_settings(shard, std::move(ticket), std::move(frame));
   }
 }
 

@@ -28,6 +28,8 @@ void handle_produce(Shard& shard, RequestTicket ticket, Frame frame);
 void handle_fetch(Shard& shard, RequestTicket ticket, Frame frame);
 void handle_list_offsets(Shard& shard, RequestTicket ticket, Frame frame);
 void handle_epoch_end(Shard& shard, RequestTicket ticket, Frame frame);
+void handle_cluster_status(Shard& shard, RequestTicket ticket, Frame frame);
+void handle_broker_settings(Shard& shard, RequestTicket ticket, Frame frame);
 
 // Checks API key and version, and that the hello came first; then calls the handler.
 void dispatch(Shard& shard, RequestTicket ticket, Frame frame);

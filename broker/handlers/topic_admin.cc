@@ -22,7 +22,7 @@ void handle_create_topic(Shard& shard, RequestTicket ticket, Frame frame) {
     return ticket.fail(of_broker(shard, sound.error()));
   }
   topic.partitions =
-      request->partitions() != 0 ? request->partitions() : shard.broker().default_partitions;
+      request->partitions() != 0 ? request->partitions() : shard.broker().default_partitions.load();
   topic.replication_factor = request->replication_factor();
   if (request->settings() != nullptr) {
     for (const fb::Setting* setting : *request->settings()) {

@@ -5,6 +5,7 @@
 #include <future>
 
 #include "base/random.h"
+#include "client/admin/cluster_messages.h"
 #include "client/control_calls.h"
 #include "client/driver.h"
 #include "client/durations.h"
@@ -79,6 +80,36 @@ PartitionDescription to_public(const core::DescribedPartition& from) {
           .high_watermark = from.high_watermark,
           .log_end_offset = from.log_end_offset,
           .problem = from.status.ok() ? std::string() : from.status.error().to_string()};
+}
+
+BrokerStatus to_public(core::BrokerStatus from) {
+  return {.id = from.id,
+          .address = std::move(from.address),
+          .admin = std::move(from.admin),
+          .state = std::move(from.state),
+          .version = std::move(from.version),
+          .durability = std::move(from.durability),
+          .storage = std::move(from.storage),
+          .warnings = std::move(from.warnings),
+          .partitions = from.partitions,
+          .leaders = from.leaders,
+          .started_ms = from.started_ms};
+}
+
+Result<BrokerSettings> to_public(tidelog::Result<core::BrokerSettingsAnswer> answer) {
+  if (!answer) return core::to_public(answer.error());
+  if (!answer->status.ok()) return core::to_public(answer->status.error());
+  BrokerSettings settings{.broker = answer->broker_id};
+  for (core::BrokerSetting& setting : answer->settings) {
+    settings.settings.push_back({.name = std::move(setting.name),
+                                 .value = std::move(setting.value),
+                                 .origin = std::move(setting.origin),
+                                 .is_live = setting.is_live,
+                                 .type = std::move(setting.type),
+                                 .default_value = std::move(setting.default_value),
+                                 .meaning = std::move(setting.meaning)});
+  }
+  return settings;
 }
 
 }  // namespace
@@ -193,6 +224,32 @@ Result<TopicDescription> Admin::describe_topic(const std::string& name) {
     topic.partitions.push_back(to_public(partition));
   }
   return topic;
+}
+
+Result<ClusterStatus> Admin::cluster_status() {
+  const auto table = impl_->call(wire::ApiKey::kClusterStatus, core::encode_cluster_status());
+  if (!table) return core::to_public(table.error());
+  auto answer = core::decode_cluster_status(table->bytes());
+  if (!answer) return core::to_public(answer.error());
+  if (!answer->status.ok()) return core::to_public(answer->status.error());
+  ClusterStatus cluster{.cluster_id = TopicId{answer->cluster_id}.to_string(),
+                        .controller = answer->controller,
+                        .metadata = std::move(answer->metadata)};
+  for (core::BrokerStatus& broker : answer->brokers) {
+    cluster.brokers.push_back(to_public(std::move(broker)));
+  }
+  return cluster;
+}
+
+Result<BrokerSettings> Admin::broker_settings() { return change_broker_settings({}); }
+
+Result<BrokerSettings> Admin::change_broker_settings(
+    const std::map<std::string, std::string>& changes) {
+  core::BrokerSettingsRequest request;
+  request.changes.assign(changes.begin(), changes.end());
+  const auto table = impl_->call(wire::ApiKey::kBrokerSettings, core::encode(request));
+  if (!table) return core::to_public(table.error());
+  return to_public(core::decode_broker_settings(table->bytes()));
 }
 
 }  // namespace tidelog::client

@@ -167,4 +167,18 @@ Result<FileSystemKind> file_system_kind(const std::string& directory) {
                               best.type != "ext4" || ext4_has_journal(best.device));
 }
 
+std::string_view to_string(Stability stability) {
+  switch (stability) {
+    case Stability::kStable:
+      return "stable";
+    case Stability::kWeaker:
+      return "weaker";
+    case Stability::kNotStable:
+      return "not_stable";
+    case Stability::kNetwork:
+      return "network";
+  }
+  return "not_stable";
+}
+
 }  // namespace tidelog::log::io

@@ -15,7 +15,7 @@ enum class Stability : std::uint8_t {
   kNetwork,    // NFS, SMB: locks and syncs depend on a server and its settings
 };
 
-// "stable", "weaker", "not stable", "network": for `cluster status` and metrics.
+// "stable", "weaker", "not_stable", "network": as metrics and `cluster status` name it.
 std::string_view to_string(Stability stability);
 
 struct FileSystemKind {

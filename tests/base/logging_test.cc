@@ -3,8 +3,11 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <unistd.h>
 
+#include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -38,6 +41,58 @@ TEST_F(LoggingTest, WritesAtOnceWithoutItsThread) {
   testing::internal::CaptureStderr();
   log_error("early");
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "early\n");
+}
+
+TEST_F(LoggingTest, WritesFieldsBehindTheSentenceQuotedWhereTheyHaveTo) {
+  testing::internal::CaptureStderr();
+  start_logging(LogLevel::kInfo);
+  log_info("served", {{"broker", "1"}, {"path", "a \"b\"\n"}, {"empty", ""}});
+  stop_logging();
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              HasSubstr(R"(info served broker=1 path="a \"b\"\n" empty="")"
+                        "\n"));
+}
+
+TEST_F(LoggingTest, WritesOneJsonObjectALineWithItsStableKeysFirst) {
+  testing::internal::CaptureStderr();
+  start_logging(LogLevel::kDebug, LogFormat::kJson);
+  log_debug("two\nlines and \"quotes\"", {{"peer", "[::1]:5"}});
+  std::thread([] {
+    pthread_setname_np(pthread_self(), "shard-3");
+    log_error("not UTF-8: \xff");
+  }).join();
+  stop_logging();
+  std::istringstream lines(testing::internal::GetCapturedStderr());
+  std::vector<nlohmann::ordered_json> objects;
+  for (std::string line; std::getline(lines, line);) {
+    objects.push_back(nlohmann::ordered_json::parse(line));
+  }
+  ASSERT_EQ(objects.size(), 2U);
+  EXPECT_EQ(objects[0].at("level"), "debug");
+  EXPECT_EQ(objects[0].at("message"), "two\nlines and \"quotes\"");
+  EXPECT_EQ(objects[0].at("peer"), "[::1]:5");
+  EXPECT_EQ(objects[1].at("thread"), "shard-3");
+  EXPECT_EQ(objects[1].at("message"), "not UTF-8: \xEF\xBF\xBD");
+  for (const auto& object : objects) {
+    std::vector<std::string> keys;
+    for (const auto& [key, value] : object.items()) keys.push_back(key);
+    keys.resize(4);
+    EXPECT_THAT(keys, testing::ElementsAre("time", "level", "thread", "message"));
+    EXPECT_THAT(object.at("time").get<std::string>(),
+                testing::MatchesRegex("....-..-..T..:..:..\\.....*[+-]..:.."));
+  }
+}
+
+TEST_F(LoggingTest, ChangesItsLevelWhileItRuns) {
+  testing::internal::CaptureStderr();
+  start_logging(LogLevel::kError);
+  log_info("before");
+  set_log_level(LogLevel::kDebug);
+  log_debug("after");
+  stop_logging();
+  const std::string text = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(text, Not(HasSubstr("before")));
+  EXPECT_THAT(text, HasSubstr("debug after\n"));
 }
 
 TEST_F(LoggingTest, NeverBlocksWhenStderrDoesAndCountsWhatItDropped) {

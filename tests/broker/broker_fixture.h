@@ -102,7 +102,7 @@ class BrokerTest : public ::testing::TestWithParam<int> {
 
   // Of the budget "produce", "fetch" or "control".
   std::uint64_t memory_used(const std::string& budget) {
-    return value_of(scrape(), "tidelog_memory_used_bytes{budget=\"" + budget + "\"} ");
+    return value_of(scrape(), "tidelog_budget_used_bytes{budget=\"" + budget + "\"} ");
   }
 
   TemporaryDirectory directory_;

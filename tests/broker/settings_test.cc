@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -50,28 +51,13 @@ class SettingsTest : public testing::Test {
 TEST_F(SettingsTest, EveryDefaultOfTheTableIsTheDefaultOfItsField) {
   const BrokerSettings defaults;
   for (const SettingInfo& info : setting_table()) {
+    EXPECT_EQ(info.get(defaults), info.default_value) << info.name;
     if (info.default_value.empty()) continue;
     BrokerSettings settings;
     ASSERT_TRUE(info.set(settings, info.name, info.default_value)) << info.name;
-    EXPECT_EQ(settings.data_dir, defaults.data_dir);
-    EXPECT_EQ(settings.broker_id, defaults.broker_id);
-    EXPECT_EQ(settings.listen, defaults.listen);
-    EXPECT_EQ(settings.admin_listen, defaults.admin_listen);
-    EXPECT_EQ(settings.shards, defaults.shards);
-    EXPECT_EQ(settings.storage_io, defaults.storage_io);
-    EXPECT_EQ(settings.free_bytes_min, defaults.free_bytes_min) << info.name;
-    EXPECT_EQ(settings.storage_allow_network_filesystem, defaults.storage_allow_network_filesystem);
-    EXPECT_EQ(settings.log_level, defaults.log_level);
-    EXPECT_EQ(settings.default_partitions, defaults.default_partitions);
-    EXPECT_EQ(settings.produce_memory_bytes, defaults.produce_memory_bytes) << info.name;
-    EXPECT_EQ(settings.fetch_memory_bytes, defaults.fetch_memory_bytes) << info.name;
-    EXPECT_EQ(settings.control_memory_bytes, defaults.control_memory_bytes) << info.name;
-    EXPECT_EQ(settings.connections_max, defaults.connections_max) << info.name;
-    EXPECT_EQ(settings.connections_max_per_address, defaults.connections_max_per_address);
-    EXPECT_EQ(settings.quota_in_bytes, defaults.quota_in_bytes) << info.name;
-    EXPECT_EQ(settings.quota_out_bytes, defaults.quota_out_bytes) << info.name;
-    EXPECT_EQ(settings.tail_cache_bytes, defaults.tail_cache_bytes) << info.name;
-    EXPECT_EQ(settings.journal_bytes_max, defaults.journal_bytes_max) << info.name;
+    for (const SettingInfo& other : setting_table()) {
+      EXPECT_EQ(other.get(settings), other.get(defaults)) << info.name << " sets " << other.name;
+    }
   }
 }
 
@@ -87,6 +73,7 @@ TEST_F(SettingsTest, EverySettingReachesItsField) {
                    {"storage.allow.network.filesystem", "true"},
                    {"storage.free.bytes.min", "36MiB"},
                    {"log.level", "debug"},
+                   {"log.format", "json"},
                    {"default.partitions", "4"},
                    {"produce.memory.bytes", "32MiB"},
                    {"fetch.memory.bytes", "33MiB"},
@@ -112,6 +99,7 @@ TEST_F(SettingsTest, EverySettingReachesItsField) {
   EXPECT_TRUE(settings->storage_allow_network_filesystem);
   EXPECT_EQ(settings->free_bytes_min, 36U << 20);
   EXPECT_EQ(settings->log_level, LogLevel::kDebug);
+  EXPECT_EQ(settings->log_format, LogFormat::kJson);
   EXPECT_EQ(settings->default_partitions, 4);
   EXPECT_EQ(settings->produce_memory_bytes, 32u << 20);
   EXPECT_EQ(settings->fetch_memory_bytes, 33u << 20);
@@ -122,6 +110,23 @@ TEST_F(SettingsTest, EverySettingReachesItsField) {
   EXPECT_EQ(settings->connections_max_per_address, 38u);
   EXPECT_EQ(settings->quota_in_bytes, 39u << 20);
   EXPECT_EQ(settings->quota_out_bytes, 40u << 20);
+}
+
+TEST_F(SettingsTest, EveryValueCanBeReadBackAsItWasWritten) {
+  for (const auto& [name, value] :
+       std::vector<std::pair<std::string, std::string>>{{"data.dir", "/srv/t"},
+                                                        {"advertised.listen", "[::1]:2"},
+                                                        {"admin.listen", "off"},
+                                                        {"shards", "3"},
+                                                        {"storage.io", "threads"},
+                                                        {"log.level", "off"},
+                                                        {"log.format", "json"},
+                                                        {"produce.memory.bytes", "33554432"}}) {
+    const auto settings = load_broker_settings({.flags = {{name, value}}});
+    ASSERT_TRUE(settings) << settings.error().message();
+    const auto info = std::ranges::find(setting_table(), name, &SettingInfo::name);
+    EXPECT_EQ(info->get(*settings), value);
+  }
 }
 
 TEST_F(SettingsTest, AFlagBeatsTheEnvironmentBeatsTheFile) {
@@ -227,6 +232,7 @@ TEST(SettingTableTest, PrintsEverySettingAsTextAndAsJson) {
     EXPECT_EQ(json[i]["name"], info.name);
     EXPECT_EQ(json[i]["default"], info.default_value);
     EXPECT_EQ(json[i]["environment"], environment_name(info.name));
+    EXPECT_EQ(json[i]["live"], info.change == SettingChange::kLive);
     EXPECT_FALSE(info.meaning.empty());
   }
 }

@@ -79,6 +79,14 @@ void touch(const fb::FetchRequest& request) {
 void touch(const fb::ListOffsetsRequest& request) { touch(request.entries()); }
 void touch(const fb::EpochEndRequest& request) { touch(request.entries()); }
 void touch(const fb::CancelRequest&) {}
+void touch(const fb::ClusterStatusRequest&) {}
+void touch(const fb::BrokerSettingsRequest& request) {
+  if (request.changes() == nullptr) return;
+  for (const fb::SettingChange* change : *request.changes()) {
+    touch(change->name());
+    touch(change->value());
+  }
+}
 
 template <typename... Requests>
 void read_as(std::span<const std::byte> table) {
@@ -108,7 +116,8 @@ void fuzz_frame(std::span<const std::byte> input) {
   read_as<fb::HelloRequest, fb::PingRequest, fb::MetadataRequest, fb::CreateTopicRequest,
           fb::DeleteTopicRequest, fb::AlterTopicRequest, fb::AddPartitionsRequest,
           fb::DeleteRecordsRequest, fb::DescribeTopicRequest, fb::ProduceRequest, fb::FetchRequest,
-          fb::ListOffsetsRequest, fb::EpochEndRequest, fb::CancelRequest>(table);
+          fb::ListOffsetsRequest, fb::EpochEndRequest, fb::CancelRequest, fb::ClusterStatusRequest,
+          fb::BrokerSettingsRequest>(table);
 
   // What is sent is accepted.
   static BufferPool pool(1 << 20);

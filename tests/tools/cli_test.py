@@ -86,7 +86,7 @@ class WithoutBroker(unittest.TestCase):
     def test_settings_are_listed_with_their_meaning(self):
         self.assertIn(b"data.dir", run_alone("broker", "--settings").stdout)
         settings = json.loads(run_alone("broker", "--settings", "--json").stdout)
-        self.assertEqual({"name", "type", "default", "environment", "meaning"}, set(settings[0]))
+        self.assertEqual({"name", "type", "default", "environment", "live", "meaning"}, set(settings[0]))
 
     def test_a_broker_that_is_down_is_named_together_with_what_to_do(self):
         (port,) = free_ports(1)

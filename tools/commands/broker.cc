@@ -18,6 +18,7 @@
 #include "tools/commands/commands.h"
 #include "tools/interrupt.h"
 #include "tools/output.h"
+#include "tools/service_notify.h"
 
 namespace tidelog::tools {
 namespace {
@@ -101,6 +102,7 @@ class StopOnInterrupt {
         print_error_text(
             "\nStopping; a second Ctrl-C ends it at once, and the next start recovers.\n");
       }
+      notify_service_manager("STOPPING=1");
       broker.request_stop();
       return;
     }
@@ -110,11 +112,17 @@ class StopOnInterrupt {
   std::thread watcher_;
 };
 
-int report(const Error& error) {
-  stop_logging();
+int report(const Error& error, LogFormat format = LogFormat::kText) {
   const std::string_view hint = error.info().hint;
-  print_error_text(
-      fmt::format("tidelog broker: {}{}{}\n", error.message(), hint.empty() ? "" : "; ", hint));
+  const std::string sentence =
+      fmt::format("{}{}{}", error.message(), hint.empty() ? "" : "; ", hint);
+  if (format == LogFormat::kJson) {
+    log_error(sentence, {{"error", std::string(error.info().name)}});
+    stop_logging();
+  } else {
+    stop_logging();
+    print_error_text(fmt::format("tidelog broker: {}\n", sentence));
+  }
   return error.code() == ErrorCode::kInvalidSetting ? kExitUsage : kExitFailed;
 }
 
@@ -146,10 +154,11 @@ Result<int> run_broker(const BrokerOptions& options) {
   const auto settings = broker::load_broker_settings(sources);
   if (!settings) return report(settings.error());
   interrupt_event();
-  start_logging(settings->log_level);
+  start_logging(settings->log_level, settings->log_format);
   allow_many_files();
   auto broker = broker::Broker::start(*settings);
-  if (!broker) return report(broker.error());
+  if (!broker) return report(broker.error(), settings->log_format);
+  notify_service_manager("READY=1");
   greet(**broker, *settings);
   Result<> ended;
   {
@@ -157,7 +166,7 @@ Result<int> run_broker(const BrokerOptions& options) {
     ended = (*broker)->run_until_stopped();
   }
   broker->reset();
-  if (!ended) return report(ended.error());
+  if (!ended) return report(ended.error(), settings->log_format);
   stop_logging();
   const bool is_ctrl_c = interrupt_event().is_set() && interrupt_exit_code() == 130;
   return is_ctrl_c ? interrupt_exit_code() : kExitDone;

@@ -5,8 +5,12 @@
 
 namespace tidelog::tools {
 
+// All of them, in the order of the help.
+void add_all_commands(CommandLine& line);
+
 void add_broker_command(CommandLine& line);
 void add_topic_commands(CommandLine& line);
+void add_cluster_commands(CommandLine& line);
 void add_produce_command(CommandLine& line);
 void add_consume_command(CommandLine& line);
 void add_offset_command(CommandLine& line);

@@ -61,6 +61,42 @@ struct TrimmedPartition {
   std::string problem{};           // empty where it was done
 };
 
+struct BrokerStatus {
+  std::int32_t id = -1;
+  std::string address{};  // HOST:PORT for clients
+  std::string admin{};    // HOST:PORT of the admin pages; empty: off
+  std::string state{};    // "starting", "serving", "draining", "storage_failed"
+  std::string version{};
+  std::string durability{};  // "stable", "weaker", "not_stable", "network"
+  std::string storage{};     // the same in a sentence
+  std::vector<std::string> warnings{};
+  std::int32_t partitions = 0;  // replicas on this broker
+  std::int32_t leaders = 0;     // of them led by it
+  std::int64_t started_ms = 0;  // since 1970-01-01 UTC
+};
+
+struct ClusterStatus {
+  std::string cluster_id{};  // 32 hex digits
+  std::int32_t controller = -1;
+  std::string metadata{};  // where the cluster's metadata lives: "local"
+  std::vector<BrokerStatus> brokers{};
+};
+
+struct BrokerSetting {
+  std::string name{};
+  std::string value{};
+  std::string origin{};  // "default", "file", "environment", "flag", "live"
+  bool is_live = false;  // may be changed while the broker runs
+  std::string type{};
+  std::string default_value{};
+  std::string meaning{};
+};
+
+struct BrokerSettings {
+  std::int32_t broker = -1;
+  std::vector<BrokerSetting> settings{};  // by name
+};
+
 class Admin {
  public:
   explicit Admin(ConnectOptions options);
@@ -87,6 +123,12 @@ class Admin {
   Result<std::vector<TopicSummary>> list_topics();
   // Fails with UNKNOWN_TOPIC.
   Result<TopicDescription> describe_topic(const std::string& name);
+  Result<ClusterStatus> cluster_status();
+  // Of the broker that answers.
+  Result<BrokerSettings> broker_settings();
+  // All changes or none, until the broker restarts; returns the settings as they are then. Fails
+  // with INVALID_SETTING: an unknown name, a bad value, a setting that needs a restart.
+  Result<BrokerSettings> change_broker_settings(const std::map<std::string, std::string>& changes);
 
  private:
   class Impl;
