@@ -93,20 +93,6 @@ bool ext4_has_journal(const std::string& device) {
 
 }  // namespace
 
-std::string_view to_string(Stability stability) {
-  switch (stability) {
-    case Stability::kStable:
-      return "stable";
-    case Stability::kWeaker:
-      return "weaker";
-    case Stability::kNotStable:
-      return "not stable";
-    case Stability::kNetwork:
-      return "network";
-  }
-  return "unknown";
-}
-
 FileSystemKind classify_file_system(std::string type, std::string mount_point,
                                     std::string_view options, bool has_journal) {
   FileSystemKind kind{.type = std::move(type), .mount_point = std::move(mount_point)};
