@@ -17,12 +17,15 @@ using testing::Not;
 constexpr auto kProduce = static_cast<std::uint16_t>(wire::ApiKey::kProduce);
 
 BrokerGauges gauges() {
-  return {.buffer_bytes_outstanding = 4096,
-          .log_lines_dropped = 3,
-          .ready = true,
-          .storage_sound = false,
-          .file_system = "ext4",
-          .durability = "stable"};
+  BrokerGauges now;
+  now.buffer_bytes_outstanding = 4096;
+  now.durability = "stable";
+  now.file_system = "ext4";
+  now.io = "threads";
+  now.log_lines_dropped = 3;
+  now.ready = true;
+  now.storage_sound = false;
+  return now;
 }
 
 TEST(LatencyHistogramTest, PutsEachLatencyIntoTheBucketWhoseBoundItDoesNotExceed) {
@@ -87,8 +90,8 @@ TEST(BrokerMetricsTest, ShowsWhatHoldsForTheWholeBroker) {
   EXPECT_THAT(text, HasSubstr("tidelog_log_lines_dropped_total 3\n"));
   EXPECT_THAT(text, HasSubstr("tidelog_ready 1\n"));
   EXPECT_THAT(text, HasSubstr("tidelog_storage_sound 0\n"));
-  EXPECT_THAT(text,
-              HasSubstr("tidelog_storage_info{file_system=\"ext4\",durability=\"stable\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("tidelog_storage_info{durability=\"stable\",file_system=\"ext4\","
+                              "io=\"threads\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("tidelog_build_info{version=\"0.1.0\"} 1\n"));
 }
 
