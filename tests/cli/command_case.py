@@ -24,7 +24,7 @@ def clean_environment(changes=None):
     """The environment without anything that Tidelog reads, a profile included."""
     environment = {name: value for name, value in os.environ.items()
                    if not name.startswith("TIDELOG_") or name == "TIDELOG_TEST_BINARY"}
-    environment["XDG_CONFIG_HOME"] = "/nonexistent"
+    environment["XDG_CONFIG_HOME"] = "/proc/nonexistent"  # nobody can make anything there
     environment.update(changes or {})
     return environment
 

@@ -84,7 +84,7 @@ TEST(DirectoryLockTest, OneProcessCannotLockTwice) {
 
 TEST(DirectoryLockTest, ADirectoryThatIsNotThereCannotBeLocked) {
   SystemFileSystem files(false);
-  EXPECT_EQ(files.lock_directory("/nonexistent").error().code(), ErrorCode::kNotFound);
+  EXPECT_EQ(files.lock_directory("/proc/nonexistent").error().code(), ErrorCode::kNotFound);
 }
 
 }  // namespace

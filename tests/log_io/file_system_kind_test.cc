@@ -54,7 +54,7 @@ TEST(FileSystemKindTest, FindsTheMountOfADirectory) {
   ASSERT_TRUE(proc.has_value());
   EXPECT_EQ(proc->type, "proc");
   EXPECT_EQ(proc->mount_point, "/proc");
-  EXPECT_EQ(file_system_kind("/nonexistent").error().code(), ErrorCode::kNotFound);
+  EXPECT_EQ(file_system_kind("/proc/nonexistent").error().code(), ErrorCode::kNotFound);
 }
 
 }  // namespace

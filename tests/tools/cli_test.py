@@ -623,7 +623,7 @@ class Stopping(unittest.TestCase):
             self.assertIn(b"offsets 0 to 9 are lost (10 records)", asked.stdout)
             self.assertIn(b"--accept-loss", asked.stderr)
         self.broker.start()
-        self.assertIn(b"LOST_DATA", self.broker.run("produce", "t", stdin=b"x\n").stderr)
+        self.assertIn(b"acknowledged records are missing", self.broker.run("produce", "t", stdin=b"x\n").stderr)
         self.broker.stop()
         repaired = self.broker.must_run("log", "repair", self.broker.data, "--accept-loss", "--json")
         report = json.loads(repaired)
