@@ -119,6 +119,7 @@ Result<AnswerStatus> decode_delete_topic(std::span<const std::byte> table) {
 Table encode(const AlterTopicRequest& request) {
   flatbuffers::FlatBufferBuilder builder;
   std::vector<flatbuffers::Offset<fb::Setting>> settings;
+  settings.reserve(request.settings.size() + request.defaults.size());
   for (const auto& [name, value] : request.settings) {
     settings.push_back(fb::CreateSettingDirect(builder, name.c_str(), value.c_str()));
   }

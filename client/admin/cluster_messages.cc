@@ -58,6 +58,7 @@ Result<ClusterStatusAnswer> decode_cluster_status(std::span<const std::byte> tab
 Table encode(const BrokerSettingsRequest& request) {
   flatbuffers::FlatBufferBuilder builder;
   std::vector<flatbuffers::Offset<fb::SettingChange>> changes;
+  changes.reserve(request.changes.size());
   for (const auto& [name, value] : request.changes) {
     changes.push_back(fb::CreateSettingChangeDirect(builder, name.c_str(), value.c_str()));
   }
