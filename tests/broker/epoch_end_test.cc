@@ -7,7 +7,6 @@
 namespace tidelog::broker {
 namespace {
 
-using testing::HasSubstr;
 
 class EpochEndTest : public BrokerTest {
  protected:

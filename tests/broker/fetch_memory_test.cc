@@ -8,8 +8,6 @@
 namespace tidelog::broker {
 namespace {
 
-using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 class FetchMemoryTest : public FetchTest {};

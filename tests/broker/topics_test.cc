@@ -8,7 +8,6 @@
 namespace tidelog::broker {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 class TopicsTest : public BrokerTest {};
