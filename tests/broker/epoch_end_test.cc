@@ -7,7 +7,6 @@
 namespace tidelog::broker {
 namespace {
 
-
 class EpochEndTest : public BrokerTest {
  protected:
   struct End {
