@@ -90,7 +90,7 @@ TEST_P(FetchMemoryTest, ASlowReaderIsBoundedAndLosesNothing) {
         slow.send_fetch({.session = session, .max_wait_ms = kLongWaitMs, .bytes_max = 300'000}));
   }
   // Others are served meanwhile.
-  for (int i = 0; i < 20; ++i) {
+  for (std::int64_t i = 0; i < 20; ++i) {
     RawClient other = connect();
     EXPECT_THAT(results_of(other.fetch({.changed = {fetch_from(id, 2 * i)},
                                         .max_wait_ms = kLongWaitMs,
