@@ -1,6 +1,7 @@
 #include "log/partition_directories.h"
 
 #include <algorithm>
+#include <charconv>
 #include <set>
 
 #include "log/file_removal.h"
@@ -38,6 +39,23 @@ Result<> PartitionDirectories::remove(const TopicPartition& id) {
     TIDELOG_TRY(others.empty() ? files_.remove_directory(topic) : files_.sync_directory(topic));
   }
   return files_.sync_directory(paths_.root);
+}
+
+Result<std::vector<TopicPartition>> PartitionDirectories::list() const {
+  std::vector<TopicPartition> found;
+  TIDELOG_ASSIGN(const auto topics, files_.list(paths_.root));
+  for (const io::DirectoryEntry& topic : topics) {
+    const auto topic_id = TopicId::parse(topic.name);
+    if (!topic.is_directory || !topic_id) continue;
+    TIDELOG_ASSIGN(const auto partitions, files_.list(paths_.topic(*topic_id)));
+    for (const io::DirectoryEntry& partition : partitions) {
+      std::int32_t number = -1;
+      const char* end = partition.name.data() + partition.name.size();
+      if (std::from_chars(partition.name.data(), end, number).ptr != end || number < 0) continue;
+      found.push_back({*topic_id, PartitionIndex(number)});
+    }
+  }
+  return found;
 }
 
 }  // namespace tidelog::log

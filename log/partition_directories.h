@@ -4,6 +4,7 @@
 
 #include <mutex>
 #include <span>
+#include <vector>
 
 #include "base/ids.h"
 #include "base/result.h"
@@ -23,6 +24,8 @@ class PartitionDirectories {
   // Removes a log's directory with all that is in it, and the topic's with its last partition;
   // stable on return. Nothing happens when it is not there. Fails with kStorageFailed.
   Result<> remove(const TopicPartition& id);
+  // All there are, in catalogs or not; other names are passed over. Fails with kStorageFailed.
+  Result<std::vector<TopicPartition>> list() const;
 
  private:
   io::FileSystem& files_;

@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <charconv>
 #include <map>
 #include <set>
 
@@ -112,23 +111,15 @@ class Recovery {
   // Directories that no catalog knows: an unfinished creation leaves an empty one, which goes;
   // others stay and are told.
   Result<> note_strangers() {
-    TIDELOG_ASSIGN(const auto topics, files_.list(paths_.root));
-    for (const io::DirectoryEntry& topic : topics) {
-      const auto topic_id = TopicId::parse(topic.name);
-      if (!topic.is_directory || !topic_id) continue;
-      TIDELOG_ASSIGN(const auto partitions, files_.list(paths_.topic(*topic_id)));
-      for (const io::DirectoryEntry& partition : partitions) {
-        std::int32_t number = -1;
-        const char* end = partition.name.data() + partition.name.size();
-        if (std::from_chars(partition.name.data(), end, number).ptr != end || number < 0) continue;
-        const TopicPartition id{*topic_id, PartitionIndex(number)};
-        if (replicas_.contains(id)) continue;
-        TIDELOG_ASSIGN(const auto inside, files_.list(paths_.partition(id)));
-        if (inside.empty()) {
-          TIDELOG_TRY(PartitionDirectories(files_, paths_).remove(id));
-        } else {
-          say(fmt::format("{} is not in the catalog; it is left alone", paths_.partition(id)));
-        }
+    PartitionDirectories directories(files_, paths_);
+    TIDELOG_ASSIGN(const auto found, directories.list());
+    for (const TopicPartition& id : found) {
+      if (replicas_.contains(id)) continue;
+      TIDELOG_ASSIGN(const auto inside, files_.list(paths_.partition(id)));
+      if (inside.empty()) {
+        TIDELOG_TRY(directories.remove(id));
+      } else {
+        say(fmt::format("{} is not in the catalog; it is left alone", paths_.partition(id)));
       }
     }
     return {};

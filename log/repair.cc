@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <map>
 
@@ -14,6 +13,7 @@
 #include "log/data_directory.h"
 #include "log/journal_file.h"
 #include "log/journal_replay.h"
+#include "log/partition_directories.h"
 #include "log/recovery.h"
 #include "log/separate_overlap.h"
 
@@ -102,7 +102,7 @@ class RepairImpl final : public Repair {
       if (content == nullptr) continue;
       for (const LogCheckpoint& log : content->logs) add(log.id, log.incarnation);
     }
-    TIDELOG_ASSIGN(const auto found, list_partitions());
+    TIDELOG_ASSIGN(const auto found, PartitionDirectories(files_, paths_).list());
     for (const TopicPartition& id : found) add(id, 1);
     TIDELOG_ASSIGN(const auto journals, list_journals(files_, paths_));
     for (const JournalFiles& journal : journals) {
@@ -117,23 +117,6 @@ class RepairImpl final : public Repair {
       }
     }
     return {};
-  }
-
-  Result<std::vector<TopicPartition>> list_partitions() {
-    std::vector<TopicPartition> found;
-    TIDELOG_ASSIGN(const auto topics, files_.list(paths_.root));
-    for (const io::DirectoryEntry& topic : topics) {
-      const auto topic_id = TopicId::parse(topic.name);
-      if (!topic.is_directory || !topic_id) continue;
-      TIDELOG_ASSIGN(const auto partitions, files_.list(paths_.topic(*topic_id)));
-      for (const io::DirectoryEntry& partition : partitions) {
-        std::int32_t number = -1;
-        const char* end = partition.name.data() + partition.name.size();
-        if (std::from_chars(partition.name.data(), end, number).ptr != end || number < 0) continue;
-        found.push_back({*topic_id, PartitionIndex(number)});
-      }
-    }
-    return found;
   }
 
   // --- The journal.

@@ -7,7 +7,7 @@
 #include "log/io/storage_error.h"
 #include "log/journal_format.h"
 #include "log/repair.h"
-#include "tests/log/log_harness.h"
+#include "tests/log/log_fixture.h"
 
 namespace tidelog::log {
 namespace {
@@ -15,36 +15,10 @@ namespace {
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-const TopicPartition kId = partition_of(2, 0);
-const TopicPartition kOther = partition_of(4, 0);
 const TopicPartition kOnOtherShard = partition_of(3, 0);
 
-class FailedDiskTest : public testing::Test {
+class FailedDiskTest : public LogFixture {
  protected:
-  static HarnessOptions one_shard() {
-    HarnessOptions options;
-    options.shards = 1;
-    return options;
-  }
-  void start(HarnessOptions options = one_shard()) {
-    harness_ = std::make_unique<LogHarness>(*disk_, ledger_, std::move(options));
-    const auto opened = harness_->open();
-    ASSERT_TRUE(opened) << opened.error().to_string();
-  }
-  void crash() {
-    disk_->power_off();
-    auto image = disk_->crash_image(sim::CrashPolicy::everything());
-    harness_.reset();
-    disk_ = std::move(image);
-  }
-  void append_durably(const TopicPartition& id, int count, std::size_t bytes = 300,
-                      LeaderEpoch epoch = LeaderEpoch(1)) {
-    for (int i = 0; i < count; ++i) {
-      const auto appended = harness_->append(id, bytes, epoch);
-      ASSERT_TRUE(appended) << appended.error().to_string();
-      ASSERT_TRUE(harness_->wait_durable(id));
-    }
-  }
   // Drives the executor until the truncation is answered, 10 seconds at most.
   std::optional<Result<>> truncate(const TopicPartition& id, Offset offset) {
     auto answer = std::make_shared<std::optional<Result<>>>();
@@ -60,30 +34,6 @@ class FailedDiskTest : public testing::Test {
     const auto appended = harness_->append(id, 50);
     return appended ? ErrorCode::kOk : appended.error().code();
   }
-  // Byte of the first journal entry of `kind`'s batches.
-  std::uint64_t batches_of(const std::string& path, EntryKind kind) {
-    const auto bytes = disk_->contents(path);
-    for (std::uint64_t at = kJournalDataStart; at < bytes.size(); at += io::kBlockBytes) {
-      const auto header = decode_write_header(std::span(bytes).subspan(at));
-      if (!header) continue;
-      std::uint64_t batches = at + kWriteHeaderBytes + header->entries * kJournalEntryBytes;
-      for (std::uint32_t i = 0; i < header->entries; ++i) {
-        const auto entry =
-            decode_journal_entry(bytes.data() + at + kWriteHeaderBytes + i * kJournalEntryBytes);
-        if (entry && entry->kind == kind) return batches;
-        if (entry) batches += entry->length;
-      }
-    }
-    ADD_FAILURE() << "no such entry in " << path;
-    return 0;
-  }
-  std::string segment_of(const TopicPartition& id) const {
-    return fmt::format("data/{}/{:020}.log", id.to_string(), 0);
-  }
-
-  std::unique_ptr<sim::SimDisk> disk_ = std::make_unique<sim::SimDisk>();
-  Ledger ledger_;
-  std::unique_ptr<LogHarness> harness_;
 };
 
 TEST_F(FailedDiskTest, AReadErrorBeforeACutAnswersTheCutAndFailsNothingElse) {
@@ -267,7 +217,7 @@ TEST_F(FailedDiskTest, WhatWasCutStaysCutWhenTheHeadToKeepIsDamaged) {
   // The power went before the cut reached the file, and the head to keep rotted in the journal.
   disk_->put(segment_of(kId), before);
   disk_->flip_bit("data/journal/0-0",
-                  (batches_of("data/journal/0-0", EntryKind::kTruncate) + 200) * 8);
+                  (entry_at("data/journal/0-0", EntryKind::kTruncate).batches + 200) * 8);
   for (int restart = 1; restart <= 3; ++restart) {
     SCOPED_TRACE(fmt::format("start {}", restart));
     start();

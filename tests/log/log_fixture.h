@@ -1,6 +1,7 @@
 // A test that lives through several lives of a LogStore on one simulated disk.
 #pragma once
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -30,7 +31,7 @@ class LogFixture : public testing::Test {
     ASSERT_TRUE(opened) << opened.error().to_string();
   }
   // The power goes now; what was not synced survives as `policy` says.
-  void crash(const sim::CrashPolicy& policy) {
+  void crash(const sim::CrashPolicy& policy = sim::CrashPolicy::everything()) {
     disk_->power_off();
     auto image = disk_->crash_image(policy);
     harness_.reset();
@@ -43,10 +44,11 @@ class LogFixture : public testing::Test {
     harness_.reset();
     disk_ = std::move(image);
   }
-  // Appends one record and waits until it is acknowledged.
-  void append_durably(const TopicPartition& id, int count = 1, std::size_t bytes = 300) {
+  // Appends records, each of which is acknowledged before the next one.
+  void append_durably(const TopicPartition& id, int count = 1, std::size_t bytes = 300,
+                      LeaderEpoch epoch = LeaderEpoch(1)) {
     for (int i = 0; i < count; ++i) {
-      const auto appended = harness_->append(id, bytes);
+      const auto appended = harness_->append(id, bytes, epoch);
       ASSERT_TRUE(appended) << appended.error().to_string();
       ASSERT_TRUE(harness_->wait_durable(id));
     }
@@ -96,6 +98,9 @@ class LogFixture : public testing::Test {
       ASSERT_TRUE(harness_->wait_durable(kId));
     }
     crash(sim::CrashPolicy::everything());
+  }
+  static std::string segment_of(const TopicPartition& id, std::int64_t base = 0) {
+    return fmt::format("data/{}/{:020}.log", id.to_string(), base);
   }
   bool told(std::string_view what) {
     const auto& problems = harness_->store().recovery().problems;

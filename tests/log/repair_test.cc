@@ -8,53 +8,15 @@
 
 #include "log/inspect.h"
 #include "log/journal_format.h"
-#include "tests/log/log_harness.h"
+#include "tests/log/log_fixture.h"
 
 namespace tidelog::log {
 namespace {
 
 using std::chrono::milliseconds;
 
-const TopicPartition kId = partition_of(2, 0);
-const TopicPartition kOther = partition_of(4, 0);
-
-class RepairTest : public testing::Test {
+class RepairTest : public LogFixture {
  protected:
-  static HarnessOptions one_shard() {
-    HarnessOptions options;
-    options.shards = 1;
-    return options;
-  }
-  void start() {
-    harness_ = std::make_unique<LogHarness>(*disk_, ledger_, one_shard());
-    const auto opened = harness_->open();
-    ASSERT_TRUE(opened) << opened.error().to_string();
-  }
-  void crash() {
-    disk_->power_off();
-    auto image = disk_->crash_image(sim::CrashPolicy::everything());
-    harness_.reset();
-    disk_ = std::move(image);
-  }
-  void append_durably(const TopicPartition& id, int count, std::size_t bytes = 300,
-                      LeaderEpoch epoch = LeaderEpoch(1)) {
-    for (int i = 0; i < count; ++i) {
-      const auto appended = harness_->append(id, bytes, epoch);
-      ASSERT_TRUE(appended) << appended.error().to_string();
-      ASSERT_TRUE(harness_->wait_durable(id));
-    }
-  }
-  std::uint64_t journal_write_at(std::size_t n) {
-    const auto bytes = disk_->contents("data/journal/0-0");
-    for (std::uint64_t at = kJournalDataStart; at < bytes.size(); at += io::kBlockBytes) {
-      if (has_write_magic(std::span(bytes).subspan(at)) && n-- == 0) return at;
-    }
-    ADD_FAILURE() << "no such write";
-    return 0;
-  }
-  std::string segment_of(const TopicPartition& id, std::int64_t base = 0) const {
-    return fmt::format("data/{}/{:020}.log", id.to_string(), base);
-  }
   // Offset 2 of kId is lost: the journal's copy rotted, and later evidence says that it was there.
   void lose_the_last_record() {
     start();
@@ -64,7 +26,7 @@ class RepairTest : public testing::Test {
     append_durably(kOther, 4);
     harness_->pass(milliseconds(200));
     crash();
-    disk_->flip_bit("data/journal/0-0", (journal_write_at(2) + 200) * 8);
+    disk_->flip_bit("data/journal/0-0", (journal_write_at("data/journal/0-0", 2) + 200) * 8);
     ledger_.logs[kId].batches.erase(Offset(2));
   }
   std::unique_ptr<Repair> open() {
@@ -88,10 +50,6 @@ class RepairTest : public testing::Test {
     const auto read = harness_->read_all(kId, at, at + 1);
     return read ? ErrorCode::kOk : read.error().code();
   }
-
-  std::unique_ptr<sim::SimDisk> disk_ = std::make_unique<sim::SimDisk>();
-  Ledger ledger_;
-  std::unique_ptr<LogHarness> harness_;
 };
 
 TEST_F(RepairTest, TellsWhatIsLostAndChangesNothingUntilItIsAccepted) {
