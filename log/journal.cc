@@ -14,8 +14,6 @@
 namespace tidelog::log {
 namespace {
 
-// What one log may put into a write before the others had their turn.
-constexpr std::size_t kTurnBytes = std::size_t{256} << 10;
 constexpr std::chrono::milliseconds kFullRetryAfter{100};
 
 }  // namespace
@@ -78,7 +76,20 @@ std::uint64_t Journal::wanted_bytes() const {
                   io::kBlockBytes);
 }
 
+void Journal::settle_turn() {
+  while (queue_.front()->credit_ <= 0) end_lane_turn();
+}
+
+void Journal::end_lane_turn() {
+  JournalLane& lane = *queue_.front();
+  lane.credit_ = std::min(lane.credit_ + JournalLane::kTurnBytes, JournalLane::kTurnBytes);
+  queue_.pop_front();
+  lane.queued_ = false;
+  stage(lane);
+}
+
 bool Journal::start_write() {
+  settle_turn();
   const std::uint64_t least = align_up(
       kWriteHeaderBytes + kJournalEntryBytes + queue_.front()->tail_->first_untaken_bytes(),
       io::kBlockBytes);
@@ -97,11 +108,13 @@ bool Journal::start_write() {
 void Journal::take_entries(JournalWrite& write, std::uint64_t budget) {
   std::uint64_t used = kWriteHeaderBytes;
   while (!queue_.empty()) {
+    settle_turn();
     JournalLane& lane = *queue_.front();
     const std::uint64_t room = budget - std::min(budget, used + kJournalEntryBytes);
     if (lane.tail_->first_untaken_bytes() > room) break;
     const LogTail::Taken taken = lane.tail_->take(
-        static_cast<std::size_t>(std::min<std::uint64_t>(room, kTurnBytes)), pieces_);
+        std::min(static_cast<std::size_t>(room), static_cast<std::size_t>(lane.credit_)), pieces_);
+    lane.credit_ -= static_cast<std::int64_t>(taken.bytes);
     entries_.push_back({.id = lane.id_,
                         .kind = EntryKind::kAppend,
                         .durable_end = lane.durable_end_,
@@ -113,9 +126,8 @@ void Journal::take_entries(JournalWrite& write, std::uint64_t budget) {
     lane.proven_end_ = lane.durable_end_;
     add_part(write, lane, taken.next, taken.bytes);
     used += kJournalEntryBytes + taken.bytes;
-    queue_.pop_front();
-    lane.queued_ = false;
-    stage(lane);
+    // One whose turn only the write's end cut short is the next write's first.
+    if (lane.credit_ <= 0 || lane.tail_->untaken_bytes() == 0) end_lane_turn();
   }
 }
 

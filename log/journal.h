@@ -51,6 +51,7 @@ class JournalLane {
 
  private:
   friend class Journal;
+  static constexpr std::int64_t kTurnBytes = std::int64_t{256} << 10;
   struct Part {
     JournalWrite* write = nullptr;
     Offset next;
@@ -62,8 +63,11 @@ class JournalLane {
   std::uint32_t incarnation_;
   LogTail* tail_;
   Offset durable_end_;
-  Offset proven_end_;      // the highest durable end that a submitted write names
-  bool queued_ = false;    // has bytes that no write took
+  Offset proven_end_;    // the highest durable end that a submitted write names
+  bool queued_ = false;  // has bytes that no write took
+  // What it may still put into writes in its turn; not above zero: it took more than that, because
+  // batches are never split, and sits out as many turns.
+  std::int64_t credit_ = kTurnBytes;
   bool unproven_ = false;  // in the list for the quiet write
   Fifo<Part> in_flight_;   // in the order of the log
   Fifo<Part> unstable_;    // entries whose bytes only the journal holds
@@ -142,6 +146,11 @@ class Journal {
     TruncateCallback done;
   };
 
+  // Deficit round robin (Shreedhar and Varghese, 1995), in which a lane goes into debt for its last
+  // batch: brings one that has credit to the front. REQUIRES: a lane is queued.
+  void settle_turn();
+  // Gives the first lane the credit of its next turn, which comes after the others'.
+  void end_lane_turn();
   bool start_write();
   bool start_truncate();
   void start_bare(const JournalRing::Place& place);

@@ -54,6 +54,31 @@ TEST(ShardLogsTest, ARemovalThatFindsNoSpaceEndsBeforeTheNextLifeBegins) {
   }
 }
 
+TEST(ShardLogsTest, LargeBatchesTakeNoMoreOfTheJournalThanSmallOnes) {
+  constexpr std::int64_t kLarge = 1 << 20;
+  constexpr std::int64_t kSmall = 64 << 10;
+  HarnessOptions options;
+  options.shards = 1;
+  options.store.shard.journal_bytes_min = options.store.shard.journal_bytes_max = 64 << 20;
+  options.store.shard.journal_write_bytes_max = 256 << 10;
+  options.store.shard.destage_bytes = 64 << 20;  // the journal alone makes records durable
+  sim::SimDisk disk;
+  Ledger ledger;
+  LogHarness harness(disk, ledger, options);
+  ASSERT_TRUE(harness.open());
+  const TopicPartition large = partition_of(2, 0);
+  const TopicPartition small = partition_of(4, 0);
+  ASSERT_TRUE(harness.create(large));
+  ASSERT_TRUE(harness.create(small));
+  for (int i = 0; i < 8; ++i) ASSERT_TRUE(harness.append(large, kLarge));
+  for (int i = 0; i < 8 * 16; ++i) ASSERT_TRUE(harness.append(small, kSmall));
+  for (std::int64_t batches = 1; batches < 8; ++batches) {
+    ASSERT_TRUE(harness.executor().run_until(
+        [&] { return ledger.logs[large].acknowledged >= Offset(batches); }));
+    EXPECT_GE(ledger.logs[small].acknowledged.value() * kSmall, (batches - 2) * kLarge);
+  }
+}
+
 TEST(CatalogTest, APartitionThatWasBeingRemovedLivesAgainUnderANewIncarnation) {
   sim::SimDisk disk;
   ASSERT_TRUE(disk.make_directories("data"));
