@@ -46,6 +46,13 @@ ColdReader::Parsed ColdReader::parse(const Request& request, const SharedBytes& 
     parsed.corrupt = Hole{extent.next, next};
     parsed.reason = fmt::format("byte {}: {}", position, reason);
   };
+  // The window ends inside what begins at `position`. What is asked for may begin there, behind
+  // smaller batches: an index entry names several.
+  const auto need = [&](std::uint64_t until) {
+    if (!extent.batches.empty() && request.from < extent.next) return;
+    parsed.window_needed = static_cast<std::size_t>(
+        align_up(std::min(until, segment.summary.bytes) - start, io::kBlockBytes));
+  };
   while (position + 4 <= end && extent.next < segment.summary.end) {
     const auto at = static_cast<std::size_t>(position - start);
     const auto rest = bytes.subspan(at, static_cast<std::size_t>(end - position));
@@ -61,13 +68,9 @@ ColdReader::Parsed ColdReader::parse(const Request& request, const SharedBytes& 
     const auto batch = wire::BatchView::parse(rest, kStoredBatchBytesMax);
     if (!batch && batch.error().code() == ErrorCode::kEndOfFile && end < segment.summary.bytes &&
         length_proven(rest, seed)) {
-      if (extent.batches.empty()) {
-        std::uint64_t needed = position - start + wire::kBatchHeaderBytes;
-        if (rest.size() >= wire::kBatchHeaderBytes)
-          needed += load_le<std::uint32_t>(rest.data() + 16);
-        parsed.window_needed = static_cast<std::size_t>(
-            align_up(std::min(needed, segment.summary.bytes - start), io::kBlockBytes));
-      }
+      std::uint64_t until = position + wire::kBatchHeaderBytes;
+      if (rest.size() >= wire::kBatchHeaderBytes) until += load_le<std::uint32_t>(rest.data() + 16);
+      need(until);
       break;
     }
     const bool header = batch && batch->header_sound(seed) && batch->base_offset() == extent.next;
@@ -83,9 +86,7 @@ ColdReader::Parsed ColdReader::parse(const Request& request, const SharedBytes& 
           continue;
         }
       } else if (block > position && end < segment.summary.bytes) {
-        if (extent.batches.empty()) {
-          parsed.window_needed = static_cast<std::size_t>(block + io::kBlockBytes - start);
-        }
+        need(block + io::kBlockBytes);
         break;
       }
       const IndexEntry* next = request.index->above(extent.next);
@@ -114,6 +115,9 @@ ColdReader::Parsed ColdReader::parse(const Request& request, const SharedBytes& 
                               static_cast<std::uint32_t>(batch->size())});
     extent.next = batch->next_offset();
     position += batch->size();
+  }
+  if (position + 4 > end && end < segment.summary.bytes && extent.next < segment.summary.end) {
+    need(position + wire::kBatchHeaderBytes);
   }
   extent.end_position = position;
   extent.memory = memory;

@@ -100,7 +100,7 @@ class ColdReader {
     Extent extent;  // may be empty
     std::optional<Hole> corrupt;
     std::string reason;
-    std::size_t window_needed = 0;  // the first batch does not fit
+    std::size_t window_needed = 0;  // what is asked for does not fit
   };
 
   void start_next();

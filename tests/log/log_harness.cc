@@ -164,7 +164,11 @@ bool LogHarness::stop_cleanly() {
 
 Result<AppendResult> LogHarness::append(const TopicPartition& id, std::size_t bytes,
                                         LeaderEpoch epoch) {
-  const auto batch = make_batch(id, next_seed_++ + options_.seed * 1000003, bytes);
+  return append_batch(id, make_batch(id, next_seed_++ + options_.seed * 1000003, bytes), epoch);
+}
+
+Result<AppendResult> LogHarness::append_batch(const TopicPartition& id,
+                                              std::span<const std::byte> batch, LeaderEpoch epoch) {
   PartitionLog* log = find(id);
   TIDELOG_ASSIGN(const AppendResult result, log->append(batch, epoch));
   const ReadLimits limits{.up_to = log->log_end(), .bytes_max = 1, .at_least_one = true};

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -81,6 +82,9 @@ class LogHarness {
   // Appends a batch and enters it in the ledger; the error otherwise.
   Result<AppendResult> append(const TopicPartition& id, std::size_t bytes,
                               LeaderEpoch epoch = LeaderEpoch(1));
+  // The same with a batch that the caller made.
+  Result<AppendResult> append_batch(const TopicPartition& id, std::span<const std::byte> batch,
+                                    LeaderEpoch epoch = LeaderEpoch(1));
   // Follows `id` in the ledger: its durable listener. What is durable counts as committed.
   void listen(const TopicPartition& id);
 
