@@ -51,7 +51,7 @@ void Destager::drop_waiting() {
 }
 
 void Destager::start_next() {
-  while (running_ < kJobsMax && !queue_.empty() && !context_.failure) {
+  while (running_ < kJobsMax && !queue_.empty() && !context_.failure && !context_.gave_up) {
     auto job = std::make_shared<Job>();
     job->target = std::move(queue_.front());
     queue_.pop_front();
@@ -64,6 +64,7 @@ void Destager::start_next() {
 
 void Destager::finish(const JobPtr& job) {
   space_found(job);
+  if (job->error) context_.clean = false;  // a part of what did not arrive may be in the segment
   --running_;
   job->target->destaging_ = false;
   if (job->target->wanted_) queue_.push_back(job->target);
@@ -263,12 +264,13 @@ void Destager::space_found(const JobPtr& job) {
 
 void Destager::trouble(const JobPtr& job, const Error& error) {
   if (io::is_final(error)) return context_.fail(error);
-  // These bytes have offsets: they are written again, as they are, until there is space.
+  if (context_.gives_up()) return finish(job);
   if (error.code() == ErrorCode::kStorageFull) {
     if (!job->short_of_space) ++context_.short_of_space;
     job->short_of_space = true;
     context_.check_space();
   }
+  // These bytes have offsets: they are written again, as they are, until there is space.
   context_.environment.executor->run_after(
       kRetryAfter, [this, job, alive = std::weak_ptr<bool>(context_.alive)] {
         if (!alive.expired()) step(job);

@@ -78,7 +78,8 @@ class Destager {
   void synced(const JobPtr& job);
   void save_index_so_far(const JobPtr& job);
   void finish(const JobPtr& job);
-  // Tries the step again later when space ran out; else the directory failed.
+  // Tries the step again later when space ran out, ends the job when the shard is closing; else the
+  // directory failed.
   void trouble(const JobPtr& job, const Error& error);
   void space_found(const JobPtr& job);
   std::uint64_t space_step(DestageTarget& target, std::uint64_t needed) const;

@@ -230,7 +230,8 @@ void Journal::completed(JournalWrite& write, const Result<>& result) {
   if (failed_) return;
   if (!result) {
     if (!io::is_final(result.error())) {
-      if (!std::exchange(write.lacks_space, true)) events_.journal_lacks_space(true);
+      if (!std::exchange(write.lacks_space, true)) ++lacking_;
+      events_.journal_lacks_space(lacking_);
       // The bytes have offsets: the same write again, until there is space.
       environment_.executor->run_after(kFullRetryAfter,
                                        [this, &write, alive = std::weak_ptr<bool>(alive_)] {
@@ -244,7 +245,9 @@ void Journal::completed(JournalWrite& write, const Result<>& result) {
     events_.journal_failed(result.error());
     return;
   }
-  if (std::exchange(write.lacks_space, false)) events_.journal_lacks_space(false);
+  if (std::exchange(write.lacks_space, false)) {
+    events_.journal_lacks_space(--lacking_);
+  }
   --in_flight_;
   last_activity_ = environment_.executor->clock().now();
   live_.completed(write);

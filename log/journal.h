@@ -81,8 +81,8 @@ class JournalEvents {
   // `full`: nothing can be journalled before they did, so what is not durable yet must go to
   // segments too.
   virtual void journal_wants_space(std::uint64_t sequence, bool full) = 0;
-  // One more write finds no space on the disk (true), or has found it (false).
-  virtual void journal_lacks_space(bool lacks) = 0;
+  // So many writes found no space on the disk and are tried again; told after each attempt.
+  virtual void journal_lacks_space(int writes) = 0;
   // A write failed for good; nothing is acknowledged any more.
   virtual void journal_failed(const Error& error) = 0;
 };
@@ -131,6 +131,11 @@ class Journal {
 
   // True when nothing waits for a write, none is in flight and no file is being made.
   bool idle() const { return queue_.empty() && truncates_.empty() && in_flight_ == 0 && !growing_; }
+  // True when no write is under way but those that found no space, and no file is being made.
+  bool stands_still() const { return in_flight_ == lacking_ && !growing_; }
+  // True when a write found no space, or a truncation none in the ring: what is in the files is not
+  // what a clean stop leaves.
+  bool half_written() const { return lacking_ > 0 || !truncates_.empty(); }
   // The largest batch that can be journalled, whatever the ring's size now.
   std::size_t batch_bytes_max() const;
   JournalCheckpoint checkpoint() const { return {id_, live_.durable_sequence()}; }
@@ -193,6 +198,7 @@ class Journal {
   std::uint64_t asked_tail_ = 0;       // the tail when space was last asked for
   std::uint64_t asked_full_tail_ = 0;  // the same, when there was none left
   int in_flight_ = 0;
+  int lacking_ = 0;  // of those, found no space and wait for some
   bool failed_ = false;
   bool growing_ = false;
   TimerId quiet_timer_ = 0;

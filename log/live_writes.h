@@ -24,7 +24,7 @@ struct JournalWrite {
   std::vector<JournalLane*> lanes;  // to be told; null: forgotten
   std::size_t holds = 0;            // entries whose bytes are nowhere else
   bool complete = false;
-  bool lacks_space = false;  // told the shard so
+  bool lacks_space = false;  // tried again until there is some
   std::function<void(std::uint64_t sequence)> truncated;
 };
 

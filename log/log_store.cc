@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/logging.h"
 #include "log/directory_failure.h"
+#include "log/io/storage_error.h"
 #include "log/recovery.h"
 #include "log/shard_logs.h"
 
@@ -31,10 +32,25 @@ class LogStoreImpl final : public LogStore {
 
   Result<> finish_clean_stop() override {
     // Each shard's last checkpoint, taken when it was at rest, holds the ends of its logs.
-    TIDELOG_TRY(directory_->write_marker(checkpoint_.content()));
+    if (std::ranges::all_of(shards_, &ShardLogsImpl::closed_cleanly)) {
+      TIDELOG_TRY(write_marker());
+    } else {
+      log_warning(
+          fmt::format("{}: no space for a clean stop; the next start recovers as after a "
+                      "crash",
+                      directory_->paths().root));
+    }
     shards_.clear();
     directory_.reset();
     return {};
+  }
+
+  // Without space the next start does without it.
+  Result<> write_marker() {
+    const auto written = directory_->write_marker(checkpoint_.content());
+    if (written || io::is_final(written.error())) return written;
+    log_warning(fmt::format("no clean-stop marker: {}", written.error().to_string()));
+    return directory_->remove_marker();
   }
 
   std::unique_ptr<DataDirectory> directory_;

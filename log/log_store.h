@@ -74,7 +74,7 @@ class ShardLogs {
   using DoneCallback = std::move_only_function<void(Result<>)>;
   // Takes the log out of the catalog, durably, then removes its files on a file thread. The
   // PartitionLog is gone when `done` runs; reads in flight ended with kUnknownPartition. Without
-  // space it waits until there is some.
+  // space it waits until there is some; close() ends the wait with kStorageFull.
   virtual void remove(const TopicPartition& id, DoneCallback done) = 0;
 
   // Called by the shard at the end of each loop turn: starts journal writes for what was staged,
@@ -84,6 +84,8 @@ class ShardLogs {
   // Ends appends and makes everything stable, so that the clean-stop marker may be written. What a
   // log has in the journal alone stays there, up to destage_bytes of it: the next start goes on
   // with the journal as it is, so that stop and start take the same time whatever was written.
+  // On a full disk it stays there whatever its size, and what is not durable yet is given up: its
+  // listeners hear no more. Fails with kStorageFailed only.
   virtual void close(DoneCallback done) = 0;
 
   struct Counters {
@@ -131,9 +133,10 @@ class LogStore {
   // two lives of a leader share one. Only a new directory has nobody to tell apart.
   bool needs_new_epochs() const { return !recovery().created; }
 
-  // Writes checkpoint and clean-stop marker, syncs, unlocks. REQUIRES: every shard's close()
-  // succeeded and its thread ended or idles. Blocks. Without this call the directory is left as
-  // after a crash.
+  // Writes the clean-stop marker, syncs, unlocks. REQUIRES: every shard's close() succeeded and its
+  // thread ended or idles. Blocks. Without this call the directory is left as after a crash; so it
+  // is where a full disk kept from it what the marker would say, or the marker itself. Fails with
+  // kStorageFailed.
   virtual Result<> finish_clean_stop() = 0;
 };
 

@@ -174,6 +174,13 @@ void PartitionLogImpl::failed(const Error& error) {
   if (retired_) wait_until_retired();
 }
 
+void PartitionLogImpl::give_up(const Error& error) {
+  settle_trims(fail(error));
+  if (truncation_begun()) context_.clean = false;
+  drop_truncation(error);
+  if (when_retired_) end_retirement();
+}
+
 Result<> PartitionLogImpl::may_read(Offset from, const ReadLimits& limits) const {
   if (retired_)
     return fail(ErrorCode::kUnknownPartition, fmt::format("{} was removed", id_.to_string()));
@@ -305,7 +312,10 @@ void PartitionLogImpl::retire(std::move_only_function<void()> done) {
 void PartitionLogImpl::wait_until_retired() {
   const bool busy = destaging() || truncation_ || journalling();
   // On a failed directory nothing of it ends any more; what is in flight holds what it needs.
-  if (!when_retired_ || (busy && !context_.failure)) return;
+  if (when_retired_ && (!busy || context_.failure)) end_retirement();
+}
+
+void PartitionLogImpl::end_retirement() {
   context_.journal->forget(*this);
   context_.cold_reader->forget(*this, Offset(0));
   context_.tail_cache->forget(tail_->stable_memory_bytes());

@@ -85,6 +85,8 @@ class PartitionLogImpl final : public PartitionLog,
   bool at_rest(std::size_t journal_bytes) const;
   // The directory failed. REQUIRES: nothing of the log is journalled any more.
   void failed(const Error& error);
+  // The shard closes without space for what is under way: answers whoever waits for it.
+  void give_up(const Error& error);
   // Does what the settings say about age and size. To be called from time to time.
   void retain();
   // Ends appends and reads (those in flight with kUnknownPartition); runs `done` when nothing is
@@ -128,6 +130,7 @@ class PartitionLogImpl final : public PartitionLog,
   // Answers the truncation, if there is one; nothing of it goes on.
   void drop_truncation(const Error& error);
   bool truncation_begun() const;
+  void end_retirement();
   void truncate_when_quiet();
   void truncation_failed(const Error& error);
   void truncate_journal(const TruncationPtr& truncation);

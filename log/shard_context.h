@@ -38,6 +38,10 @@ struct ShardContext {
   bool space_low = false;             // appends are refused
   int short_of_space = 0;             // logs that found none; appends are refused until they did
   bool closing = false;
+  // While closing something found no space, or no file descriptor: what is in the journal stays
+  // there, and nobody waits for anything that would need either.
+  bool gave_up = false;
+  bool clean = true;             // a clean-stop marker would be true
   std::optional<Error> failure;  // the directory failed for good
 
   // Ends acknowledgements of the whole directory.
@@ -46,6 +50,12 @@ struct ShardContext {
   std::function<void()> check_space;
   // Writes a checkpoint that holds what is true now; runs the callback when it is stable.
   std::function<void(std::move_only_function<void()>)> checkpoint;
+
+  // Asked by whoever found no space and would try again: true when it should leave it at that.
+  bool gives_up() {
+    gave_up = gave_up || closing;
+    return gave_up;
+  }
 
   // Runs `job` on a file thread and `then` with what it made, on the shard, unless the shard is
   // gone.

@@ -12,7 +12,12 @@
 namespace tidelog::log {
 namespace {
 constexpr std::chrono::milliseconds kFullRetryAfter{100};
+
+Error no_space_to_close() {
+  return {ErrorCode::kStorageFull, "the disk is full and the broker is stopping"};
 }
+
+}  // namespace
 
 ShardLogsImpl::ShardLogsImpl(
     Parts parts, const std::function<PartitionLogSettings(const TopicPartition&)>& settings_of)
@@ -150,14 +155,17 @@ void ShardLogsImpl::remove(const TopicPartition& id, DoneCallback done) {
 
 void ShardLogsImpl::change_catalog() {
   if (changing_catalog_) return;
-  if (context_.failure) return refuse_changes();
+  if (context_.failure) {
+    return refuse_changes(Error(ErrorCode::kStorageFailed, context_.failure->message()));
+  }
+  if (context_.gave_up) return refuse_changes(no_space_to_close());
   if (!removals_.empty() && !removals_wait_) return remove_all();
   if (!creations_.empty()) create_all();
 }
 
-// Posted, so that callers' callbacks never run inside the call that found the failure.
-void ShardLogsImpl::refuse_changes() {
-  const Error error(ErrorCode::kStorageFailed, context_.failure->message());
+// Posted, so that callers' callbacks never run inside the call that found the reason.
+void ShardLogsImpl::refuse_changes(const Error& error) {
+  if (!removals_.empty()) context_.clean = false;  // the catalog still lists them
   for (const Removal& removal : removals_) {
     if (--leaving_[removal.id] == 0) leaving_.erase(removal.id);
   }
@@ -233,7 +241,7 @@ void ShardLogsImpl::remove_all() {
       [this, removals](Result<> removed) {
         changing_catalog_ = false;
         if (!removed && !io::is_final(removed.error())) {
-          return remove_later(std::move(*removals), removed.error());
+          return remove_later(std::move(*removals));
         }
         if (!removed) fail_directory(removed.error());
         for (Removal& removal : *removals) {
@@ -245,17 +253,18 @@ void ShardLogsImpl::remove_all() {
 }
 
 // A removal ends as a removal, so that no new life of a partition begins beside files of the old.
-void ShardLogsImpl::remove_later(std::vector<Removal> removals, const Error& error) {
+void ShardLogsImpl::remove_later(std::vector<Removal> removals) {
   std::ranges::move(removals, std::back_inserter(removals_));
   removals_wait_ = true;
   check_space();
-  if (close_done_) std::exchange(close_done_, nullptr)(fail(error));
-  context_.environment.executor->run_after(kFullRetryAfter,
-                                           [this, alive = std::weak_ptr<bool>(context_.alive)] {
-                                             if (alive.expired()) return;
-                                             removals_wait_ = false;
-                                             change_catalog();
-                                           });
+  if (!context_.gives_up()) {
+    context_.environment.executor->run_after(kFullRetryAfter,
+                                             [this, alive = std::weak_ptr<bool>(context_.alive)] {
+                                               if (alive.expired()) return;
+                                               removals_wait_ = false;
+                                               change_catalog();
+                                             });
+  }
   change_catalog();
 }
 
@@ -270,7 +279,7 @@ void ShardLogsImpl::fail_directory(const Error& error) {
   for (const auto& [id, log] : logs_) log->failed(error);
   for (const auto& log : std::vector(retiring_)) log->failed(error);
   change_catalog();
-  if (close_done_) std::exchange(close_done_, nullptr)(fail(error));
+  end_close(fail(error));
 }
 
 void ShardLogsImpl::journal_wants_space(std::uint64_t sequence, bool full) {
@@ -280,8 +289,9 @@ void ShardLogsImpl::journal_wants_space(std::uint64_t sequence, bool full) {
   }
 }
 
-void ShardLogsImpl::journal_lacks_space(bool lacks) {
-  context_.short_of_space += lacks ? 1 : -1;
+void ShardLogsImpl::journal_lacks_space(int writes) {
+  context_.short_of_space += writes - std::exchange(journal_lacking_, writes);
+  if (writes > 0) context_.gives_up();
   check_space();
 }
 
@@ -336,10 +346,14 @@ void ShardLogsImpl::start_checkpoint() {
         checkpointing_ = false;
         if (!stored) {
           if (io::is_final(stored.error())) return fail_directory(stored.error());
+          check_space();
+          if (context_.gives_up()) {
+            context_.clean = false;  // the last one that was stored counts
+            if (finishing_close_) end_close({});
+            return;
+          }
           // Whoever waits needs it stable: they wait for the next one.
           for (auto& waiter : *waiters) checkpoint_waiters_.push_back(std::move(waiter));
-          check_space();
-          if (close_done_) std::exchange(close_done_, nullptr)(fail(stored.error()));
           return;
         }
         for (auto& waiter : *waiters) waiter();
@@ -359,9 +373,12 @@ void ShardLogsImpl::close(DoneCallback done) {
 }
 
 void ShardLogsImpl::drive_close() {
-  if (finishing_close_ || !journal_.idle() || changing_catalog_ || !leaving_.empty()) return;
-  // A start that moves up takes two: the store may go only when nobody writes one any more.
-  if (checkpointing_ || !checkpoint_waiters_.empty()) return;
+  // A start that moves up takes two checkpoints: the store may go only when nobody writes one any
+  // more.
+  if (finishing_close_ || changing_catalog_ || checkpointing_) return;
+  if (context_.gave_up) return give_up();
+  if (!checkpoint_waiters_.empty()) return start_checkpoint();  // the last one found no space
+  if (!journal_.idle() || !leaving_.empty()) return;
   // Logs that only were to make room stay in the journal, however many they are.
   destager_.drop_waiting();
   bool rest = destager_.idle() && remover_.idle();
@@ -374,6 +391,27 @@ void ShardLogsImpl::drive_close() {
   finishing_close_ = true;
   journal_.stop();
   finish_close();
+}
+
+void ShardLogsImpl::give_up() {
+  destager_.drop_waiting();
+  if (!journal_.stands_still() || !destager_.idle() || !remover_.idle()) return;
+  log_warning(
+      fmt::format("{}: no space to bring all records to their segments; the journal keeps "
+                  "them for the next start",
+                  context_.paths.root));
+  finishing_close_ = true;
+  if (journal_.half_written() || !leaving_.empty()) context_.clean = false;
+  journal_.stop();
+  checkpoint_waiters_.clear();
+  for (const auto& [id, log] : logs_) log->give_up(no_space_to_close());
+  for (const auto& log : std::vector(retiring_)) log->give_up(no_space_to_close());
+  change_catalog();
+  finish_close();
+}
+
+void ShardLogsImpl::end_close(const Result<>& result) {
+  if (close_done_) std::exchange(close_done_, nullptr)(result);
 }
 
 void ShardLogsImpl::finish_close() {
@@ -390,9 +428,7 @@ void ShardLogsImpl::finish_close() {
       },
       [this](Result<> saved) {
         if (!saved && io::is_final(saved.error())) return fail_directory(saved.error());
-        checkpoint([this] {
-          if (close_done_) std::exchange(close_done_, nullptr)({});
-        });
+        checkpoint([this] { end_close({}); });
       });
 }
 

@@ -52,9 +52,12 @@ class ShardLogsImpl final : public ShardLogs, public JournalEvents {
   void close(DoneCallback done) override;
   Counters counters() const override;
 
+  // Whether close() left what a clean-stop marker says. Any thread, once the shard's has ended.
+  bool closed_cleanly() const { return context_.clean; }
+
   // JournalEvents
   void journal_wants_space(std::uint64_t sequence, bool full) override;
-  void journal_lacks_space(bool lacks) override;
+  void journal_lacks_space(int writes) override;
   void journal_failed(const Error& error) override { fail_directory(error); }
 
  private:
@@ -71,11 +74,11 @@ class ShardLogsImpl final : public ShardLogs, public JournalEvents {
   void start_timers();
   void start_retention();
   void change_catalog();
-  // Answers what waits for a change of the catalog with the directory's failure.
-  void refuse_changes();
+  // Answers what waits for a change of the catalog.
+  void refuse_changes(const Error& error);
   void create_all();
   void remove_all();
-  void remove_later(std::vector<Removal> removals, const Error& error);
+  void remove_later(std::vector<Removal> removals);
   void finish_creation(Creation creation, const Result<std::uint32_t>& incarnation);
   void fail_directory(const Error& error);
   void check_space();
@@ -85,6 +88,10 @@ class ShardLogsImpl final : public ShardLogs, public JournalEvents {
   void start_checkpoint();
   CheckpointContent checkpoint_content() const;
   void drive_close();
+  // Closes without space: ends when nothing is under way but what waits for some.
+  void give_up();
+  // Ends close(), which did not come to rest.
+  void end_close(const Result<>& result);
   void finish_close();
 
   ShardContext context_;
@@ -107,6 +114,7 @@ class ShardLogsImpl final : public ShardLogs, public JournalEvents {
   std::vector<std::shared_ptr<PartitionLogImpl>> retiring_;  // of those, not at rest yet
   bool removals_wait_ = false;                               // for space
   bool changing_catalog_ = false;
+  int journal_lacking_ = 0;  // writes of the journal that found no space
   std::vector<std::move_only_function<void()>> checkpoint_waiters_;
   bool checkpointing_ = false;
   bool checking_space_ = false;

@@ -184,6 +184,7 @@ void PartitionLogImpl::truncate_files(const TruncationPtr& truncation) {
 }
 
 void PartitionLogImpl::truncate_files_later(const TruncationPtr& truncation) {
+  if (context_.gives_up()) return;  // the next start cuts them, as the journal says
   context_.check_space();
   context_.environment.executor->run_after(
       kRetryAfter,

@@ -7,6 +7,7 @@ was acknowledged; a balloon file takes all the space there is. Then:
   - consumers read everything acknowledged meanwhile, /ready stays 200 and /metrics says what is wrong;
   - once the balloon is gone records are taken again, without anybody doing anything;
   - after kill -9 at the fullest moment a start finds all of it;
+  - a clean stop at the fullest moment ends well, and the next start finds all of it too;
   - every acknowledged record is there once, in order, at its offset.
 
 Usage: full_disk.py --binary BUILD/tools/tidelog [--megabytes N]
@@ -32,6 +33,7 @@ from kill_loop import TOPIC, Log, Producer, complaints_about_ledger, complaints_
 SKIPPED = 77
 PARTITIONS = 4
 PATIENCE_SECONDS = 90
+ENDS = ["healed", "killed and restarted", "stopped cleanly and restarted"]  # of a round, in turn
 
 
 class Skip(Exception):
@@ -118,7 +120,7 @@ def check_all(broker, log, ledger):
     return sum(map(len, log.records))
 
 
-def fill_and_heal(broker, balloon, directory, log, ledger, round_number, chance, kill):
+def fill_and_heal(broker, balloon, directory, log, ledger, round_number, chance, end):
     producers = [Producer(broker, f"p{p}", round_number, directory,
                           ["-p", str(p), "--delivery-timeout", "300s"]) for p in range(PARTITIONS)]
     try:
@@ -136,8 +138,11 @@ def fill_and_heal(broker, balloon, directory, log, ledger, round_number, chance,
         # What was acknowledged can be read while nothing can be written.
         entries = [entry for producer in producers for entry in producer.acknowledged()]
         check_all(broker, log, ledger + entries)
-        if kill:
-            broker.kill()
+        if end != "healed":
+            if end == "killed and restarted":
+                broker.kill()
+            elif broker.stop() != 0:
+                raise RuntimeError("the clean stop on a full disk failed")
             balloon.burst()
             broker.start()
             return len(entries)
@@ -168,11 +173,11 @@ def run(options, chance, directory):
             broker.start()
             broker.must_run("topic", "create", TOPIC, "-p", PARTITIONS, "--set", "segment.bytes=16777216")
             for round_number in range(1, options.rounds + 1):
-                kill = round_number % 2 == 0
-                full = fill_and_heal(broker, balloon, directory, log, ledger, round_number, chance, kill)
+                end = ENDS[(round_number - 1) % len(ENDS)]
+                full = fill_and_heal(broker, balloon, directory, log, ledger, round_number, chance, end)
                 held = check_all(broker, log, ledger)
                 print(f"round {round_number}: full with {full} of the round acknowledged and read, "
-                      f"{'killed and restarted' if kill else 'healed'}; {len(ledger)} acknowledged in all, {held} held",
+                      f"{end}; {len(ledger)} acknowledged in all, {held} held",
                       flush=True)
             if broker.stop() != 0:
                 raise RuntimeError("the clean stop at the end failed")
@@ -188,8 +193,8 @@ def run(options, chance, directory):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", required=True)
-    parser.add_argument("--megabytes", type=int, default=192)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--megabytes", type=int, default=320)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--seed", type=int, default=None)
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else random.randrange(2**32)
