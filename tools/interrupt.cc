@@ -18,6 +18,12 @@ static_assert(std::atomic<int>::is_always_lock_free);
 
 extern "C" void end_at_once(int signal) { _exit(128 + signal); }
 
+// Installed with SA_RESETHAND and SA_NODEFER, so that the signal now does what it does by default.
+extern "C" void end_by_default(int signal) {
+  raise(signal);
+  _exit(128 + signal);  // the first process of a container, which signals by default leave alone
+}
+
 extern "C" void on_interrupt(int signal) {
   const int error = errno;
   // Only a person who types Ctrl-C twice means "at once": supervisors may send SIGTERM to the
@@ -27,12 +33,18 @@ extern "C" void on_interrupt(int signal) {
   errno = error;
 }
 
-void handle(int signal, void (*handler)(int)) {
+void handle(int signal, void (*handler)(int), int flags = SA_RESTART) {
   struct sigaction action = {};
   action.sa_handler = handler;
-  action.sa_flags = SA_RESTART;
+  action.sa_flags = flags;
   sigemptyset(&action.sa_mask);
   sigaction(signal, &action, nullptr);
+}
+
+bool is_ignored(int signal) {
+  struct sigaction action = {};
+  sigaction(signal, nullptr, &action);
+  return action.sa_handler == SIG_IGN;
 }
 
 }  // namespace
@@ -56,14 +68,17 @@ void prepare_signals() {
   signal(SIGXFSZ, SIG_IGN);
 }
 
+void end_by_signals() {
+  handle(SIGTERM, end_by_default, SA_RESETHAND | SA_NODEFER);
+  if (!is_ignored(SIGHUP)) handle(SIGHUP, end_by_default, SA_RESETHAND | SA_NODEFER);
+}
+
 StopEvent& interrupt_event() {
   static StopEvent event;
   if (interrupt_target.exchange(&event) == nullptr) {
     handle(SIGINT, on_interrupt);
     handle(SIGTERM, on_interrupt);
-    struct sigaction hangup = {};
-    sigaction(SIGHUP, nullptr, &hangup);
-    if (hangup.sa_handler != SIG_IGN) handle(SIGHUP, on_interrupt);
+    if (!is_ignored(SIGHUP)) handle(SIGHUP, on_interrupt);
   }
   return event;
 }

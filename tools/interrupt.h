@@ -27,6 +27,10 @@ class StopEvent {
 // and SIGXFSZ are ignored, so that a closed pipe or a file size limit is an error of write().
 void prepare_signals();
 
+// Until interrupt_event() is called, SIGTERM and SIGHUP (unless it is ignored) end the process at
+// once, also where it is the first one of a container, to which they do nothing by default.
+void end_by_signals();
+
 // From the first call on SIGINT, SIGTERM and SIGHUP (a terminal that closes; unless it is ignored,
 // as nohup does) set the event that is returned instead of ending the process; a SIGINT after any
 // of them ends it at once, with 130.

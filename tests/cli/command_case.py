@@ -11,6 +11,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "integration"))
+import broker_process  # noqa: E402
 from broker_process import Broker, free_ports  # noqa: E402,F401
 
 WAIT_SECONDS_MAX = 60
@@ -21,12 +22,8 @@ def binary():
 
 
 def clean_environment(changes=None):
-    """The environment without anything that Tidelog reads, a profile included."""
-    environment = {name: value for name, value in os.environ.items()
-                   if not name.startswith("TIDELOG_") or name == "TIDELOG_TEST_BINARY"}
-    environment["XDG_CONFIG_HOME"] = "/proc/nonexistent"  # nobody can make anything there
-    environment.update(changes or {})
-    return environment
+    """The environment without anything that Tidelog reads, a profile included, but with `changes`."""
+    return dict(broker_process.clean_environment(), **(changes or {}))
 
 
 def run_alone(*words, stdin=b"", environment=None, **options):

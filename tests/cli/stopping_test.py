@@ -5,8 +5,10 @@ Usage: stopping_test.py BUILD/tools/tidelog [unittest options]
 """
 
 import json
+import os
 import pathlib
 import random
+import select
 import signal
 import subprocess
 import tempfile
@@ -35,6 +37,29 @@ class Stopping(unittest.TestCase):
         self.assertEqual(self.broker.stop(signal.SIGINT), 130, self.broker.log())
         self.broker.start()
         self.assertEqual(self.broker.must_run("consume", "t", "-e"), b"a\nb\n")
+
+    def test_signals_end_a_broker_that_still_recovers_and_the_next_start_serves_everything(self):
+        partitions = 600
+        self.broker.must_run("topic", "create", "t", "-p", partitions)
+        lines = b"".join(b"%d\n" % i for i in range(partitions * 4))
+        self.broker.must_run("produce", "t", "-K", ":", stdin=lines.replace(b"\n", b":v\n"))
+        self.broker.kill()
+        for number, code in ((signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130), (signal.SIGHUP, -signal.SIGHUP)):
+            # Recovery may be over between the look and the signal; then the stop is a clean one.
+            for _ in range(5):
+                self.broker.launch()
+                while not self.broker.is_starting():
+                    self.assertIsNone(self.broker.process.poll(), self.broker.log())
+                begin = time.monotonic()
+                ended_with = self.broker.stop(number)
+                if "has stopped" not in self.broker.log():
+                    break
+                self.broker.start().kill()
+                self.broker.log_path.write_text("")
+            self.assertEqual(ended_with, code, self.broker.log())
+            self.assertLess(time.monotonic() - begin, 5)
+        self.broker.start()
+        self.assertEqual(len(self.broker.must_run("consume", "t", "-e").splitlines()), partitions * 4)
 
     def test_log_verify_and_dump_show_stopped_files_and_find_a_flipped_bit(self):
         self.broker.must_run("topic", "create", "t")
@@ -103,6 +128,8 @@ class Stopping(unittest.TestCase):
             self.assertEqual(asked.returncode, 1)
             self.assertIn(b"offsets 0 to 9 are lost (10 records)", asked.stdout)
             self.assertIn(b"--accept-loss", asked.stderr)
+        shown = self.answer_on_a_terminal(b"n\n", "log", "repair", self.broker.data, "--json")
+        self.assertRegex(shown, rb"(?s)offsets 0 to 9 are lost.*Accept this loss\?.*nothing was accepted")
         self.broker.start()
         self.assertIn(b"acknowledged records are missing", self.broker.run("produce", "t", stdin=b"x\n").stderr)
         self.broker.stop()
@@ -118,6 +145,26 @@ class Stopping(unittest.TestCase):
         self.broker.stop()
         self.assertIn(b"note: offsets 0 to 9 were lost",
                       self.broker.must_run("log", "verify", self.broker.data))
+
+    def answer_on_a_terminal(self, answer, *words):
+        """Runs a command that asks once on a terminal, and fails; what it wrote to standard error."""
+        main_end, terminal = os.openpty()
+        self.addCleanup(os.close, main_end)
+        command = self.broker.popen(*words, stdin=terminal, stdout=subprocess.PIPE, stderr=terminal)
+        os.close(terminal)
+        shown = b""
+        while b"[y/N] " not in shown:
+            shown += os.read(main_end, 4096)
+        os.write(main_end, answer)
+        self.assertFalse(json.loads(command.stdout.read())["ok"])
+        command.stdout.close()
+        self.assertEqual(command.wait(WAIT_SECONDS_MAX), 1)
+        while select.select([main_end], [], [], 0)[0]:
+            try:
+                shown += os.read(main_end, 4096)
+            except OSError:  # what was written is read, and nobody holds the terminal any more
+                break
+        return shown
 
     def test_produce_survives_a_restart_of_the_broker(self):
         self.broker.must_run("topic", "create", "t")

@@ -25,6 +25,18 @@ def free_ports(count):
             one.close()
 
 
+def clean_environment():
+    """The environment without anything that Tidelog reads, a profile included."""
+    environment = {name: value for name, value in os.environ.items()
+                   if not name.startswith("TIDELOG_") or name == "TIDELOG_TEST_BINARY"}
+    environment["XDG_CONFIG_HOME"] = "/proc/nonexistent"  # nobody can make anything there
+    return environment
+
+
+def _word(word):
+    return word if isinstance(word, bytes) else str(word)
+
+
 class Broker:
     """One broker process on one data directory; may be stopped, killed and started again."""
 
@@ -37,12 +49,17 @@ class Broker:
         self.address = f"127.0.0.1:{self.port}"
         self.process = None
 
-    def start(self):
-        """Returns once the broker says that it is ready."""
+    def launch(self):
+        """Starts the process and waits for nothing."""
         command = [self.binary, "broker", "--data", self.data, "--listen", self.address,
                    "--admin", f"127.0.0.1:{self.admin_port}", *self.options]
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            env=self.environment())
+
+    def start(self):
+        """Returns once the broker says that it is ready."""
+        self.launch()
         deadline = time.monotonic() + START_SECONDS_MAX
         while not self._is_ready():
             if self.process.poll() is not None:
@@ -54,11 +71,22 @@ class Broker:
         return self
 
     def _is_ready(self):
+        return self._readiness()[0] == 200
+
+    def is_starting(self):
+        """Whether it says that it still recovers."""
+        code, words = self._readiness()
+        return code == 503 and b"is starting" in words
+
+    def _readiness(self):
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/ready", timeout=5) as answer:
-                return answer.status == 200
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return refusal.code, refusal.read()
         except (urllib.error.URLError, OSError):
-            return False
+            return None, b""
 
     def kill(self):
         """kill -9."""
@@ -78,14 +106,14 @@ class Broker:
             self.kill()
 
     def environment(self):
-        return dict(os.environ, TIDELOG_BROKERS=self.address)
+        return dict(clean_environment(), TIDELOG_BROKERS=self.address)
 
     def popen(self, *words, **options):
-        return subprocess.Popen([self.binary, *map(str, words)], env=self.environment(), **options)
+        return subprocess.Popen([self.binary, *map(_word, words)], env=self.environment(), **options)
 
     def run(self, *words, stdin=b"", timeout=120):
         """Runs a command to its end; the result has returncode, stdout and stderr (bytes)."""
-        return subprocess.run([self.binary, *map(str, words)], env=self.environment(), input=stdin,
+        return subprocess.run([self.binary, *map(_word, words)], env=self.environment(), input=stdin,
                               capture_output=True, timeout=timeout, check=False)
 
     def must_run(self, *words, stdin=b"", timeout=120):

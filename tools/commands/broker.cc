@@ -153,11 +153,13 @@ Result<int> run_broker(const BrokerOptions& options) {
   TIDELOG_ASSIGN(const broker::SettingSources sources, sources_of(options));
   const auto settings = broker::load_broker_settings(sources);
   if (!settings) return report(settings.error());
-  interrupt_event();
+  // Recovery takes what the disk needs; whoever does not want to wait may end it as a crash would.
+  end_by_signals();
   start_logging(settings->log_level, settings->log_format);
   allow_many_files();
   auto broker = broker::Broker::start(*settings);
   if (!broker) return report(broker.error(), settings->log_format);
+  interrupt_event();
   notify_service_manager("READY=1");
   greet(**broker, *settings);
   Result<> ended;
@@ -182,7 +184,8 @@ void add_broker_command(CommandLine& line) {
       "  tidelog broker --data /var/lib/tidelog --listen 0.0.0.0:9700 --set log.level=warning\n"
       "  tidelog broker --settings\n"
       "Settings come from flags, then TIDELOG_<SETTING> (TIDELOG_DATA_DIR for data.dir), then the\n"
-      "file, then the defaults. Exit codes: 0 after SIGTERM, 130 after Ctrl-C, 1 otherwise.",
+      "file, then the defaults. Exit codes: 0 after SIGTERM, 130 after Ctrl-C, 1 otherwise.\n"
+      "While it still recovers its data, signals end it at once, and the next start goes on.",
       [options] { return run_broker(*options); });
   command->add_option("--data", options->data,
                       "Directory of all data (data.dir) [TIDELOG_DATA_DIR]");
