@@ -22,7 +22,9 @@ std::string decimal(const std::string& word, bool is_signed) {
                          std::ranges::all_of(digits, [](char c) { return c >= '0' && c <= '9'; }) &&
                          (is_signed || !is_negative);
   // 18 digits always fit, and no amount here is anywhere near.
-  digits.remove_prefix(std::min(digits.find_first_not_of('0'), digits.size() - 1));
+  if (is_number) {
+    digits.remove_prefix(std::min(digits.find_first_not_of('0'), digits.size() - 1));
+  }
   if (!is_number || digits.size() > 18) {
     throw CLI::ValidationError(
         fmt::format("'{}' is no whole number{}", word, is_signed ? "" : " of 0 or more"));

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <iterator>
 #include <memory>
@@ -114,6 +115,16 @@ std::string variable_of(const CLI::App& app, std::string_view message) {
   return "";
 }
 
+// Adds the options that a variable of the process sets, unless something nearer gave them.
+void add_variables(const std::vector<FlagVariable>& flags, Origin origin, GivenOptions& given) {
+  for (const FlagVariable& flag : flags) {
+    const char* value = std::getenv(flag.variable.c_str());
+    if (value == nullptr || value[0] == '\0') continue;
+    if (flag.option->get_expected_max() == 0 && is_off(value)) continue;
+    given.try_emplace(flag.option, Given{.origin = origin});
+  }
+}
+
 // The option that was given more often than it may be.
 const CLI::Option* repeated_option(const CLI::App& app) {
   for (const CLI::Option* option : app.get_options()) {
@@ -147,6 +158,15 @@ CLI::App* CommandLine::add_command(CLI::App& parent, const std::string& name,
   command->footer("Example:\n" + example);
   if (run) command->callback([this, run = std::move(run)] { chosen_ = run; });
   return command;
+}
+
+void CommandLine::add_yields(const CLI::App& command, std::vector<Yield> yields) {
+  std::ranges::move(yields, std::back_inserter(yields_[&command]));
+}
+
+void CommandLine::add_rivals(const CLI::App& command, const std::string& one,
+                             const std::string& other) {
+  add_yields(command, {{.option = one, .to = other}, {.option = other, .to = one}});
 }
 
 int CommandLine::run(int argc, const char* const* argv) {
@@ -189,11 +209,19 @@ void CommandLine::prepare_chosen(CLI::App& command) {
     if (other->get_option_no_throw(kProfileFlag) == nullptr) continue;
     for (FlagVariable& flag : flag_variables(*other)) known.push_back(std::move(flag));
   }
-  for (const FlagVariable& flag : flag_variables(command)) flag.option->envname(flag.variable);
+  const std::vector<FlagVariable> flags = flag_variables(command);
+  for (const FlagVariable& flag : flags) flag.option->envname(flag.variable);
   if (command.get_option_no_throw(kProfileFlag) == nullptr) return;
+  GivenOptions given = given_on_line(command, words_);
+  add_variables(flags, Origin::kVariable, given);
   const auto applied = apply_profile(profiles_path(), wanted_profile(words_), known);
   // Told only when the command runs: --help works beside a broken file.
   if (!applied) profile_error_ = applied.error();
+  add_variables(flags, Origin::kProfile, given);
+  const auto silent = outranked_options(command, yields_[&command], given);
+  for (const FlagVariable& flag : flags) {
+    if (silent.contains(flag.option)) unsetenv(flag.variable.c_str());
+  }
 }
 
 int CommandLine::run_chosen() {

@@ -3,11 +3,13 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "tools/precedence.h"
 
 namespace tidelog::tools {
 
@@ -31,6 +33,12 @@ class CommandLine {
   CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& description,
                         const std::string& example, std::function<Result<int>()> run);
 
+  // For options that exclude each other; without it a variable or a profile that meets such an
+  // option on the line is a usage error. REQUIRES: `command` has all the options that are named.
+  void add_yields(const CLI::App& command, std::vector<Yield> yields);
+  // Two that exclude each other whichever comes first.
+  void add_rivals(const CLI::App& command, const std::string& one, const std::string& other);
+
   // Parses and runs. Returns the exit code of the process.
   int run(int argc, const char* const* argv);
 
@@ -42,6 +50,7 @@ class CommandLine {
 
   CLI::App root_;
   std::function<Result<int>()> chosen_;
+  std::map<const CLI::App*, std::vector<Yield>> yields_;
   std::vector<std::string> words_;  // of the command line, last first
   std::optional<Error> profile_error_;
 };

@@ -58,9 +58,30 @@ Result<> check_combination(const InputFlags& flags) {
   return {};
 }
 
+// For what check_combination() refuses.
+void add_precedence(CommandLine& line, const CLI::App& command) {
+  line.add_rivals(command, "--key", "--key-delimiter");
+  line.add_rivals(command, "--format", "--delimiter");
+  line.add_rivals(command, "--format", "--key-delimiter");
+  for (const char* how : {"--delimiter", "--key-delimiter", "--format"}) {
+    line.add_rivals(command, "--whole", how);
+  }
+  line.add_rivals(command, "--partition", "--keep-partition");
+  // From one place --json may go with another flag that says how the input looks; then keys and
+  // tombstones are that one's.
+  const std::vector<std::string> looks{"--delimiter", "--key-delimiter", "--format", "--whole"};
+  for (const std::string& how : looks) {
+    line.add_yields(command, {{how, "--json", 1, "--json", looks}});
+  }
+  for (const char* name : {"--key", "--tombstone"}) {
+    line.add_yields(command,
+                    {{name, "--json", 1, "--json", looks}, {"--json", name, 1, "--json", looks}});
+  }
+}
+
 }  // namespace
 
-void InputFlags::add_to(CLI::App& command) {
+void InputFlags::add_to(CommandLine& line, CLI::App& command) {
   command.add_option("-k,--key", key, "Key of all records");
   command
       .add_option("-K,--key-delimiter", key_delimiter,
@@ -81,6 +102,7 @@ void InputFlags::add_to(CLI::App& command) {
                    "print the summary as JSON on stdout (on stderr with -o)");
   command.add_flag("--keep-partition", keeps_partition,
                    "With --json: each record into the partition it names");
+  add_precedence(line, command);
 }
 
 Result<RecordSourceOptions> plan_input(const InputFlags& flags, const std::string& topic,

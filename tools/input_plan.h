@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "tools/command_line.h"
 #include "tools/record_source.h"
 
 namespace tidelog::tools {
@@ -24,7 +25,7 @@ struct InputFlags {
   bool is_json = false;  // the summary too, so that it may go with other input
   bool keeps_partition = false;
 
-  void add_to(CLI::App& command);
+  void add_to(CommandLine& line, CLI::App& command);
   // The input is JSON: asked for, and no other flag says how the input looks.
   bool reads_json() const {
     return is_json && !is_whole && !format && !delimiter && !key_delimiter;

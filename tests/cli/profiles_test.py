@@ -117,6 +117,75 @@ class Defaults(CommandCase):
         self.assertIn(b"TIDELOG_CONSUME_COUNT", result.stderr)
         self.assertEqual(self.run_tidelog("produce", self.topic, stdin=b"y\n", TIDELOG_QUIET="1", **base).stderr, b"")
 
+    def test_a_flag_beats_the_variables_and_profiles_that_it_excludes(self):
+        self.create()
+        base = {"TIDELOG_BROKERS": self.broker.address}
+        self.produce(b"k:v\n", "-K", ":")
+        everything = self.consume("-e", "--json")
+        # What README shows as a profile.
+        self.write(f"""
+            profile = "local"
+            [profiles.local]
+            brokers = "{self.broker.address}"
+            [profiles.local.consume]
+            format = "%k %v\\n"
+            """)
+        for words, variables, printed in (
+            ((self.topic, "-e"), {}, b"k v\n"),
+            ((self.topic, "-e", "--json"), {}, everything),
+            ((self.topic, "-e", "--json=false"), {}, b"k v\n"),
+            ((self.topic, "-e"), {"TIDELOG_CONSUME_JSON": "1"}, everything),
+            ((self.topic, "-e"), {"TIDELOG_CONSUME_JSON": "off"}, b"k v\n"),
+            ((self.topic, "-ef", "%v"), {"TIDELOG_CONSUME_JSON": "1"}, b"v"),
+            ((self.topic, "-e", "-f%v"), {"TIDELOG_CONSUME_JSON": "1"}, b"v"),
+            ((self.topic, "-e", "--format=%v"), {"TIDELOG_CONSUME_JSON": "1"}, b"v"),
+            ((self.topic, "-e"), {"TIDELOG_CONSUME_TOPIC": "other"}, b"k v\n"),
+            (("-e",), {"TIDELOG_CONSUME_TOPIC": self.topic}, b"k v\n"),
+            ((self.topic, "-e", "--from-beginning"), {"TIDELOG_CONSUME_OFFSET": "end"}, b"k v\n"),
+            ((self.topic, "-e", "-o", "end"), {"TIDELOG_CONSUME_FROM_BEGINNING": "1"}, b""),
+        ):
+            with self.subTest(words=words, variables=variables):
+                result = self.run_tidelog("consume", *words, **variables)
+                self.assertEqual((result.returncode, result.stdout), (0, printed), result.stderr)
+        result = self.run_tidelog("offset", self.topic, "end", TIDELOG_OFFSET_TOPIC="other")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        # From one place they still contradict each other.
+        self.assertEqual(self.run_tidelog("consume", self.topic, "-f", "%v", "--json").returncode, 2)
+        self.assertEqual(self.run_tidelog("consume", self.topic, TIDELOG_CONSUME_JSON="1", TIDELOG_CONSUME_FORMAT="%v",
+                                          **base).returncode, 2)
+
+    def test_what_says_how_produce_reads_beats_farther_words_about_it(self):
+        self.create("-p", 2)
+        self.write(f"""
+            profile = "local"
+            [profiles.local]
+            brokers = "{self.broker.address}"
+            """)
+        sent = 0
+        for data, words, variables, printed in (
+            (b"a:b\n", ("-K", ":"), {"KEY": "x"}, b"[a][b]"),
+            (b"a:b\n", ("-k", "x"), {"KEY_DELIMITER": ":"}, b"[x][a:b]"),
+            (b"a,b\n", ("-D", "\\n"), {"FORMAT": "%k,%v\\n"}, b"[][a,b]"),
+            (b"a,b\n", ("-f", "%k,%v\\n"), {"DELIMITER": ";", "KEY_DELIMITER": ":"}, b"[a][b]"),
+            (b"a:b\n", ("--whole",), {"KEY_DELIMITER": ":"}, b"[][a:b\n]"),
+            (b"a:b\n", ("-K", ":"), {"WHOLE": "1"}, b"[a][b]"),
+            (b'{"key":"a","value":"b"}\n', ("--json",), {"KEY": "x", "FORMAT": "%v"}, b"[a][b]"),
+            (b"b\n", ("-k", "x"), {"JSON": "1"}, b"[x][b]"),
+            (b"b\n", ("--json", "-f", "%v\\n"), {"KEY": "x"}, b"[x][b]"),
+            (b"b\n", ("-k", "x"), {"JSON": "1", "FORMAT": "%v\\n"}, b"[x][b]"),
+            (b'{"value":"b","partition":1}\n', ("--json", "--keep-partition"), {"PARTITION": "0"}, b"[][b]"),
+        ):
+            with self.subTest(words=words, variables=variables):
+                variables = {f"TIDELOG_PRODUCE_{name}": value for name, value in variables.items()}
+                result = self.run_tidelog("produce", self.topic, *words, stdin=data, **variables)
+                self.assertEqual(result.returncode, 0, result.stderr)
+                sent += 1
+                records = self.run_tidelog("consume", self.topic, "-e", "--timeout", "10s", "-f", "%d [%k][%v]|").stdout
+                newest = max(records.split(b"|")[:-1], key=lambda record: int(record.split()[0]))
+                self.assertEqual(records.count(b"|"), sent)
+                self.assertEqual(newest.split(b" ", 1)[1], printed)
+        self.assertEqual(self.consume("-e", "-p", 1, "-f", "%v|").count(b"|") > 0, True)
+
 
 if __name__ == "__main__":
     main()

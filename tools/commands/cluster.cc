@@ -11,6 +11,7 @@
 
 #include "tools/cluster_access.h"
 #include "tools/commands/commands.h"
+#include "tools/json_text.h"
 #include "tools/output.h"
 
 namespace tidelog::tools {
@@ -66,7 +67,7 @@ std::string status_as_json(const client::ClusterStatus& cluster) {
                     {"controller", cluster.controller},
                     {"metadata", cluster.metadata},
                     {"brokers", std::move(brokers)}};
-  return status.dump(2) + "\n";
+  return json_text(status, 2) + "\n";
 }
 
 std::string status_as_text(const client::ClusterStatus& cluster) {
@@ -110,7 +111,7 @@ std::string settings_as_json(const client::BrokerSettings& broker) {
                         {"meaning", setting.meaning}});
   }
   const Json brokers = Json::array({{{"broker", broker.broker}, {"settings", settings}}});
-  return brokers.dump(2) + "\n";
+  return json_text(brokers, 2) + "\n";
 }
 
 std::string settings_as_text(const client::BrokerSettings& broker) {

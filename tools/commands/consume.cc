@@ -380,6 +380,9 @@ void add_consume_command(CommandLine& line) {
                    "Exit when no record came for this long, such as 5s")
       ->type_name("TIME");
   options->cluster.add_to(*command);
+  line.add_rivals(*command, "--format", "--json");
+  line.add_rivals(*command, "--offset", "--from-beginning");
+  line.add_yields(*command, {{.option = "--topic", .to = "topic"}});
 }
 
 }  // namespace tidelog::tools

@@ -19,6 +19,7 @@
 #include "tools/commands/commands.h"
 #include "tools/confirmation.h"
 #include "tools/json_record.h"
+#include "tools/json_text.h"
 #include "tools/messages.h"
 #include "tools/output.h"
 #include "tools/quantity.h"
@@ -83,11 +84,6 @@ std::string report_as_text(const log::VerifyReport& report) {
                       counted(report.partitions.size(), "partition"), counted(records, "record"),
                       counted(problems, "problem"));
   return text;
-}
-
-// Paths are bytes; JSON is UTF-8.
-std::string json_text(const Json& json, int indent) {
-  return json.dump(indent, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
 }
 
 Result<log::VerifyReport> verify_with_progress(log::io::FileSystem& files,
@@ -215,7 +211,8 @@ class Repairing {
       if (accepted_all) TIDELOG_TRY(repair->accept());
     }
     if (options_.is_json) {
-      out_.text() = Json{{"ok", accepted_all}, {"findings", std::move(findings_)}}.dump(2) + "\n";
+      const Json whole{{"ok", accepted_all}, {"findings", std::move(findings_)}};
+      out_.text() = json_text(whole, 2) + "\n";
     } else if (count == 0) {
       out_.text() = fmt::format("{}: nothing is missing, nothing was changed\n", options_.path);
     } else if (accepted_all) {
@@ -247,7 +244,11 @@ class Repairing {
           {{"path", loss.path}, {"lost", std::move(lost)}, {"end_offset", loss.end.value()}});
     }
     findings_.push_back({{"what", finding.what}, {"partitions", std::move(partitions)}});
-    if (options_.is_json) return {};
+    if (options_.is_json) {
+      // Who is asked must see what for, before the document is there.
+      if (!options_.accepts_loss) print_error_text(text);
+      return {};
+    }
     out_.text() = std::move(text);
     return out_.flush();
   }

@@ -14,6 +14,7 @@
 
 #include "tools/cluster_access.h"
 #include "tools/commands/commands.h"
+#include "tools/json_text.h"
 #include "tools/offset_expression.h"
 #include "tools/output.h"
 #include "tools/topic_positions.h"
@@ -48,7 +49,7 @@ std::string as_json(const std::string& topic, const std::vector<Meaning>& meanin
                           {"high_watermark", one.partition.high_watermark}});
   }
   const nlohmann::ordered_json whole{{"topic", topic}, {"partitions", std::move(partitions)}};
-  return whole.dump(2) + "\n";
+  return json_text(whole, 2) + "\n";
 }
 
 // Where the offset lies, when there is no record at it.
@@ -149,6 +150,7 @@ void add_offset_command(CommandLine& line) {
       ->type_name("LIST");
   command->add_flag("--json", options->is_json, "Print JSON");
   options->cluster.add_to(*command);
+  line.add_yields(*command, {{.option = "--topic", .to = "topic_and_offset", .count_min = 2}});
 }
 
 }  // namespace tidelog::tools

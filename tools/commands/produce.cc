@@ -22,6 +22,7 @@
 #include "tools/delivery_ledger.h"
 #include "tools/input_plan.h"
 #include "tools/interrupt.h"
+#include "tools/json_text.h"
 #include "tools/output.h"
 #include "tools/quantity.h"
 #include "tools/record_source.h"
@@ -214,7 +215,7 @@ std::string summary_as_json(const ProduceRun& run, double seconds) {
                                      {"failed", ledger.failed()},
                                      {"unknown", ledger.unknown()},
                                      {"partitions", std::move(partitions)}};
-  return whole.dump() + "\n";
+  return json_text(whole, -1) + "\n";
 }
 
 std::string summary_in_words(const ProduceRun& run, double seconds, bool is_acknowledged) {
@@ -332,7 +333,7 @@ void add_produce_command(CommandLine& line) {
       ->type_name("TOPIC FILE");
   command->add_option("-t,--topic", options->topic_flag, "Topic; then all words are files")
       ->type_name("TOPIC");
-  options->input.add_to(*command);
+  options->input.add_to(line, *command);
   command
       ->add_option("-z,--compression", options->compression, "A level may follow, such as zstd:9")
       ->type_name("none|gzip|snappy|lz4|zstd")

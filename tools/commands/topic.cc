@@ -14,6 +14,7 @@
 #include "tools/commands/commands.h"
 #include "tools/commands/topic_change.h"
 #include "tools/confirmation.h"
+#include "tools/json_text.h"
 #include "tools/output.h"
 #include "tools/quantity.h"
 
@@ -68,7 +69,7 @@ std::string topics_as_json(const std::vector<client::TopicSummary>& topics) {
                     {"partitions", topic.partitions},
                     {"replication_factor", topic.replication_factor}});
   }
-  return list.dump(2) + "\n";
+  return json_text(list, 2) + "\n";
 }
 
 std::string topics_as_table(const std::vector<client::TopicSummary>& topics) {
@@ -121,7 +122,7 @@ std::string description_as_json(const client::TopicDescription& topic) {
                    {"topic_id", topic.topic_id},
                    {"settings", std::move(settings)},
                    {"partitions", std::move(partitions)}};
-  return whole.dump(2) + "\n";
+  return json_text(whole, 2) + "\n";
 }
 
 std::string description_as_text(const client::TopicDescription& topic) {

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "tools/cluster_access.h"
+#include "tools/json_text.h"
 #include "tools/offset_expression.h"
 #include "tools/output.h"
 #include "tools/partition_list.h"
@@ -113,7 +114,7 @@ Result<int> report(const ChangeOptions& options,
   }
   if (!options.is_json) return code;
   Output out(STDOUT_FILENO);
-  out.text() = list.dump(2) + "\n";
+  out.text() = json_text(list, 2) + "\n";
   TIDELOG_TRY(out.flush());
   return code;
 }
