@@ -6,8 +6,9 @@ import tempfile
 import textwrap
 import pathlib
 import subprocess
+import unittest.mock
 
-from command_case import WAIT_SECONDS_MAX, CommandCase, binary, clean_environment, main
+from command_case import WAIT_SECONDS_MAX, Broker, CommandCase, binary, clean_environment, main
 
 
 class Defaults(CommandCase):
@@ -93,6 +94,22 @@ class Defaults(CommandCase):
         result = self.run_tidelog("topic", "list", "--profile", "prodution")
         self.assertEqual(result.returncode, 2)
         self.assertIn(b"did you mean 'production'?", result.stderr)
+
+    def test_these_tests_look_at_no_profile_and_no_variable_of_who_runs_them(self):
+        self.create()
+        home = pathlib.Path(self.config.name)
+        path = home / ".config" / "tidelog" / "config.toml"
+        path.parent.mkdir(parents=True)
+        path.write_text('profile = "p"\n[profiles.p]\nbrokers = "127.0.0.1:1"\n[profiles.p.consume]\nformat = "%p"\n')
+        with unittest.mock.patch.dict(os.environ, {"HOME": str(home), "TIDELOG_CONSUME_COUNT": "0",
+                                                   "TIDELOG_LOG_LEVEL": "nonsense"}):
+            os.environ.pop("XDG_CONFIG_HOME", None)
+            self.produce(b"x\n")
+            self.assertEqual(self.consume("-e"), b"x\n")
+            with tempfile.TemporaryDirectory() as folder:
+                broker = Broker(binary(), folder).start()
+                self.addCleanup(broker.close)
+                self.assertEqual(broker.stop(), 0)
 
     def test_home_holds_the_file_where_no_other_place_is_named(self):
         home = pathlib.Path(self.config.name) / "home"
