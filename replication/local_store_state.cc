@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "log/io/storage_error.h"
 
 namespace tidelog::replication {
 namespace {
@@ -61,6 +62,8 @@ LocalStore::State::Group LocalStore::State::take_group() {
   Group group;
   group.revision = revision_;
   while (!queue_.empty() && group.bytes < kGroupBytesMax) {
+    // What frees space is written apart: nothing else uses the reserve, or is in its way.
+    if (!group.logged.empty() && queue_.front().frees_space() != group.frees_space) break;
     Queued queued = std::move(queue_.front());
     queue_.pop_front();
     if (failure_) {
@@ -117,12 +120,12 @@ void LocalStore::State::evaluate(Queued queued, Group& group) const {
                                                 operation.lease, operation.key))});
     return;
   }
-  const bool frees_space = queued.transaction.frees_space || queued.ended_lease != 0;
+  const bool frees_space = queued.frees_space();
   std::vector<Operation> operations = effective_operations(queued, group);
   const bool logged = !operations.empty();
   if (logged) {
     ++group.revision;
-    group.frees_space = group.frees_space || frees_space;
+    group.frees_space = frees_space;
     for (const Operation& operation : operations) {
       group.bytes += operation.key.size() + (operation.value ? operation.value->size() : 0);
       const StoredEntry* before = find(group, operation.key);
@@ -207,7 +210,7 @@ void LocalStore::State::take_snapshot() {
                  if (result) {
                    self.unconfirmed_ = false;
                    self.snapshot_not_before_bytes_ = 0;
-                 } else if (result.error().code() == ErrorCode::kStorageFull) {
+                 } else if (!log::io::is_final(result.error())) {
                    // The log goes on; the next try comes when it has grown as much again.
                    self.snapshot_not_before_bytes_ = 2 * self.log_->log_bytes();
                    self.confirm_later();

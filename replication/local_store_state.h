@@ -62,13 +62,15 @@ class LocalStore::State : public std::enable_shared_from_this<LocalStore::State>
     Transaction transaction;
     LeaseId ended_lease = 0;
     Callback<TransactionResult> done;
+
+    bool frees_space() const { return transaction.frees_space || ended_lease != 0; }
   };
   struct Answer {
     Callback<TransactionResult> done;
     Result<TransactionResult> result;
     bool logged = false;  // its operations are in the record
   };
-  // What is written together, and the keys as they will be.
+  // What is written together, and the keys as they will be. All of it frees space, or none.
   struct Group {
     std::vector<LoggedTransaction> logged;
     std::vector<Answer> answers;

@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/checksum.h"
+#include "log/io/storage_error.h"
 
 namespace tidelog::replication {
 namespace {
@@ -245,12 +246,14 @@ Result<> MetadataLog::append(std::span<const LoggedTransaction> group, bool from
   if (auto written = log_->write_at(FilePosition(end_), record); !written) {
     if (written.error().code() != ErrorCode::kStorageFull) return written;
     // Whatever arrived must be gone for good before the transactions are refused as not applied.
-    reserved_ = end_;
+    const std::uint64_t before = std::exchange(reserved_, end_);
     if (!log_->truncate(end_) || !log_->sync_data()) {
       return fail(ErrorCode::kStorageFailed,
                   fmt::format("{} (and what was written could not be taken back)",
                               written.error().message()));
     }
+    // The reserve is for later transactions that free space, so it is taken back at once.
+    if (before > end_ && log_->allocate(FilePosition(end_), before - end_)) reserved_ = before;
     return written;
   }
   if (auto synced = log_->sync_data(); !synced) {
@@ -281,14 +284,17 @@ Result<> MetadataLog::write_snapshot(Revision revision, const StoredEntries& ent
   TIDELOG_TRY(remove_if_there(new_path));
   TIDELOG_ASSIGN(std::unique_ptr<File> new_log,
                  files_.open(log_path(log_id), {.mode = OpenMode::kCreate}));
+  std::unique_ptr<File> file;
   const auto write_new = [&]() -> Result<> {
     TIDELOG_TRY(new_log->allocate(FilePosition(0), kReserveBytes));
-    TIDELOG_ASSIGN(const auto file, files_.open(new_path, {.mode = OpenMode::kCreate}));
+    TIDELOG_ASSIGN(file, files_.open(new_path, {.mode = OpenMode::kCreate}));
     TIDELOG_TRY(file->write_at(FilePosition(0), snapshot));
-    return file->sync_data();
+    TIDELOG_TRY(file->sync_data());
+    return files_.sync_directory(path_);
   };
   if (auto written = write_new(); !written) {
-    if (written.error().code() == ErrorCode::kStorageFull) {
+    if (!log::io::is_final(written.error())) {
+      file.reset();
       new_log.reset();
       TIDELOG_TRY(remove_if_there(log_path(log_id)));
       TIDELOG_TRY(remove_if_there(new_path));
@@ -296,8 +302,8 @@ Result<> MetadataLog::write_snapshot(Revision revision, const StoredEntries& ent
     return written;
   }
   const auto take_place = [&]() -> Result<> {
-    TIDELOG_TRY(files_.sync_directory(path_));
     TIDELOG_TRY(files_.rename(new_path, fmt::format("{}/{}", path_, kSnapshotName)));
+    file.reset();  // gives its descriptor up for the sync of the directory
     return files_.sync_directory(path_);
   };
   // Whether the new snapshot is in force is not known now, so neither log may be written to.

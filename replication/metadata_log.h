@@ -65,7 +65,8 @@ class MetadataLog {
 
   // True when the log has grown enough for a snapshot to pay.
   bool wants_snapshot() const;
-  // Replaces snapshot and log by a snapshot of `entries` and an empty log. Fails as append().
+  // Replaces snapshot and log by a snapshot of `entries` and an empty log. Fails as append(), and
+  // with kOverloaded for want of a file descriptor: then nothing has changed.
   Result<> write_snapshot(Revision revision, const StoredEntries& entries);
 
   std::uint64_t log_bytes() const { return end_; }

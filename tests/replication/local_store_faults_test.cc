@@ -1,6 +1,11 @@
 // A local store on a disk that fails writes and syncs, or has no space.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+
 #include "tests/replication/open_store.h"
 
 namespace tidelog::replication {
@@ -106,6 +111,72 @@ TEST(LocalStoreFaultsTest, OnAFullDiskOnlyWhatFreesSpaceUsesTheReserve) {
     EXPECT_EQ(open.value("k1"), "");
     disk.limit_space(1ULL << 40);
     EXPECT_TRUE(open.commit({put("again", "there is space")}));
+  }
+}
+
+TEST(LocalStoreFaultsTest, WhatIsWrittenTogetherWithDeletionsDoesNotUseTheReserve) {
+  for (const bool deletion_first : {false, true}) {
+    SimDisk disk;
+    OpenStore open(disk);
+    ASSERT_TRUE(open.commit({put("a", "1"), put("b", "1")}));
+    disk.limit_space(0);
+    while (open.commit({put("more", std::string(4000, 'x'))})) {
+    }
+    std::optional<Result<TransactionResult>> deleted;
+    std::optional<Result<TransactionResult>> written;
+    const auto erase_and_put = [&](bool deletion) {
+      open.store->commit(deletion ? Transaction{{}, {erase("a")}, /*frees_space=*/true}
+                                  : Transaction{{}, {put("c", std::string(9000, 'x'))}, false},
+                         [&answer = deletion ? deleted : written](
+                             Result<TransactionResult> result) { answer = std::move(result); });
+    };
+    // Behind one that is under way, the next ones are written together.
+    open.store->commit({{}, {erase("b")}, /*frees_space=*/true}, [](const auto&) {});
+    erase_and_put(deletion_first);
+    erase_and_put(!deletion_first);
+    open.executor.run_until([&] { return deleted && written; });
+    ASSERT_TRUE(deleted && written);
+    EXPECT_TRUE(*deleted);
+    ASSERT_FALSE(*written) << "first: " << deletion_first;
+    EXPECT_EQ(written->error().code(), ErrorCode::kStorageFull);
+  }
+}
+
+TEST(LocalStoreFaultsTest, ARefusedTransactionLeavesTheReserveWhole) {
+  SimDisk disk;
+  OpenStore open(disk);
+  for (int i = 0; i < 25; ++i) ASSERT_TRUE(open.commit({put("k" + std::to_string(i), "v")}));
+  disk.fail_nth(DiskOperation::kWrite, 1, DiskFault::kNoSpace);
+  EXPECT_EQ(open.commit({put("more", "")}).error().code(), ErrorCode::kStorageFull);
+  disk.limit_space(0);
+  for (int i = 0; i < 25; ++i) {
+    const auto erased = replication::commit(
+        open.executor, *open.store, {{}, {erase("k" + std::to_string(i))}, /*frees_space=*/true});
+    ASSERT_TRUE(erased) << i << ": " << erased.error().message();
+  }
+}
+
+TEST(LocalStoreFaultsTest, ASnapshotWithoutADescriptorIsWrittenLater) {
+  for (const auto& [operation, n] :
+       {std::pair{DiskOperation::kOpen, 1}, std::pair{DiskOperation::kOpen, 2},
+        std::pair{DiskOperation::kSyncDirectory, 1}}) {
+    SimDisk disk;
+    OpenStore open(disk, /*snapshot_log_bytes_min=*/64 << 10);
+    const std::string first_log = log_file(disk);
+    disk.fail_nth(operation, static_cast<std::uint64_t>(n), DiskFault::kNoDescriptor);
+    for (int i = 0; i < 100; ++i) {
+      const auto committed = open.commit({put("a", std::to_string(i))});
+      ASSERT_TRUE(committed) << to_string(operation) << n << ": " << committed.error().message();
+    }
+    EXPECT_EQ(disk.faults_left(), 0U);
+    EXPECT_NE(log_file(disk), first_log) << "no snapshot was written";
+    EXPECT_EQ(std::ranges::count_if(disk.files(),
+                                    [](const std::string& file) { return file.contains("/log-"); }),
+              1);
+    const auto found = disk.crash_image(CrashPolicy::nothing());
+    OpenStore again(*found);
+    ASSERT_FALSE(again.error) << again.error->message();
+    EXPECT_EQ(again.value("a"), "99");
   }
 }
 

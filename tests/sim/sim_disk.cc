@@ -112,6 +112,10 @@ Result<> SimDisk::enter(DiskOperation operation, const std::string& path) {
     return fail(ErrorCode::kStorageFull,
                 fmt::format("{} '{}': no space left (injected)", to_string(operation), path));
   }
+  if (*fault == DiskFault::kNoDescriptor) {
+    return fail(ErrorCode::kOverloaded,
+                fmt::format("{} '{}': too many open files (injected)", to_string(operation), path));
+  }
   return fail(ErrorCode::kStorageFailed,
               fmt::format("{} '{}': input/output error (injected)", to_string(operation), path));
 }

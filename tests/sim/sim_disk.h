@@ -68,10 +68,11 @@ enum class DiskOperation : std::uint8_t {
 std::string_view to_string(DiskOperation operation);
 
 enum class DiskFault : std::uint8_t {
-  kIoError,     // kStorageFailed; a failed write leaves any of its sectors behind
-  kNoSpace,     // kStorageFull; nothing happened
-  kShortWrite,  // the queue's first attempt writes only a part and goes on with the rest: two
-                // writes in flight, not one
+  kIoError,       // kStorageFailed; a failed write leaves any of its sectors behind
+  kNoSpace,       // kStorageFull; nothing happened
+  kNoDescriptor,  // kOverloaded; nothing happened
+  kShortWrite,    // the queue's first attempt writes only a part and goes on with the rest: two
+                  // writes in flight, not one
 };
 
 class SimDisk final : public log::io::FileSystem {
