@@ -126,10 +126,7 @@ void Controller::State::started(bool new_epochs, DoneCallback done) {
 void Controller::State::finish_growths() {
   for (const auto& [id, topic] : image_) {
     if (topic.record.state != TopicState::kReady || topic.record.growing_to == 0) continue;
-    executor_.post(
-        guarded([name = topic.record.name, total = topic.record.growing_to](State& state) {
-          state.add_partitions(name, total, [](Result<>) {});
-        }));
+    executor_.post(guarded([id](State& state) { state.go_on_growing(id); }));
   }
 }
 

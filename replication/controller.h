@@ -81,8 +81,10 @@ class Controller {
   // Fails with kUnknownTopic, kInvalidSetting.
   void alter_topic(std::string name, SettingChanges changes, DoneCallback done);
   // Gives the topic partitions until it has `total`; succeeds once they can take writes. What a
-  // crash or error interrupts, the next start or the next call finishes. Fails with kUnknownTopic,
-  // kInvalidPartitions (fewer than there are, or too many), kStorageFailed, kStorageFull.
+  // crash or error interrupts, the next start or the next call finishes; what only misses space
+  // goes on by itself every few seconds, as the error's sentence says. Fails with kUnknownTopic,
+  // kInvalidPartitions (fewer than there are or were asked for, or too many), kStorageFailed,
+  // kStorageFull.
   void add_partitions(std::string name, std::int32_t total, DoneCallback done);
   // Succeeds once the tombstone is durable and no partition serves any more. Fails with
   // kUnknownTopic.

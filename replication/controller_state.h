@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -126,6 +127,12 @@ class Controller::State : public std::enable_shared_from_this<Controller::State>
                             const std::shared_ptr<Gathering>& all);
   void finish_growth(const std::shared_ptr<StoredTopic>& topic, DoneCallback done);
 
+  // What a growth that was begun answers when it cannot end now. For want of space, or of file
+  // descriptors, it goes on by itself after a while.
+  Result<> grow_later(const StoredTopic& topic, std::int32_t total, const Error& why);
+  // Does what is left of a growth, for nobody who waits.
+  void go_on_growing(const TopicId& id);
+
   // Tombstone, data, then (behind `done`) the keys.
   void remove_topic(std::shared_ptr<StoredTopic> topic, DoneCallback done);
   void drop_data(const std::shared_ptr<StoredTopic>& topic, DoneCallback done);
@@ -148,6 +155,7 @@ class Controller::State : public std::enable_shared_from_this<Controller::State>
   bool loaded_ = false;
   bool started_ = false;
   MetadataImage image_;
+  std::set<TopicId> growing_later_;
   // Creations that failed and whose keys the store did not let go.
   std::map<std::string, std::shared_ptr<StoredTopic>, std::less<>> half_made_;
   // Names with a change under way, and what waits behind it.

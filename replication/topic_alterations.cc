@@ -2,13 +2,18 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
+#include "base/logging.h"
+#include "log/io/storage_error.h"
 #include "replication/controller_state.h"
 #include "wire/limits.h"
 
 namespace tidelog::replication {
 namespace {
+
+constexpr std::chrono::seconds kGrowAgainAfter{5};
 
 // With all partitions that were begun, also those that no client knows yet.
 std::shared_ptr<const TopicView> grown_view_of(const StoredTopic& topic) {
@@ -94,6 +99,7 @@ void Controller::State::add_partitions(const std::string& name, std::int32_t tot
       [this, total](std::shared_ptr<StoredTopic> topic, DoneCallback finish) {
         const std::int32_t now = topic->record.partitions;
         const std::int32_t begun = topic->record.growing_to;
+        if (total == now) return finish({});
         const auto refuse = [&](std::string why) {
           finish(fail(ErrorCode::kInvalidPartitions,
                       fmt::format("topic '{}' {}", topic->record.name, why)));
@@ -106,15 +112,52 @@ void Controller::State::add_partitions(const std::string& name, std::int32_t tot
           return refuse(fmt::format("has {} partitions{}; they are never removed", now,
                                     begun > 0 ? fmt::format(" and grows to {}", begun) : ""));
         }
-        if (total == now) return finish({});
+        auto go_on = guarded(
+            [topic, total, finish = std::move(finish)](State& state, Result<> kept) mutable {
+              if (!kept) return finish(std::move(kept));
+              auto grown = [topic, total, finish = std::move(finish)](State& self,
+                                                                      Result<> result) mutable {
+                if (!result) result = self.grow_later(*topic, total, result.error());
+                finish(std::move(result));
+              };
+              state.grow(topic, state.guarded(std::move(grown)));
+            });
+        if (begun == total) return go_on(Result<>());
         topic->record.growing_to = total;
         topic->partitions.resize(static_cast<std::size_t>(total));
-        commit_topic(topic, guarded([topic, finish = std::move(finish)](State& state,
-                                                                        Result<> kept) mutable {
-                       if (!kept) return finish(std::move(kept));
-                       state.grow(topic, std::move(finish));
-                     }));
+        commit_topic(topic, std::move(go_on));
       });
+}
+
+Result<> Controller::State::grow_later(const StoredTopic& topic, std::int32_t total,
+                                       const Error& why) {
+  if (log::io::is_final(why)) return fail(why);
+  if (growing_later_.insert(topic.id).second) {
+    executor_.run_after(kGrowAgainAfter, guarded([id = topic.id](State& state) {
+                          state.growing_later_.erase(id);
+                          state.go_on_growing(id);
+                        }));
+  }
+  return fail(why.code(), fmt::format("topic '{}' gets its {} partitions as soon as that is "
+                                      "possible, which now it is not: {}",
+                                      topic.record.name, total, why.message()));
+}
+
+void Controller::State::go_on_growing(const TopicId& id) {
+  const auto topic = image_.find(id);
+  if (topic == image_.end() || topic->second.record.state != TopicState::kReady ||
+      topic->second.record.growing_to == 0) {
+    return;
+  }
+  const std::string& name = topic->second.record.name;
+  const std::int32_t total = topic->second.record.growing_to;
+  add_partitions(name, total, [name, total](const Result<>& grown) {
+    if (grown) {
+      log_info(fmt::format("topic '{}' has {} partitions, as was asked for before", name, total));
+    } else {
+      log_warning(fmt::format("{}", grown.error().to_string()));
+    }
+  });
 }
 
 void Controller::State::grow(const std::shared_ptr<StoredTopic>& topic, DoneCallback done) {

@@ -89,6 +89,35 @@ TEST_F(TopicAlterationsTest, NobodySeesPartitionsBeforeTheirReplicasAreMade) {
   EXPECT_EQ(keys().size(), 5U);
 }
 
+TEST_F(TopicAlterationsTest, AGrowthThatMissedSpaceSaysSoAndGoesOnWhenThereIsSome) {
+  ASSERT_TRUE(broker_.create("t", 1));
+  broker_.make_fails_ = true;
+  for (int i = 0; i < 3; ++i) {
+    const auto refused = broker_.add_partitions("t", 3);
+    ASSERT_EQ(code(refused), ErrorCode::kStorageFull);
+    EXPECT_THAT(refused.error().message(), HasSubstr("'t' gets its 3 partitions as soon as"));
+  }
+  EXPECT_TRUE(broker_.add_partitions("t", 1)) << "as many as it has";
+  executor_.run_for(std::chrono::seconds(12));
+  EXPECT_EQ(broker_.find("t")->partitions.size(), 1U);
+  broker_.make_fails_ = false;
+  executor_.run_for(std::chrono::seconds(6));
+  EXPECT_EQ(broker_.find("t")->partitions.size(), 3U);
+  EXPECT_EQ(broker_.made_partitions_[broker_.find("t")->id], 3U);
+  EXPECT_EQ(keys().size(), 5U);
+}
+
+TEST_F(TopicAlterationsTest, AGrowthThatMissedSpaceDoesNotGoOnInATopicOfTheSameName) {
+  ASSERT_TRUE(broker_.create("t", 1));
+  broker_.make_fails_ = true;
+  ASSERT_FALSE(broker_.add_partitions("t", 3));
+  broker_.make_fails_ = false;
+  ASSERT_TRUE(broker_.remove("t"));
+  ASSERT_TRUE(broker_.create("t", 1));
+  executor_.run_for(std::chrono::seconds(12));
+  EXPECT_EQ(broker_.find("t")->partitions.size(), 1U);
+}
+
 TEST_F(TopicAlterationsTest, AGrowthThatDidNotEndDoesNotKeepTheTopicFromBeingDeleted) {
   const auto topic = broker_.create("t", 1);
   ASSERT_TRUE(topic);
