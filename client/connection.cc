@@ -40,6 +40,7 @@ Connection::Connection(wire::Network& network, Executor& executor, BufferPool& p
 
 Connection::~Connection() {
   executor_.cancel(deadline_timer_);
+  executor_.cancel(throttle_timer_);
   executor_.cancel(ping_timer_);
 }
 
@@ -217,8 +218,12 @@ void Connection::close(const Error& reason) {
     if (call.done) call.done(std::unexpected(CallFailure{close_reason_, true}));
     if (alive.expired()) return;
   }
+  // What is wrong with this connection is nothing against a request that was not sent on it.
+  const bool stands = close_reason_.retriable() || close_reason_.code() == ErrorCode::kCancelled;
+  const Error unsent =
+      stands ? close_reason_ : Error(ErrorCode::kConnectionClosed, close_reason_.message());
   for (QueuedCall& waiting : queued) {
-    waiting.call.done(std::unexpected(CallFailure{close_reason_, false}));
+    waiting.call.done(std::unexpected(CallFailure{unsent, false}));
     if (alive.expired()) return;
   }
   if (was != State::kOpen) return finish_open(fail(close_reason_));

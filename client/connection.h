@@ -78,7 +78,8 @@ class Connection {
   // Sends a request; it waits its turn where the broker's limits are reached. `timeout` runs from
   // now; when it passes the connection is closed, since the outcome of everything on it is
   // unknown. Fails with kTimedOut, kConnectionClosed, kTooLarge (above the broker's frame limit),
-  // kUnsupportedApi, kMalformedFrame and kChecksumMismatch (what the broker sent).
+  // kUnsupportedApi, kMalformedFrame and kChecksumMismatch (what the broker sent). One that was
+  // not sent fails with kConnectionClosed where the connection's own reason is none to give up.
   void call(wire::ApiKey api, const Table& table, std::vector<SharedBytes> raw,
             std::chrono::milliseconds timeout, AnswerCallback done);
 
@@ -98,7 +99,7 @@ class Connection {
   // "broker 1 (127.0.0.1:9700)", for messages.
   const std::string& name() const { return name_; }
 
-  // Fails what is open with `reason`.
+  // Fails what is open with `reason`; what was not sent see call().
   void close(const Error& reason);
 
  private:

@@ -120,6 +120,24 @@ TEST_F(ConnectionTest, HoldsBackWhatTheBrokerDoesNotAllowAndTellsThatItWasNotSen
   EXPECT_FALSE((*third).error().maybe_carried_out);
 }
 
+TEST_F(ConnectionTest, HoldsNothingTheBrokerDidAgainstWhatItWasNotSent) {
+  broker.settings.requests_in_flight_max = 2;
+  ASSERT_TRUE(open().has_value());
+  auto& first = call(wire::ApiKey::kPing, encode_ping());
+  auto& second = call(wire::ApiKey::kPing, encode_ping());
+  auto& third = call(wire::ApiKey::kPing, encode_ping());
+  broker.talk_nonsense();  // before it answers what was asked
+  executor.run_for(1s);
+  ASSERT_TRUE(first && second && third && closed);
+  for (const auto* sent : {&first, &second}) {
+    EXPECT_EQ((*sent)->error().error.code(), ErrorCode::kMalformedFrame);
+    EXPECT_TRUE((*sent)->error().maybe_carried_out);
+  }
+  EXPECT_EQ((*third).error().error.code(), ErrorCode::kConnectionClosed);
+  EXPECT_EQ((*third).error().error.message(), closed->message());
+  EXPECT_FALSE((*third).error().maybe_carried_out);
+}
+
 TEST_F(ConnectionTest, SendsWhatItHeldBackOnceThereIsRoom) {
   broker.settings.requests_in_flight_max = 2;
   ASSERT_TRUE(open().has_value());
@@ -144,6 +162,18 @@ TEST_F(ConnectionTest, WaitsAsLongAsTheBrokerSaysAndGivesEverythingSoMuchLonger)
   ASSERT_TRUE(next.has_value());
   EXPECT_TRUE(next->has_value());
   EXPECT_TRUE(connection->is_open());
+}
+
+TEST_F(ConnectionTest, MayBeDestroyedWhileItWaitsAsTheBrokerSaid) {
+  ASSERT_TRUE(open().has_value());
+  broker.settings.ping_throttle_ms = 10'000;
+  auto& told = call(wire::ApiKey::kPing, encode_ping());
+  executor.run_until([&] { return told.has_value(); });
+  auto& held = call(wire::ApiKey::kPing, encode_ping(), 60s);
+  connection.reset();
+  executor.run_for(20s);
+  EXPECT_FALSE(held.has_value());
+  EXPECT_EQ(broker.counts.pings, 1);
 }
 
 TEST_F(ConnectionTest, FailsACallOnAClosedConnectionLaterNotInsideIt) {

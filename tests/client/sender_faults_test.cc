@@ -300,6 +300,25 @@ TEST(SenderFaultsTest, NamesTheReasonThatTheBrokerGaveForClosing) {
   EXPECT_THAT(world.outcome("b")->message, HasSubstr("the moon is full"));
 }
 
+TEST(SenderFaultsTest, SendsElsewhereWhatWaitedOnAConnectionThatTheBrokerSpoiled) {
+  ProducerWorld world(25, {.linger = 0ms});
+  world.broker.settings.idle_timeout_ms = 3000;
+  world.broker.create_topic("t", 1);
+  world.produce("t", "a");
+  ASSERT_TRUE(world.settle());
+  world.broker.settings.ping_throttle_ms = 30'000;
+  world.executor.run_for(1500ms);
+  ASSERT_EQ(world.broker.counts.pings, 1);
+  world.produce("t", "waits");  // in the connection, as long as the answer to the ping said
+  world.executor.run_for(1s);
+  EXPECT_EQ(world.broker.counts.produces, 1);
+  world.broker.talk_nonsense();
+  ASSERT_TRUE(world.settle());
+  EXPECT_TRUE(world.outcome("waits")->ok) << world.outcome("waits")->error;
+  EXPECT_EQ(world.broker.log("t", 0).values(), world.produced);
+  EXPECT_EQ(world.network.connects(), 2U);
+}
+
 TEST(SenderFaultsTest, SurvivesAHalfClosedConnection) {
   ProducerWorld world(13, {.linger = 0ms});
   world.broker.create_topic("t", 1);

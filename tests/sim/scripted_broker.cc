@@ -76,6 +76,10 @@ void ScriptedBroker::announce_draining() {
   for (const auto& session : sessions_) session->notice(fb::NoticeKind::Draining, "stopping soon");
 }
 
+void ScriptedBroker::talk_nonsense() {
+  for (const auto& session : sessions_) session->ping(1'000'000'000);
+}
+
 void ScriptedBroker::close_with_notice(const std::string& reason) {
   const auto sessions = sessions_;
   for (const auto& session : sessions) {

@@ -63,6 +63,8 @@ class ScriptedBroker {
 
   // Says so on every connection: the broker is about to stop.
   void announce_draining();
+  // Answers, on every connection, what nobody asked.
+  void talk_nonsense();
   // Sends a notice with a reason, then ends every connection.
   void close_with_notice(const std::string& reason);
 

@@ -22,6 +22,8 @@ class ScriptedSession : public std::enable_shared_from_this<ScriptedSession> {
   bool ended() const { return ended_; }
 
   void notice(fb::NoticeKind kind, const std::string& reason);
+  // Answers a ping.
+  void ping(std::uint64_t correlation);
   // Answers the fetches that have something to say now.
   void wake() { fetches_.wake(); }
 
@@ -34,7 +36,6 @@ class ScriptedSession : public std::enable_shared_from_this<ScriptedSession> {
   void handle(const wire::FramePrefix& prefix, std::span<const std::byte> table,
               std::span<const std::byte> raw);
   void hello(std::uint64_t correlation, std::span<const std::byte> table);
-  void ping(std::uint64_t correlation);
   void metadata(std::uint64_t correlation, std::span<const std::byte> table);
   void produce(std::uint64_t correlation, std::span<const std::byte> table,
                std::span<const std::byte> raw);
