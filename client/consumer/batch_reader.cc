@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -39,7 +40,8 @@ BatchReader::BatchReader(const wire::BatchHeader& header, std::shared_ptr<const 
       next_offset_(header.next_offset().value()),
       base_timestamp_ms_(header.base_timestamp_ms),
       leader_epoch_(header.leader_epoch.value()),
-      record_count_(header.record_count) {
+      record_count_(header.record_count),
+      bytes_(records.size()) {
   if ((header.attributes & wire::kAttributeLogAppendTime) != 0) {
     append_time_ms_ = header.max_timestamp_ms;
   }
@@ -54,8 +56,12 @@ Result<BatchReader> BatchReader::open(const SharedBytes& batch,
     auto held = std::make_shared<HeldBytes>(HeldBytes{buffers, batch});
     return BatchReader(header, std::move(held), view.records());
   }
+  const std::size_t bytes_max =
+      header.uncompressed_bytes == 0
+          ? uncompressed_bytes_max
+          : std::min<std::size_t>(header.uncompressed_bytes, uncompressed_bytes_max);
   auto plain = std::make_shared<std::vector<std::byte>>();
-  TIDELOG_TRY(wire::decompress(header.codec(), view.records(), uncompressed_bytes_max, *plain));
+  TIDELOG_TRY(wire::decompress(header.codec(), view.records(), bytes_max, *plain));
   const std::span<const std::byte> records = *plain;
   TIDELOG_TRY(check_count(header, records));
   return BatchReader(header, std::move(plain), records);

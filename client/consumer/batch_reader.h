@@ -18,7 +18,7 @@ class BatchReader {
   // `batch` is one whole batch whose checksums were verified. Views of records point into
   // memory(), which keeps `buffers` alive too.
   // Fails with kInvalidBatch (more records than bytes for them), kTooLarge (decompresses to more
-  // than `uncompressed_bytes_max`).
+  // than its header says, or than `uncompressed_bytes_max`).
   static Result<BatchReader> open(const SharedBytes& batch,
                                   const std::shared_ptr<BufferPool>& buffers,
                                   std::size_t uncompressed_bytes_max);
@@ -34,6 +34,8 @@ class BatchReader {
   std::int32_t leader_epoch() const { return leader_epoch_; }
   std::int64_t next_offset() const { return next_offset_; }
   std::int32_t record_count() const { return record_count_; }
+  // Of all its records, decompressed.
+  std::size_t bytes() const { return bytes_; }
   const std::shared_ptr<const void>& memory() const { return memory_; }
 
  private:
@@ -49,6 +51,7 @@ class BatchReader {
   std::optional<std::int64_t> append_time_ms_;  // stands for every record's own
   std::int32_t leader_epoch_;
   std::int32_t record_count_;
+  std::size_t bytes_;
 };
 
 }  // namespace tidelog::client_core

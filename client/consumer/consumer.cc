@@ -15,6 +15,7 @@
 #include "client/driver.h"
 #include "client/durations.h"
 #include "client/public_error.h"
+#include "wire/record_batch.h"
 
 namespace tidelog::client {
 
@@ -25,6 +26,7 @@ namespace {
 // A poll without a smaller bound ends behind the batch that brings it here: what was received but
 // not asked for stays compact.
 constexpr std::size_t kPollRecords = 4096;
+constexpr std::size_t kPollBytes = 32 * 1024 * 1024;
 
 core::FetcherOptions fetcher_options(const ConsumerOptions& options, core::PoolOptions pool) {
   constexpr std::size_t kWireMax = 0x7FFFFFFF;
@@ -144,13 +146,17 @@ ConsumedRecords Consumer::Impl::poll(std::chrono::milliseconds timeout, std::siz
   ConsumedRecords out;
   const std::unique_lock lock(poll_mutex_, deadline);
   if (!lock.owns_lock()) return out;  // another thread's poll() waits longer than this one may
-  while (out.records.size() < std::min(records_max, kPollRecords) && out.errors.empty()) {
+  std::size_t bytes = 0;              // of the batches that records came from
+  while (out.records.size() < std::min(records_max, kPollRecords) && bytes < kPollBytes &&
+         out.errors.empty()) {
     if (current_ && !queue_.is_current(current_->fetched)) {
       queue_.finish(current_->fetched);
       current_.reset();
     }
     if (!current_ && !open_next(out.empty() ? deadline : now, out)) break;
-    if (current_) read_current(records_max, out);
+    if (!current_) continue;
+    bytes += current_->reader.bytes();
+    read_current(records_max, out);
   }
   return out;
 }
@@ -232,6 +238,11 @@ void Consumer::Impl::report(const core::Fetched& fetched, const tidelog::Error& 
   if (!stopped) return;  // sought or left meanwhile: no error of what is read now
   const core::ReadCursor& cursor = *fetched.cursor;
   PartitionError report;
+  // Its header was verified, so where it ends is known.
+  const std::span<const std::byte> batch = std::get<SharedBytes>(fetched.content).bytes();
+  if (const auto view = wire::BatchView::parse(batch, batch.size())) {
+    report.resume_offset = view->next_offset().value();
+  }
   report.topic = cursor.topic;
   report.partition = cursor.partition;
   report.position = position;

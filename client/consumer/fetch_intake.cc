@@ -23,6 +23,16 @@ std::size_t memory_of(const SharedBytes& batch, std::size_t answer_bytes) {
   return (batch.size() * held + answer_bytes - 1) / answer_bytes;
 }
 
+// Where the batch ends that holds the next record to read but whose records are damaged; nullopt
+// where its header is, too.
+std::optional<std::int64_t> end_of_damage(const wire::BatchView& batch, const Reading& reading) {
+  if (!batch.header_sound(wire::batch_seed(reading.id())) ||
+      batch.base_offset().value() > reading.next || batch.next_offset().value() <= reading.next) {
+    return std::nullopt;
+  }
+  return batch.next_offset().value();
+}
+
 }  // namespace
 
 void Fetcher::fetched(FetchSession& session, const FetchSession::Ticket& ticket,
@@ -126,7 +136,7 @@ void Fetcher::apply_batches(Reading& reading, std::uint64_t number, const FetchR
       return stop_with(reading,
                        sound.error().with_context(
                            fmt::format("{}, batch for offset {}", reading.place(), reading.next)),
-                       std::nullopt);
+                       view ? end_of_damage(*view, reading) : std::nullopt);
     }
     const SharedBytes batch = batches.slice(at, view->size());
     if (!take_batch(reading, number, batch, memory_of(batch, answer_bytes))) return;

@@ -22,12 +22,13 @@ void FetchSession::join(Reading& reading) {
   reading.at = broker_;
   reading.unsent = true;
   readings_[reading.id()] = &reading;
+  forgotten_.erase(reading.id());  // what is told of it now stands for both
 }
 
 void FetchSession::leave(Reading& reading) {
   readings_.erase(reading.id());
   // A fetch under way may open the session, with this partition in it.
-  if (session_ != 0 || open_fetches_ > 0) forgotten_.push_back(reading.id());
+  if (session_ != 0 || open_fetches_ > 0) forgotten_.insert(reading.id());
   reading.at.reset();
 }
 
@@ -54,7 +55,11 @@ void FetchSession::reset() {
   session_ = 0;
   open_fetches_ = 0;
   forgotten_.clear();
-  for (auto& [id, reading] : readings_) reading->unsent = true;
+  for (auto& [id, reading] : readings_) {
+    reading->unsent = true;
+    // A broker that was started again leads in a later one.
+    reading->leader_epoch = LeaderEpoch(-1);
+  }
 }
 
 bool FetchSession::has_changes() const {
@@ -72,7 +77,8 @@ bool FetchSession::wants_fetch() const {
 FetchRequest FetchSession::begin_fetch(std::size_t partition_bytes_max) {
   FetchRequest request;
   request.session = session_;
-  request.forgotten = std::exchange(forgotten_, {});
+  request.forgotten.assign(forgotten_.begin(), forgotten_.end());
+  forgotten_.clear();
   for (auto& [id, reading] : readings_) {
     if (!std::exchange(reading->unsent, false)) continue;
     reading->set_by = next_number_;

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -101,7 +102,7 @@ class FetchSession {
   std::uint64_t next_number_ = 1;  // of fetches
   int open_fetches_ = 0;
   std::map<TopicPartition, Reading*> readings_;
-  std::vector<TopicPartition> forgotten_;
+  std::set<TopicPartition> forgotten_;  // left, and not yet told
 };
 
 }  // namespace tidelog::client_core

@@ -246,7 +246,10 @@ bool Fetcher::place(Reading& reading, SteadyTime now) {
     wake_at(reading.not_before);
     return false;
   }
-  if (reading.at == leader.leader) return true;
+  if (reading.at == leader.leader) {
+    reading.leader_epoch = leader.leader_epoch;
+    return true;
+  }
   leave_session(reading);
   reading.leader_epoch = leader.leader_epoch;
   sessions_.try_emplace(leader.leader, leader.leader).first->second.join(reading);

@@ -119,7 +119,7 @@ void OffsetResolver::proceed(At at) {
     return retry(at, Error(ErrorCode::kNotReady, fmt::format("{} has no leader now", place())));
   }
   Connection* connection = pool_.find(leader, Lane::kControl);
-  if (connection == nullptr) return;
+  if (connection == nullptr) return metadata_.refresh_patiently();  // it may have moved
   if (at->step == Step::kScan) {
     scan(at, *connection, partition);
   } else {

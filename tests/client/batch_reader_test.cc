@@ -61,6 +61,26 @@ TEST(BatchReaderTest, RefusesMoreRecordsThanItsDecompressedBytesCanHold) {
   EXPECT_THAT(reader.error().message(), HasSubstr("1000000 records"));
 }
 
+TEST(BatchReaderTest, DecompressesNoMoreThanTheHeaderSays) {
+  auto pool = std::make_shared<BufferPool>(0);
+  wire::BatchHeader header;
+  header.attributes = static_cast<std::uint16_t>(wire::Codec::kZstd);
+  header.record_count = 2;
+  header.last_offset_delta = 1000;
+  const auto open_saying = [&](std::uint32_t bytes) {
+    header.uncompressed_bytes = bytes;
+    return BatchReader::open(batch_of(header, {0, 1000}), pool, 1024);
+  };
+  const auto unsaid = open_saying(0);
+  ASSERT_TRUE(unsaid.has_value());
+  const auto exact = static_cast<std::uint32_t>(unsaid->bytes());
+  ASSERT_TRUE(open_saying(exact).has_value());
+  const auto less = open_saying(exact - 1);
+  ASSERT_FALSE(less.has_value());
+  EXPECT_EQ(less.error().code(), ErrorCode::kTooLarge);
+  EXPECT_TRUE(open_saying(2048).has_value());  // more than may be taken, but it does not come
+}
+
 TEST(BatchReaderTest, StopsADecompressionBombAtItsBound) {
   auto pool = std::make_shared<BufferPool>(0);
   wire::BatchBuilder builder;

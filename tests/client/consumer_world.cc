@@ -8,7 +8,7 @@ using namespace std::chrono_literals;
 
 ConsumerWorld::ConsumerWorld(std::uint64_t seed, FetcherOptions options)
     : executor(seed), network(executor, seed * 31 + 1), broker(executor, network, kPort) {
-  options.pool.seeds = {{"sim", kPort}};
+  options.pool.seeds.insert(options.pool.seeds.begin(), {"sim", kPort});
   options.pool.log = [this](const std::string& line) { log_lines.push_back(line); };
   fetcher = std::make_unique<Fetcher>(network, executor, pool, queue, options, seed * 17 + 3);
   queue.on_drained([this] {

@@ -18,6 +18,7 @@ class ConsumerWorld {
  public:
   static constexpr std::uint16_t kPort = 9700;
 
+  // The broker's address comes before what `options` has.
   explicit ConsumerWorld(std::uint64_t seed, FetcherOptions options = {});
   ~ConsumerWorld();
 

@@ -61,7 +61,11 @@ TEST(FetcherFaultsTest, NeverDeliversABatchWhoseChecksumIsWrong) {
     EXPECT_EQ(world.values, numbers(0, 10));  // neither the damaged batch nor what is behind it
     ASSERT_EQ(world.errors.size(), 1U);
     EXPECT_EQ(world.errors[0].position, 10);
+    EXPECT_EQ(world.errors[0].error.name, "CHECKSUM_MISMATCH");
     EXPECT_THAT(world.errors[0].error.message, HasSubstr("topic 't' partition 0"));
+    // A damaged header does not even say where its batch ends.
+    EXPECT_EQ(world.errors[0].resume_offset,
+              byte < wire::kBatchHeaderBytes ? std::nullopt : std::optional<std::int64_t>(20));
     ASSERT_TRUE(world.seek("t", 0, Position::offset(20)).has_value());
     ASSERT_TRUE(world.take_until(20));
     EXPECT_EQ(world.values.back(), "29");
@@ -124,6 +128,26 @@ TEST(FetcherFaultsTest, GoesOnAfterARestartOfTheBroker) {
   ASSERT_TRUE(world.take_until(20));
   EXPECT_EQ(world.values, numbers(0, 20));
   EXPECT_THAT(world.errors, IsEmpty());
+  // The epoch that the client knew is over: it does not insist on it.
+  EXPECT_THAT(world.log_lines, testing::Each(testing::Not(HasSubstr("leader epoch"))));
+}
+
+TEST(FetcherFaultsTest, FindsABrokerThatMovedWhenOnlyAPositionIsAskedFor) {
+  FetcherOptions options;
+  options.pool.seeds = {{"sim", 9701}};
+  ConsumerWorld world(27, options);
+  world.broker.create_topic("t", 1);
+  world.broker.append("t", 0, numbers(0, 10));
+  ASSERT_TRUE(world.resolve("t", Position::end()).has_value());
+  world.executor.run_for(5s);
+  world.broker.stop();
+  sim::ScriptedBroker moved(world.executor, world.network, 9701);
+  ASSERT_EQ(moved.create_topic("t", 1), world.broker.log("t", 0).partition().topic);
+  moved.append("t", 0, numbers(0, 12));
+  world.executor.run_for(1ms);  // the client hears that its connection is gone
+  const Result<ResolvedOffset> end = world.resolve("t", Position::end());
+  ASSERT_TRUE(end.has_value()) << end.error().to_string();
+  EXPECT_EQ(end->offset, 12);
 }
 
 TEST(FetcherFaultsTest, NoticesThatATopicWasMadeAgain) {

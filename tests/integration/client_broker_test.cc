@@ -113,6 +113,56 @@ TEST_F(ClientBrokerTest, RecordsOutliveTheConsumerThatReadThem) {
   EXPECT_EQ(records.records[0].topic, "t");
 }
 
+TEST_F(ClientBrokerTest, DecompressesNoMoreThanItsBoundInOnePoll) {
+  create_topic("t", 1);
+  {
+    client::Producer producer(
+        {.connect = connect(), .compression = client::Compression::kZstd, .batch_bytes_max = 1000});
+    for (int i = 0; i < 100; ++i) {
+      producer.produce({.topic = "t", .value = std::string(1'000'000, '\0')}, nullptr);
+    }
+    ASSERT_TRUE(producer.flush(60s));
+  }
+  client::Consumer consumer({.connect = connect()});
+  ASSERT_TRUE(consumer.assign({{"t", 0, Position::start()}}).ok());
+  std::size_t count = 0;
+  while (count < 100) {
+    const client::ConsumedRecords polled = consumer.poll(30s);
+    ASSERT_FALSE(polled.records.empty());
+    EXPECT_LE(polled.records.size(), 34U);  // the last of them reaches 32 MiB
+    EXPECT_EQ(polled.records.front().offset, static_cast<std::int64_t>(count));
+    count += polled.records.size();
+  }
+}
+
+TEST_F(ClientBrokerTest, SaysWhereReadingGoesOnBehindABatchThatIsTooLargeForIt) {
+  create_topic("t", 1);
+  client::Producer producer(
+      {.connect = connect(), .compression = client::Compression::kZstd, .linger = 60s});
+  const auto batch = [&](const std::string& value) {
+    for (int i = 0; i < 3; ++i) producer.produce({.topic = "t", .value = value}, nullptr);
+    ASSERT_TRUE(producer.flush(60s));
+  };
+  batch("first");
+  batch(std::string(10'000, 'x'));
+  batch("last");
+  client::Consumer consumer({.connect = connect(), .uncompressed_batch_bytes_max = 1000});
+  ASSERT_TRUE(consumer.assign({{"t", 0, Position::start()}}).ok());
+  client::ConsumedRecords polled = consumer.poll(30s);
+  std::size_t count = polled.records.size();
+  while (polled.errors.empty() && !polled.empty()) {
+    polled = consumer.poll(30s);
+    count += polled.records.size();
+  }
+  EXPECT_EQ(count, 3U);
+  ASSERT_EQ(polled.errors.size(), 1U);
+  EXPECT_EQ(polled.errors[0].error.name, "TOO_LARGE");
+  EXPECT_EQ(polled.errors[0].position, 3);
+  ASSERT_EQ(polled.errors[0].resume_offset, 6);
+  ASSERT_TRUE(consumer.seek("t", 0, Position::offset(*polled.errors[0].resume_offset)).ok());
+  EXPECT_EQ(read(consumer, 3).front().value, "last");
+}
+
 TEST_F(ClientBrokerTest, FindsPositionsByTimeAndDistance) {
   create_topic("t", 1);
   client::Producer producer({.connect = connect(), .batch_bytes_max = 2000});

@@ -18,6 +18,7 @@ ScriptedBroker::ScriptedBroker(SimExecutor& executor, SimNetwork& network, std::
 ScriptedBroker::~ScriptedBroker() { stop(); }
 
 void ScriptedBroker::start() {
+  ++leader_epoch_;
   auto listener = network_.listen(
       {.host = "sim", .port = port_}, [this](std::unique_ptr<wire::Connection> stream) {
         sessions_.push_back(std::make_shared<ScriptedSession>(*this, std::move(stream)));

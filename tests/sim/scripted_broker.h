@@ -28,7 +28,7 @@ class ScriptedBroker {
                  std::int32_t id = 1);
   ~ScriptedBroker();
 
-  // Listens, or ends listener and connections; logs stay.
+  // Listens, or ends listener and connections; logs stay. Each start is a leader epoch.
   void start();
   void stop();
 
@@ -111,6 +111,7 @@ class ScriptedBroker {
   std::vector<std::shared_ptr<ScriptedSession>> sessions_;
   std::map<std::string, Topic> topics_;
   std::uint64_t next_topic_ = 1;
+  std::int32_t leader_epoch_ = 0;
 };
 
 }  // namespace tidelog::sim

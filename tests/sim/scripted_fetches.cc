@@ -26,7 +26,7 @@ void ScriptedFetches::fetch(std::uint64_t correlation, std::span<const std::byte
   }
   for (const auto* change : *asked.changed()) {
     at->second[{from_wire(change->topic()), PartitionIndex(change->partition())}] = {
-        Offset(change->offset()), change->bytes_max()};
+        Offset(change->offset()), change->bytes_max(), change->current_leader_epoch()};
   }
   if (asked.close_session()) {
     fetch_sessions_.erase(at);
@@ -95,9 +95,14 @@ bool ScriptedFetches::answer_partition(const TopicPartition& id, Position& posit
     }
   }
   const fb::Uuid topic = to_wire(id.topic);
+  std::string message = "as the test says";
+  if (position.leader_epoch >= 0 && position.leader_epoch != broker_.leader_epoch_) {
+    verdict.code = ErrorCode::kFencedLeaderEpoch;
+    message = "the fetch names an old leader epoch";
+  }
   if (verdict.code != ErrorCode::kOk) {
     results.push_back(fb::CreateFetchResult(to, &topic, id.partition.value(),
-                                            status(to, verdict.code), 0, -1, -1, 1,
+                                            status(to, verdict.code, message), 0, -1, -1, 1,
                                             verdict.diverging_offset, verdict.sound_offset));
     return false;
   }

@@ -35,6 +35,7 @@ class ScriptedFetches {
   struct Position {
     Offset offset;
     std::size_t bytes_max = 0;
+    std::int32_t leader_epoch = -1;  // that the client knows
   };
   using Positions = std::map<TopicPartition, Position>;
 

@@ -28,6 +28,7 @@ class ScriptedLog {
   };
   Read read(Offset offset, std::size_t bytes_max) const;
 
+  const TopicPartition& partition() const { return partition_; }
   Offset end() const { return end_; }
   Offset start() const { return start_; }
   // As retention would: batches that end at or before `offset` go.

@@ -158,7 +158,7 @@ void ScriptedSession::metadata(std::uint64_t correlation, std::span<const std::b
     std::vector<fb::PartitionMetadata> partitions;
     partitions.reserve(at->second.partitions.size());
     for (std::size_t i = 0; i < at->second.partitions.size(); ++i) {
-      partitions.emplace_back(static_cast<std::int32_t>(i), broker_.id_, 1, 0);
+      partitions.emplace_back(static_cast<std::int32_t>(i), broker_.id_, broker_.leader_epoch_, 0);
     }
     const fb::Uuid id = to_wire(at->second.id);
     topics.push_back(fb::CreateTopicMetadataDirect(to, status(to, ErrorCode::kOk), name->c_str(),

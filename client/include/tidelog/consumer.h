@@ -105,7 +105,8 @@ class Consumer {
   Status resume(const std::string& topic, std::int32_t partition);
 
   // Records as soon as there are any, empty after `timeout`, wakeup() or close(). At most
-  // `records_max` of them, and without a smaller bound some thousands.
+  // `records_max` of them; without a smaller bound some thousands, of batches that have 32 MiB,
+  // decompressed, before the last of them.
   ConsumedRecords poll(std::chrono::milliseconds timeout, std::size_t records_max = SIZE_MAX);
   // The poll() that waits, or else the next one, returns at once with what it has.
   void wakeup();
