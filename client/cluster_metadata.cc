@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "wire/limits.h"
+
 namespace tidelog::client_core {
 
 ClusterMetadata::ClusterMetadata(Executor& executor, BrokerPool& pool, Options options,
@@ -41,7 +43,7 @@ void ClusterMetadata::refresh() {
 
 void ClusterMetadata::refresh_patiently() {
   // What is under way may bring it; who still misses it then calls again.
-  if (patience_timer_ != 0 || due_ || in_flight_) return;
+  if (patience_timer_ != 0 || due_ || !after_.empty() || in_flight_) return;
   missing_ = true;
   patience_timer_ = executor_.run_after(patience_.next(), [this] {
     patience_timer_ = 0;
@@ -50,7 +52,7 @@ void ClusterMetadata::refresh_patiently() {
 }
 
 void ClusterMetadata::advance() {
-  if (!due_ || in_flight_ || timer_ != 0 || wanted_.empty()) return;
+  if ((!due_ && after_.empty()) || in_flight_ || timer_ != 0 || wanted_.empty()) return;
   const SteadyTime now = executor_.clock().now();
   if (last_sent_ && now - *last_sent_ < options_.backoff_min) {
     timer_ = executor_.run_after(*last_sent_ + options_.backoff_min - now, [this] {
@@ -61,18 +63,28 @@ void ClusterMetadata::advance() {
   }
   Connection* connection = pool_.find_any();
   if (connection == nullptr) return;
-  due_ = false;
+  const MetadataRequest request = next_page();
+  if (request.names.empty()) return;
   in_flight_ = true;
   last_sent_ = now;
-  MetadataRequest request;
-  request.names.assign(after_.empty() ? wanted_.begin() : wanted_.upper_bound(after_),
-                       wanted_.end());
-  if (request.names.empty()) request.names.assign(wanted_.begin(), wanted_.end());
   connection->call(
       wire::ApiKey::kMetadata, encode(request), {}, options_.request_timeout,
       [this, alive = std::weak_ptr<int>(alive_)](std::expected<Answer, CallFailure> answer) {
         if (!alive.expired()) answered(std::move(answer));
       });
+}
+
+MetadataRequest ClusterMetadata::next_page() {
+  auto at = after_.empty() ? wanted_.end() : wanted_.upper_bound(after_);
+  after_.clear();
+  // Who asked for all while a page was due is not served by the rest of the pages.
+  if (at == wanted_.end() && std::exchange(due_, false)) at = wanted_.begin();
+  MetadataRequest request;
+  for (; at != wanted_.end() && request.names.size() < wire::kPartitionsPerRequestMax; ++at) {
+    request.names.push_back(*at);
+  }
+  is_cut_ = at != wanted_.end();
+  return request;
 }
 
 void ClusterMetadata::answered(std::expected<Answer, CallFailure> answer) {
@@ -87,9 +99,8 @@ void ClusterMetadata::answered(std::expected<Answer, CallFailure> answer) {
   backoff_.reset();
   if (!std::exchange(missing_, false)) patience_.reset();
   // What did not fit is asked for next.
-  const bool more = decoded->more && !decoded->topics.empty();
-  after_ = more ? decoded->topics.back().name : "";
-  due_ = due_ || more;
+  const bool more = (decoded->more || is_cut_) && !decoded->topics.empty();
+  if (more) after_ = decoded->topics.back().name;
   apply(std::move(*decoded));
   if (updated_) updated_();
   advance();

@@ -42,7 +42,8 @@ class ClusterMetadata {
   // Called behind every answer.
   void on_update(std::function<void()> updated) { updated_ = std::move(updated); }
 
-  // Keeps this topic up to date from now on; asks for it if it is not known.
+  // Keeps this topic up to date from now on; asks for it if it is not known. REQUIRES: `name` has 1
+  // to kTopicNameBytesMax bytes, or brokers would refuse to speak of the others, too.
   void want(const std::string& name);
   // Keeps it no longer and forgets what was known.
   void forget(const std::string& name);
@@ -50,7 +51,8 @@ class ClusterMetadata {
   // to the executor.
   const Topic* find(std::string_view name) const;
 
-  // Asks again for all wanted topics, soon; repeated calls make one request.
+  // Asks again for all wanted topics, soon; repeated calls make one request, or as many as it takes
+  // to name all.
   void refresh();
   // Asks again because something is missing (a leader, an address, a topic's partitions) that only
   // time can bring: after a wait that doubles with every answer that did not bring it. Does not
@@ -63,6 +65,8 @@ class ClusterMetadata {
   void advance();
 
  private:
+  // What to ask for next; empty: nothing is left of what was to be.
+  MetadataRequest next_page();
   void answered(std::expected<Answer, CallFailure> answer);
   void apply(MetadataAnswer answer);
   void retry_later();
@@ -73,9 +77,10 @@ class ClusterMetadata {
   Backoff backoff_;
   std::function<void()> updated_;
   std::set<std::string, std::less<>> wanted_;
-  std::string after_;  // the last name of an answer that did not hold all of them
   std::map<std::string, Topic, std::less<>> topics_;
-  bool due_ = false;
+  bool due_ = false;     // all are to be asked for
+  std::string after_;    // not empty: of those asked for, what is behind this name is still to come
+  bool is_cut_ = false;  // the request under way names less than that
   bool in_flight_ = false;
   std::optional<SteadyTime> last_sent_;
   TimerId timer_ = 0;

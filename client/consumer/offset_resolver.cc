@@ -14,6 +14,10 @@ namespace tidelog::client_core {
 
 using Kind = client::Position::Kind;
 
+bool OffsetResolver::has_name(const Operation& operation) {
+  return !operation.topic.empty() && operation.topic.size() <= wire::kTopicNameBytesMax;
+}
+
 OffsetResolver::OffsetResolver(Executor& executor, BrokerPool& pool, ClusterMetadata& metadata,
                                std::shared_ptr<BufferPool> buffers, Options options,
                                std::uint64_t seed)
@@ -40,7 +44,7 @@ void OffsetResolver::resolve(const std::string& topic, std::int32_t partition,
   operation.rounds_at_start = pool_.rounds_failed();
   operation.done = std::move(done);
   const At at = operations_.insert(operations_.end(), std::move(operation));
-  metadata_.want(topic);
+  if (has_name(*at)) metadata_.want(topic);
   // By a timer, so that nothing is finished inside this call.
   at->timer = executor_.run_after(std::chrono::microseconds(0), [this, at] {
     at->timer = 0;
@@ -77,6 +81,11 @@ void OffsetResolver::proceed(At at) {
                                        : unreachable(pool_).with_context(place())));
   }
   if (at->waiting_for_answer) return;
+  if (!has_name(*at)) {
+    return finish(at, fail(ErrorCode::kInvalidTopicName,
+                           fmt::format("a topic's name has 1 to {} characters, not {}",
+                                       wire::kTopicNameBytesMax, at->topic.size())));
+  }
   if ((at->position.kind == Kind::kStart || at->position.kind == Kind::kEnd) &&
       at->position.value < 0) {
     return finish(at, fail(ErrorCode::kInvalidArgument,

@@ -39,8 +39,8 @@ class OffsetResolver {
   OffsetResolver& operator=(const OffsetResolver&) = delete;
 
   using Callback = std::move_only_function<void(Result<ResolvedOffset>)>;
-  // Never runs `done` inside this call. Fails with kUnknownTopic, kUnknownPartition,
-  // kConnectionFailed, kTimedOut, or what the leader answered.
+  // Never runs `done` inside this call. Fails with kInvalidTopicName, kUnknownTopic,
+  // kUnknownPartition, kConnectionFailed, kTimedOut, or what the leader answered.
   void resolve(const std::string& topic, std::int32_t partition, client::Position position,
                Callback done);
 
@@ -70,6 +70,7 @@ class OffsetResolver {
   };
   using At = std::list<Operation>::iterator;
 
+  static bool has_name(const Operation& operation);
   // Takes the next step, if it can be taken now. May finish the operation.
   void proceed(At at);
   void wait_for_timer(At at);

@@ -11,6 +11,19 @@ using namespace std::chrono_literals;
 using client::Position;
 using testing::IsEmpty;
 
+TEST(FetcherPositionsTest, RefusesANameThatNoTopicHasWithoutAskingBrokers) {
+  ConsumerWorld world(31);
+  world.broker.create_topic("t", 1);
+  for (const std::size_t bytes : {0U, 250U, 70'000U}) {
+    SCOPED_TRACE(bytes);
+    const Result<> assigned = world.assign({{std::string(bytes, 'x'), 0, Position::start()}});
+    ASSERT_FALSE(assigned.has_value());
+    EXPECT_EQ(assigned.error().code(), ErrorCode::kInvalidTopicName);
+    EXPECT_EQ(world.broker.counts.metadata, 0);
+  }
+  EXPECT_TRUE(world.assign({{"t", 0, Position::start()}}).has_value());
+}
+
 TEST(FetcherPositionsTest, SkipsToTheWantedOffsetInsideABatch) {
   ConsumerWorld world(2);
   world.broker.create_topic("t", 1);

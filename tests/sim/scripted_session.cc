@@ -140,6 +140,11 @@ void ScriptedSession::metadata(std::uint64_t correlation, std::span<const std::b
   ++broker_.counts.metadata;
   const auto& asked = read_request<fb::MetadataRequest>(table);
   flatbuffers::FlatBufferBuilder to;
+  if (asked.names()->size() > wire::kPartitionsPerRequestMax ||
+      std::ranges::any_of(*asked.names(), [](const auto* name) { return name->size() > 65'536; })) {
+    to.Finish(fb::CreateMetadataAnswerDirect(to, status(to, ErrorCode::kTooLarge)));
+    return send(wire::ApiKey::kMetadata, correlation, to, {});
+  }
   std::vector<flatbuffers::Offset<fb::TopicMetadata>> topics;
   for (const auto* name : *asked.names()) {
     const auto at = broker_.topics_.find(name->str());

@@ -92,8 +92,8 @@ class Consumer {
 
   // Replaces what is read; all of it begins unpaused. Positions are resolved before this returns;
   // fetching begins. On failure everything stays as it was. Fails with UNKNOWN_TOPIC,
-  // UNKNOWN_PARTITION, INVALID_ARGUMENT (a negative distance), CONNECTION_FAILED, TIMED_OUT (after
-  // connect.request_timeout), CANCELLED (closed).
+  // INVALID_TOPIC_NAME, UNKNOWN_PARTITION, INVALID_ARGUMENT (a negative distance),
+  // CONNECTION_FAILED, TIMED_OUT (after connect.request_timeout), CANCELLED (closed).
   Status assign(std::vector<Assignment> assignments);
   // Moves one assigned partition; prefetched records of it are dropped. Ends what an error stopped,
   // not a pause. Fails as assign(), and with INVALID_ARGUMENT (not assigned).
