@@ -47,6 +47,7 @@ Connection::~Connection() {
 void Connection::open(const std::string& host, std::uint16_t port, OpenCallback done) {
   TIDELOG_CHECK(state_ == State::kNew, "a connection is opened once");
   state_ = State::kConnecting;
+  open_by_ = executor_.clock().now() + options_.connect_timeout;
   name_ = fmt::format("broker at {}:{}", host, port);
   open_callback_ = std::move(done);
   network_.connect(host, port, options_.connect_timeout,
@@ -68,7 +69,10 @@ void Connection::say_hello() {
   request.client_version = client::kVersion;
   request.frame_bytes_max = static_cast<std::uint32_t>(wire::kFrameBytesMax);
   request.cluster_id = options_.cluster_id;
-  call(wire::ApiKey::kHello, encode(request), {}, options_.connect_timeout,
+  const auto left =
+      std::max(std::chrono::ceil<std::chrono::milliseconds>(open_by_ - executor_.clock().now()),
+               std::chrono::milliseconds(1));
+  call(wire::ApiKey::kHello, encode(request), {}, left,
        [this](std::expected<Answer, CallFailure> answer) { hello_answered(std::move(answer)); });
 }
 

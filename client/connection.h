@@ -149,6 +149,7 @@ class Connection {
   std::unique_ptr<wire::Connection> stream_;
   HelloAnswer hello_;
   OpenCallback open_callback_;
+  SteadyTime open_by_;
   std::move_only_function<void(const Error&)> closed_callback_;
   std::move_only_function<void()> draining_callback_;
   Error close_reason_{ErrorCode::kConnectionClosed, "the connection is closed"};

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace tidelog::client_core {
@@ -18,48 +19,60 @@ ControlCalls::~ControlCalls() {
   for (const Waiting& waiting : waiting_) executor_.cancel(waiting.timer);
 }
 
-void ControlCalls::call(wire::ApiKey api, Table request, Callback done) {
-  const auto at = waiting_.insert(
-      waiting_.end(), Waiting{api, std::move(request), pool_.rounds_failed(), 0, std::move(done)});
-  at->timer = executor_.run_after(timeout_, [this, at] {
-    at->timer = 0;
-    give_up(at);
+void ControlCalls::call(wire::ApiKey api, Table request, std::chrono::milliseconds timeout,
+                        Callback done) {
+  const At at = waiting_.insert(waiting_.end(), Waiting{.api = api,
+                                                        .request = std::move(request),
+                                                        .timeout = timeout,
+                                                        .rounds_at_start = pool_.rounds_failed(),
+                                                        .done = std::move(done),
+                                                        .sent_to = {}});
+  at->timer = executor_.run_after(timeout, [this, at] {
+    if (at->sent_to.empty()) return finish(at, fail(unreachable(pool_)));
+    finish(at, fail(ErrorCode::kTimedOut, fmt::format("{} did not answer within {} ms", at->sent_to,
+                                                      at->timeout.count())));
   });
   advance();
 }
 
+ControlCalls::At ControlCalls::next_unsent() {
+  return std::ranges::find_if(waiting_,
+                              [](const Waiting& waiting) { return waiting.sent_to.empty(); });
+}
+
 void ControlCalls::advance() {
-  while (!waiting_.empty()) {
+  for (At at = next_unsent(); at != waiting_.end(); at = next_unsent()) {
     Connection* connection = pool_.find_any();
     if (connection == nullptr) break;
-    Waiting first = std::move(waiting_.front());
-    waiting_.pop_front();
-    executor_.cancel(first.timer);
-    send(*connection, std::move(first));
+    send(*connection, at);
   }
   const std::weak_ptr<int> alive = alive_;
-  while (!waiting_.empty() &&
-         pool_.rounds_failed() >= waiting_.front().rounds_at_start + kRoundsMax) {
-    give_up(waiting_.begin());
+  for (At at = next_unsent();
+       at != waiting_.end() && pool_.rounds_failed() >= at->rounds_at_start + kRoundsMax;
+       at = next_unsent()) {
+    finish(at, fail(unreachable(pool_)));
     if (alive.expired()) return;
   }
 }
 
-void ControlCalls::send(Connection& connection, Waiting waiting) {
-  connection.call(waiting.api, waiting.request, {}, timeout_,
-                  [done = std::move(waiting.done), alive = std::weak_ptr<int>(alive_)](
-                      std::expected<Answer, CallFailure> answer) mutable {
-                    if (alive.expired()) return;
-                    if (!answer) return done(fail(answer.error().error));
-                    done(std::move(answer->table));
-                  });
+void ControlCalls::send(Connection& connection, At at) {
+  at->sent_to = connection.name();
+  // The connection gives it all the time there is: who waits here has less by what it took to get
+  // there, but that is no reason to end what others wait for on it.
+  connection.call(
+      at->api, at->request, {}, at->timeout,
+      [this, at, alive = std::weak_ptr<int>(at->alive)](std::expected<Answer, CallFailure> answer) {
+        if (alive.expired()) return;
+        if (!answer) return finish(at, fail(answer.error().error));
+        finish(at, std::move(answer->table));
+      });
 }
 
-void ControlCalls::give_up(std::list<Waiting>::iterator at) {
+void ControlCalls::finish(At at, Result<SharedBytes> result) {
   executor_.cancel(at->timer);
   Callback done = std::move(at->done);
   waiting_.erase(at);
-  done(fail(unreachable(pool_)));
+  done(std::move(result));
 }
 
 }  // namespace tidelog::client_core

@@ -6,6 +6,7 @@
 
 #include <list>
 #include <memory>
+#include <string>
 
 #include "client/broker_pool.h"
 
@@ -16,16 +17,15 @@ class ControlCalls {
   // Rounds over all known addresses that may fail before the waiting calls do.
   static constexpr std::uint64_t kRoundsMax = 5;
 
-  ControlCalls(Executor& executor, BrokerPool& pool, std::chrono::milliseconds timeout)
-      : executor_(executor), pool_(pool), timeout_(timeout) {}
+  ControlCalls(Executor& executor, BrokerPool& pool) : executor_(executor), pool_(pool) {}
   ~ControlCalls();
   ControlCalls(const ControlCalls&) = delete;
   ControlCalls& operator=(const ControlCalls&) = delete;
 
   // The answer's table, or why there is none: kConnectionFailed (no broker could be reached),
-  // kTimedOut, or what Connection::call() fails with.
+  // kTimedOut (no answer within `timeout` of now), or what Connection::call() fails with.
   using Callback = std::move_only_function<void(Result<SharedBytes>)>;
-  void call(wire::ApiKey api, Table request, Callback done);
+  void call(wire::ApiKey api, Table request, std::chrono::milliseconds timeout, Callback done);
 
   // Call when the pool changed.
   void advance();
@@ -34,16 +34,21 @@ class ControlCalls {
   struct Waiting {
     wire::ApiKey api;
     Table request;
+    std::chrono::milliseconds timeout;
     std::uint64_t rounds_at_start;
-    TimerId timer = 0;
     Callback done;
+    std::string sent_to;  // empty: not sent yet
+    TimerId timer = 0;
+    std::shared_ptr<int> alive = std::make_shared<int>();
   };
-  void send(Connection& connection, Waiting waiting);
-  void give_up(std::list<Waiting>::iterator at);
+  using At = std::list<Waiting>::iterator;
+
+  At next_unsent();
+  void send(Connection& connection, At at);
+  void finish(At at, Result<SharedBytes> result);
 
   Executor& executor_;
   BrokerPool& pool_;
-  const std::chrono::milliseconds timeout_;
   std::list<Waiting> waiting_;
   std::shared_ptr<int> alive_ = std::make_shared<int>();
 };

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <future>
 
 #include "base/random.h"
@@ -17,6 +18,8 @@ namespace core = client_core;
 
 class Admin::Impl {
  public:
+  using Deadline = std::chrono::steady_clock::time_point;
+
   explicit Impl(const ConnectOptions& options)
       : timeout_(core::bounded(options.request_timeout)),
         pool_options_(core::to_pool_options(options)) {
@@ -24,7 +27,7 @@ class Admin::Impl {
     driver_.run([this] {
       pool_ = std::make_unique<core::BrokerPool>(driver_.network(), driver_.executor(),
                                                  *driver_.buffers(), *pool_options_, random_id());
-      calls_ = std::make_unique<core::ControlCalls>(driver_.executor(), *pool_, timeout_);
+      calls_ = std::make_unique<core::ControlCalls>(driver_.executor(), *pool_);
       pool_->on_change([this] { calls_->advance(); });
     });
   }
@@ -36,16 +39,24 @@ class Admin::Impl {
     });
   }
 
-  // Sends a request to any broker and waits for the answer's table.
+  // When a public call that begins now must end, however many requests it takes.
+  Deadline begin() const { return std::chrono::steady_clock::now() + timeout_; }
+
   tidelog::Result<SharedBytes> call(wire::ApiKey api, core::Table request) {
+    return call(api, std::move(request), begin());
+  }
+  // Sends a request to any broker and waits for the answer's table.
+  tidelog::Result<SharedBytes> call(wire::ApiKey api, core::Table request, Deadline deadline) {
     if (!pool_options_) return fail(pool_options_.error());
     if (driver_.on_thread()) {
       return fail(ErrorCode::kInvalidArgument, "Admin cannot be called in its own log callback");
     }
     auto promise = std::make_shared<std::promise<tidelog::Result<SharedBytes>>>();
     auto future = promise->get_future();
-    driver_.executor().post([this, promise, api, request = std::move(request)]() mutable {
-      calls_->call(api, std::move(request), [promise](tidelog::Result<SharedBytes> answer) {
+    const auto left = core::bounded(
+        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()));
+    driver_.executor().post([this, promise, api, left, request = std::move(request)]() mutable {
+      calls_->call(api, std::move(request), left, [promise](tidelog::Result<SharedBytes> answer) {
         promise->set_value(std::move(answer));
       });
     });
@@ -161,8 +172,9 @@ Status Admin::add_partitions(const std::string& name, std::int32_t total) {
 
 Result<std::vector<TrimmedPartition>> Admin::delete_records(
     const std::string& name, const std::map<std::int32_t, std::int64_t>& before) {
-  const auto known =
-      impl_->call(wire::ApiKey::kDescribeTopic, core::encode(core::DescribeTopicRequest{name}));
+  const Impl::Deadline deadline = impl_->begin();
+  const auto known = impl_->call(wire::ApiKey::kDescribeTopic,
+                                 core::encode(core::DescribeTopicRequest{name}), deadline);
   if (!known) return core::to_public(known.error());
   const auto topic = core::decode_describe_topic(known->bytes());
   if (!topic) return core::to_public(topic.error());
@@ -171,7 +183,7 @@ Result<std::vector<TrimmedPartition>> Admin::delete_records(
   for (const auto& [partition, offset] : before) {
     request.entries.push_back({{topic->id, PartitionIndex(partition)}, offset});
   }
-  const auto table = impl_->call(wire::ApiKey::kDeleteRecords, core::encode(request));
+  const auto table = impl_->call(wire::ApiKey::kDeleteRecords, core::encode(request), deadline);
   if (!table) return core::to_public(table.error());
   const auto answer = core::decode_delete_records(table->bytes());
   if (!answer) return core::to_public(answer.error());
@@ -190,8 +202,9 @@ Result<std::vector<TopicSummary>> Admin::list_topics() {
   core::MetadataRequest request;
   request.all = true;
   std::vector<TopicSummary> topics;
+  const Impl::Deadline deadline = impl_->begin();
   for (bool more = true; more;) {
-    const auto table = impl_->call(wire::ApiKey::kMetadata, core::encode(request));
+    const auto table = impl_->call(wire::ApiKey::kMetadata, core::encode(request), deadline);
     if (!table) return core::to_public(table.error());
     const auto answer = core::decode_metadata(table->bytes());
     if (!answer) return core::to_public(answer.error());

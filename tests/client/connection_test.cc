@@ -69,6 +69,15 @@ TEST_F(ConnectionTest, GivesUpOnABrokerThatDoesNotAnswerTheHello) {
   EXPECT_EQ(opened.error().code(), ErrorCode::kTimedOut);
 }
 
+TEST_F(ConnectionTest, SpendsItsTimeoutOnceOverConnectingAndHello) {
+  network.set_delay(3s, 3s);  // half of it for either
+  const auto start = executor.clock().now();
+  const Result<> opened = open();
+  ASSERT_FALSE(opened.has_value());
+  EXPECT_EQ(opened.error().code(), ErrorCode::kTimedOut);
+  EXPECT_EQ(executor.clock().now() - start, 5s);
+}
+
 TEST_F(ConnectionTest, SaysWhatAnotherProtocolAnswered) {
   std::unique_ptr<wire::Connection> peer;
   auto listener = network.listen({.host = "sim", .port = 80}, [&](auto stream) {

@@ -1,8 +1,8 @@
 // Admin: topics and what the brokers say of them. Calls block until answered; they fail with
-// TIMED_OUT or CONNECTION_FAILED after connect.request_timeout at the latest, with
-// CONNECTION_CLOSED when the answer was lost (a change may have been made, then), and with what the
-// broker answers. Thread: any; not the one that connect.log runs on, where every call fails with
-// INVALID_ARGUMENT.
+// CONNECTION_FAILED (no broker could be reached) or TIMED_OUT after connect.request_timeout at the
+// latest, with CONNECTION_CLOSED when the answer was lost (behind this and TIMED_OUT a change may
+// have been made), and with what the broker answers. Thread: any; not the one that connect.log runs
+// on, where every call fails with INVALID_ARGUMENT.
 #pragma once
 
 #include <cstdint>
