@@ -54,6 +54,11 @@ Result<bool> holds_topics(io::FileSystem& files, const DataPaths& paths) {
   });
 }
 
+Result<bool> needs_catalog(io::FileSystem& files, const DataPaths& paths) {
+  TIDELOG_ASSIGN(const bool has_journals, files.exists(paths.journals()));
+  return has_journals ? Result<bool>(true) : holds_topics(files, paths);
+}
+
 Result<std::unique_ptr<DataDirectory>> DataDirectory::take(io::FileSystem& files,
                                                            const LogStoreOptions& options) {
   std::unique_ptr<DataDirectory> directory(new DataDirectory(files, options.path));

@@ -38,6 +38,8 @@ struct DataPaths {
 
 // Whether a topic's directory is there. Blocking.
 Result<bool> holds_topics(io::FileSystem& files, const DataPaths& paths);
+// Whether there must have been a catalog: it is made before any journal or topic.
+Result<bool> needs_catalog(io::FileSystem& files, const DataPaths& paths);
 
 // Blocking. Thread: one.
 class DataDirectory {

@@ -223,11 +223,22 @@ Offset behind_accepted(const LogEvidence& evidence, Offset end) {
 }
 
 bool all_accepted(const LogEvidence& evidence, const std::vector<Hole>& holes) {
-  return std::ranges::all_of(holes, [&](const Hole& hole) {
-    return std::ranges::any_of(evidence.accepted, [&](const Hole& accepted) {
-      return accepted.begin <= hole.begin && hole.end <= accepted.end;
+  return std::ranges::all_of(holes,
+                             [&](const Hole& hole) { return covers(evidence.accepted, hole); });
+}
+
+// What was accepted as lost stays so, also where less of it is missing now.
+void add_accepted(const LogEvidence& evidence, RecoveredLog& log) {
+  for (Hole hole : evidence.accepted) {
+    if (hole.end <= log.log_start) continue;
+    const auto [first, last] = std::ranges::remove_if(log.holes, [&](const Hole& found) {
+      if (found.end <= hole.begin || hole.end <= found.begin) return false;
+      hole = {std::min(hole.begin, found.begin), std::max(hole.end, found.end)};
+      return true;
     });
-  });
+    log.holes.erase(first, last);
+    log.holes.push_back(hole);
+  }
 }
 
 LeaderEpoch last_epoch(const FoundSegments& found) {
@@ -357,24 +368,16 @@ Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPa
   log.holes = std::move(found.holes);
   log.end =
       behind_accepted(evidence, log.segments.empty() ? begin : log.segments.back()->summary.end);
-  for (const Hole& hole : evidence.accepted) {
-    if (hole.end <= log.log_start) continue;
-    if (std::ranges::find(log.holes, hole.begin, &Hole::begin) == log.holes.end()) {
-      log.holes.push_back(hole);
-    }
-  }
+  add_accepted(evidence, log);
   if (lossy && !log.segments.empty()) {
     // What the journal added may begin behind the log's start.
     const Offset base = log.segments.front()->summary.base;
-    const bool told = std::ranges::find(log.holes, log.log_start, &Hole::begin) != log.holes.end();
-    if (base > log.log_start && !told) log.holes.push_back({log.log_start, base});
+    const Hole before{log.log_start, base};
+    if (base > log.log_start && !covers(log.holes, before)) log.holes.push_back(before);
   }
   for (std::size_t i = 1; lossy && i < log.segments.size(); ++i) {
-    const Offset before = log.segments[i - 1]->summary.end;
-    const Offset base = log.segments[i]->summary.base;
-    if (before < base && std::ranges::find(log.holes, before, &Hole::begin) == log.holes.end()) {
-      log.holes.push_back({before, base});
-    }
+    const Hole between{log.segments[i - 1]->summary.end, log.segments[i]->summary.base};
+    if (between.begin < between.end && !covers(log.holes, between)) log.holes.push_back(between);
   }
   if (log.end < promised && lossy) {
     log.holes.push_back({log.end, promised});

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <set>
+#include <string>
 
 #include "log/file_removal.h"
 
@@ -51,7 +52,11 @@ Result<std::vector<TopicPartition>> PartitionDirectories::list() const {
     for (const io::DirectoryEntry& partition : partitions) {
       std::int32_t number = -1;
       const char* end = partition.name.data() + partition.name.size();
-      if (std::from_chars(partition.name.data(), end, number).ptr != end || number < 0) continue;
+      std::from_chars(partition.name.data(), end, number);
+      // "07" and "7.old" are no partitions, neither is a file.
+      if (!partition.is_directory || number < 0 || partition.name != std::to_string(number)) {
+        continue;
+      }
       found.push_back({*topic_id, PartitionIndex(number)});
     }
   }

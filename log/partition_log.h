@@ -14,6 +14,7 @@
 // owns it. Callbacks run on the shard's executor, never inside the call.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -60,6 +61,12 @@ struct Hole {
 
   bool operator==(const Hole&) const = default;
 };
+
+// Whether one of `holes` has all of `range` in it.
+inline bool covers(std::span<const Hole> holes, const Hole& range) {
+  return std::ranges::any_of(
+      holes, [&](const Hole& hole) { return hole.begin <= range.begin && range.end <= hole.end; });
+}
 
 enum class LogHealth : std::uint8_t {
   kSound,

@@ -60,10 +60,8 @@ class Recovery {
     for (std::string& problem : loaded.problems) say(std::move(problem));
     outcome_.summary.created = request_.directory->created();
     if (!loaded.sound) {
-      // The catalog is made before anything else: without a journal there never was one.
-      TIDELOG_ASSIGN(const bool has_journal, files_.exists(paths_.journals()));
-      TIDELOG_ASSIGN(const bool has_topics, holds_topics(files_, paths_));
-      if (has_journal || has_topics) {
+      TIDELOG_ASSIGN(const bool needed, needs_catalog(files_, paths_));
+      if (needed) {
         return fail(
             ErrorCode::kCorruptData,
             fmt::format("{} is {}; look at it with `tidelog log verify {}`; restore catalog.0 "

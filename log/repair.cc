@@ -79,6 +79,9 @@ class RepairImpl final : public Repair {
   Result<std::optional<RepairFinding>> find_catalog() {
     TIDELOG_ASSIGN(const auto loaded, catalog_.load());
     if (loaded.sound) return std::nullopt;
+    // A start makes it by itself where there never was anything to list.
+    TIDELOG_ASSIGN(const bool needed, needs_catalog(files_, paths_));
+    if (!needed) return std::nullopt;
     TIDELOG_TRY(rebuild_catalog());
     return RepairFinding{
         fmt::format("{} is {}; it would be made anew with the {} partitions that directories and "
@@ -170,9 +173,8 @@ class RepairImpl final : public Repair {
       if (log.health != LogHealth::kLossy) continue;
       PartitionLoss loss{log.id, paths_.partition(log.id), {}, log.end};
       const std::vector<Hole>& accepted = replicas.at(log.id).accepted;
-      std::ranges::copy_if(log.holes, std::back_inserter(loss.lost), [&](const Hole& hole) {
-        return std::ranges::find(accepted, hole) == accepted.end();
-      });
+      std::ranges::copy_if(log.holes, std::back_inserter(loss.lost),
+                           [&](const Hole& hole) { return !covers(accepted, hole); });
       finding.partitions.push_back(std::move(loss));
     }
     if (finding.partitions.empty()) return std::nullopt;

@@ -107,11 +107,7 @@ class PartitionVerifier {
  private:
   void say(std::string problem) { report_.problems.push_back(std::move(problem)); }
 
-  bool accepted(const Hole& range) const {
-    return std::ranges::any_of(evidence_.accepted, [&](const Hole& lost) {
-      return lost.begin <= range.begin && range.end <= lost.end;
-    });
-  }
+  bool accepted(const Hole& range) const { return covers(evidence_.accepted, range); }
   // Behind a loss that was accepted and begins where the log ends.
   void pass_accepted() {
     for (const Hole& lost : evidence_.accepted) {

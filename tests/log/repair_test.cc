@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "log/catalog.h"
 #include "log/inspect.h"
 #include "log/journal_format.h"
 #include "tests/log/log_fixture.h"
@@ -202,6 +203,84 @@ TEST_F(RepairTest, ALogIsNeverCutIntoWhatItLost) {
   EXPECT_TRUE(code == ErrorCode::kLostData);
   ASSERT_TRUE(harness_->truncate(kId, Offset(4)));
   EXPECT_EQ(harness_->find(kId)->log_end(), Offset(4));
+}
+
+TEST_F(RepairTest, ALossInsideWhatWasAcceptedIsNotToldAgain) {
+  lose_the_last_record();
+  ASSERT_EQ(accept_all(), 1);
+  start();
+  harness_->listen(kId);
+  append_durably(kId, 60, 3000, LeaderEpoch(2));
+  ASSERT_TRUE(harness_->stop_cleanly());
+  harness_.reset();
+  // As though more had been accepted: offsets 1 and 2, of which 2 is missing.
+  Catalog catalog(*disk_, "data/catalog");
+  ASSERT_TRUE(catalog.load());
+  const Catalog::Acceptance wider{kId, {{Offset(1), Offset(3)}}};
+  ASSERT_TRUE(catalog.accept(std::span(&wider, 1)));
+  disk_->erase("data/clean-stop");
+  start();
+  ASSERT_EQ(harness_->find(kId)->health(), LogHealth::kSound);
+  EXPECT_EQ(harness_->find(kId)->holes(), (std::vector<Hole>{{Offset(1), Offset(3)}}));
+  ASSERT_TRUE(harness_->stop_cleanly());
+  harness_.reset();
+  std::vector<std::string> segments;
+  for (const std::string& path : disk_->files()) {
+    if (path.starts_with("data/" + kId.to_string()) && path.ends_with(".log")) {
+      segments.push_back(path);
+    }
+  }
+  ASSERT_GT(segments.size(), 3U);
+  disk_->erase(segments[2]);
+  const auto repair = open();
+  const auto finding = repair->find();
+  ASSERT_TRUE(finding && *finding);
+  ASSERT_EQ((*finding)->partitions.size(), 1U);
+  ASSERT_EQ((*finding)->partitions[0].lost.size(), 1U);
+  EXPECT_GT((*finding)->partitions[0].lost[0].begin, Offset(10));
+}
+
+TEST_F(RepairTest, AFirstStartThatWasCutShortNeedsNobody) {
+  int looked = 0;
+  for (std::uint64_t point = 1;; ++point) {
+    SCOPED_TRACE(point);
+    sim::SimDisk disk;
+    disk.stop_at(point);
+    {
+      LogHarness first(disk, ledger_, one_shard());
+      static_cast<void>(first.open());
+    }
+    const auto image = disk.crash_image(sim::CrashPolicy::everything());
+    auto repair = Repair::open(*image, "data");
+    if (repair) {
+      const auto finding = (*repair)->find();
+      ASSERT_TRUE(finding) << finding.error().to_string();
+      EXPECT_FALSE(*finding) << (*finding)->what;
+      ++looked;
+    }
+    if (!disk.powered_off()) break;
+  }
+  EXPECT_GT(looked, 10);
+}
+
+TEST_F(RepairTest, OnlyDirectoriesWithThePartitionsOwnNameArePartitions) {
+  start();
+  ASSERT_TRUE(harness_->create(kId));
+  append_durably(kId);
+  ASSERT_TRUE(harness_->stop_cleanly());
+  harness_.reset();
+  const std::string topic = "data/" + kId.topic.to_string();
+  disk_->put(topic + "/7", {});
+  disk_->put(topic + "/00/copy", {});
+  disk_->put(topic + "/0.old/copy", {});
+  disk_->erase("data/catalog.0");
+  disk_->erase("data/catalog.1");
+  EXPECT_EQ(accept_all(), 1);  // the catalog lists what is there
+  start();
+  EXPECT_TRUE(harness_->store().recovery().problems.empty())
+      << harness_->store().recovery().problems.front();
+  EXPECT_EQ(harness_->all().size(), 1U);
+  EXPECT_EQ(compare(*harness_, ledger_), "");
 }
 
 TEST_F(RepairTest, RefusesBesideARunningStore) {
