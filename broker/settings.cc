@@ -178,7 +178,8 @@ constexpr auto kTable = std::to_array<SettingInfo>({
      [](const BrokerSettings& s) {
        return s.admin_listen ? s.admin_listen->to_string() : std::string(kOff);
      }},
-    {"advertised.listen", "address", "", "what clients are told to connect to; default: listen",
+    {"advertised.listen", "address", "",
+     "what clients are told to connect to; default: the address by which each came",
      set_advertised_listen,
      [](const BrokerSettings& s) {
        return s.advertised_listen ? s.advertised_listen->to_string() : std::string();

@@ -81,8 +81,12 @@ class ShellCase:
         self.assertEqual(self.complete("tidelog", "consume", "or"), ["orders", "orders.eu"])
         self.assertEqual(self.complete("tidelog", "topic", "delete", "pe"), ["people"])
         self.assertEqual(self.complete("tidelog", "consume", "-t", "pe"), ["people"])
+        for verb in ("alter", "add-partitions", "trim"):
+            self.assertEqual(self.complete("tidelog", "topic", verb, "pe"), ["people"])
 
     def test_files(self):
+        self.assertIn("other.log", self.complete("tidelog", "log", "repair", "oth"))
+        self.assertIn("other.log", self.complete("tidelog", "broker", "--data", "oth"))
         self.assertIn("other.log", self.complete("tidelog", "log", "dump", ""))
         self.assertIn("other.log", self.complete("tidelog", "broker", "--config", "oth"))
         self.assertEqual(self.complete("tidelog", "topic", "list", "oth"), [])

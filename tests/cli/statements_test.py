@@ -14,8 +14,14 @@ import unittest
 from command_case import WAIT_SECONDS_MAX, CommandCase, binary, clean_environment, free_ports, main, run_alone
 
 COMMANDS = {
-    "broker": (), "topic": ("create", "list", "describe", "delete"), "produce": (), "consume": (), "offset": (),
-    "log": ("verify", "dump"), "completion": (),
+    "broker": (), "topic": ("create", "list", "describe", "alter", "add-partitions", "trim", "delete"), "produce": (),
+    "consume": (), "offset": (), "cluster": ("status", "config"), "log": ("verify", "dump", "repair"), "completion": (),
+}
+# Words that a command needs to get as far as the brokers.
+NEEDED = {
+    ("topic", "create"): ("x",), ("topic", "describe"): ("x",), ("topic", "delete"): ("-y", "x"),
+    ("topic", "alter"): ("x", "--set", "retention.ms=1"), ("topic", "add-partitions"): ("x", "2"),
+    ("topic", "trim"): ("x", "--before", "1"), ("produce",): ("x",), ("consume",): ("x",), ("offset",): ("x", "end"),
 }
 
 
@@ -43,11 +49,36 @@ class Help(CommandCase):
                 self.assertIn(words, leaves)
 
     def test_every_help_has_an_example(self):
-        for words in [(), ("topic",), ("log",), *leaf_commands()]:
+        for words in [(), ("topic",), ("cluster",), ("log",), *leaf_commands()]:
             with self.subTest(command=words):
                 result = run_alone(*words, "--help")
                 self.assertEqual((result.returncode, result.stderr), (0, b""))
                 self.assertIn(b"Example:\n  ", result.stdout)
+
+    def test_every_example_works_as_it_stands(self):
+        begins = re.compile(r"\btidelog (topic|produce|consume|offset|cluster) ")
+        examples = set()
+        for words in [(), ("topic",), ("cluster",), *leaf_commands()]:
+            text = run_alone(*words, "--help").stdout.decode().split("\nExample:\n")[1]
+            examples.update(line.strip() for line in text.splitlines() if line.startswith("  ") and begins.search(line))
+        self.assertGreater(len(examples), 20)
+        for name in ("access.log", "lines.txt"):
+            (self.folder / name).write_text("a line\n")
+        os.symlink(binary(), self.folder / "tidelog")
+        environment = dict(self.broker.environment(), PATH=f"{self.folder}:{os.environ['PATH']}")
+        for example in sorted(examples):
+            with self.subTest(example=example):
+                for name in ("events", "clicks", "views", "copy"):
+                    self.broker.run("topic", "delete", "-y", name)
+                if "topic create events" not in example:
+                    self.broker.must_run("topic", "create", "events", "-p", 4)
+                    self.broker.must_run("produce", "events", "-p", 0, stdin=b"{}\n" * 1500)
+                # Without an end it reads on until Ctrl-C.
+                is_endless = example.startswith("tidelog consume") and not re.search(r" -e| -o \S*:", example)
+                result = subprocess.run(["timeout", "-s", "INT", "2" if is_endless else "30", "bash", "-o", "pipefail",
+                                         "-c", example], capture_output=True, check=False, cwd=self.folder,
+                                        env=environment, timeout=WAIT_SECONDS_MAX)
+                self.assertEqual(result.returncode, 124 if is_endless else 0, result.stderr)
 
     def test_every_flag_shows_its_environment_name(self):
         for words in leaf_commands():
@@ -74,8 +105,9 @@ class Help(CommandCase):
     def test_every_command_that_reaches_brokers_takes_their_addresses_in_three_ways(self):
         (port,) = free_ports(1)
         address = f"127.0.0.1:{port}"
-        for words in (("topic", "list"), ("topic", "create", "x"), ("topic", "describe", "x"),
-                      ("topic", "delete", "-y", "x"), ("produce", "x"), ("consume", "x"), ("offset", "x", "end")):
+        here = {("broker",), ("completion",), ("log", "verify"), ("log", "dump"), ("log", "repair")}
+        for command in set(leaf_commands()) - here:
+            words = (*command, *NEEDED.get(command, ()))
             for flags, environment in ((("-b", address), {}), (("--brokers", address), {}),
                                        (("--bootstrap-server", address), {}), ((), {"TIDELOG_BROKERS": address})):
                 with self.subTest(command=words, flags=flags):

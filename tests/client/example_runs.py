@@ -34,6 +34,11 @@ RUNS = [
                        r"partition 0: 2 records, partition 1: 2\n"
                        r"lag 0 and 0\n"),
     ("produce_async", ["many", "20000"], r"20000 stored, 0 failed, 0 unknown\n"),
+    ("administer", ["two"], r"broker 0 is serving and leads 7 partitions\n"
+                            r"log\.level is warning, from: live\n"
+                            r"two has 3 partitions and retention\.ms 3600000\n"
+                            r"partition 0 begins at offset 1\n"
+                            r"partition 1 begins at offset 2\n"),
 ]
 
 

@@ -10,6 +10,7 @@ import pathlib
 import socket
 import sys
 import tempfile
+import threading
 import time
 import unittest
 import urllib.request
@@ -94,8 +95,67 @@ class ClusterCommands(WithBroker):
         self.assertEqual(self.broker.run("cluster", "config", "--set", "log.level").returncode, 2)
 
 
+class Forwarder:
+    """Passes the bytes of connections to `port` on to another one, as a container's published port does."""
+
+    def __init__(self, target_port):
+        self.target = ("127.0.0.1", target_port)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.accepted = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return  # closed
+            self.accepted += 1
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client):
+        with client, socket.create_connection(self.target) as broker:
+            answers = threading.Thread(target=self._pass_on, args=(broker, client), daemon=True)
+            answers.start()
+            self._pass_on(client, broker)
+            answers.join()
+
+    @staticmethod
+    def _pass_on(source, sink):
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # one side is gone
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
 class Metrics(WithBroker):
     options = ("--shards", "2")
+
+    def test_clients_connect_to_the_advertised_address_only(self):
+        self.assertEqual(self.broker.stop(), 0)
+        forwarder = Forwarder(self.broker.port)
+        self.addCleanup(forwarder.close)
+        outside = f"127.0.0.1:{forwarder.port}"
+        for advertised in (outside, self.broker.address):
+            self.broker.options = ["--set", f"advertised.listen={advertised}"]
+            self.broker.start()
+            before = forwarder.accepted
+            self.broker.must_run("produce", "t", "--create", "-b", outside, stdin=b"x\n")
+            self.assertIn(b"x\n", self.broker.must_run("consume", "t", "-e", "-b", outside))
+            (status,) = json.loads(self.broker.must_run("cluster", "status", "--json", "-b", outside))["brokers"]
+            self.assertEqual(status["address"], advertised)
+            through = forwarder.accepted - before
+            all_of_them = self.total(self.metrics(), "tidelog_accepted_connections_total")
+            self.assertGreater(through, 0)
+            (self.assertEqual if advertised == outside else self.assertLess)(through, all_of_them)
+            self.assertEqual(self.broker.stop(), 0)
 
     def metrics(self):
         """Name and labels as they are shown -> number."""

@@ -187,8 +187,9 @@ void add_broker_command(CommandLine& line) {
       "file, then the defaults. Exit codes: 0 after SIGTERM, 130 after Ctrl-C, 1 otherwise.\n"
       "While it still recovers its data, signals end it at once, and the next start goes on.",
       [options] { return run_broker(*options); });
-  command->add_option("--data", options->data,
-                      "Directory of all data (data.dir) [TIDELOG_DATA_DIR]");
+  command
+      ->add_option("--data", options->data, "Directory of all data (data.dir) [TIDELOG_DATA_DIR]")
+      ->type_name("DIR");
   command->add_option("--id", options->id, "Number of this broker (broker.id) [TIDELOG_BROKER_ID]");
   command->add_option("--listen", options->listen,
                       "HOST:PORT for clients (listen) [TIDELOG_LISTEN]");

@@ -301,7 +301,9 @@ void add_log_commands(CommandLine& line) {
       "lost and\nasks. What is accepted stays a recorded hole: readers are refused there, and each "
       "log goes on behind it.\nExit code 1 when something is missing and was not accepted.",
       [repair_options] { return repair(*repair_options); });
-  repair_command->add_option("directory", repair_options->path, "A data directory")->required();
+  repair_command->add_option("directory", repair_options->path, "A data directory")
+      ->type_name("DIR")
+      ->required();
   repair_command->add_flag("--accept-loss", repair_options->accepts_loss,
                            "Accept what is listed without being asked");
   repair_command->add_flag("--json", repair_options->is_json, "Print JSON");

@@ -209,7 +209,7 @@ void add_create(CommandLine& line, CLI::App& topic) {
   CLI::App* command =
       add_topic_command(line, topic, options, "create", "Create topics",
                         "  tidelog topic create events\n"
-                        "  tidelog topic create clicks views -p 8 --set durability=memory",
+                        "  tidelog topic create clicks views -p 8 --set retention.ms=3600000",
                         create_topics);
   command->add_option("name", options->names, "Names: letters, digits, '.', '_', '-'")->required();
   command

@@ -159,7 +159,7 @@ CLI::App* add_change(CommandLine& line, CLI::App& topic,
   CLI::App* command =
       line.add_command(topic, name, description, example, [options, run] { return run(*options); });
   options->cluster.add_to(*command);
-  command->add_option("name", options->name, "The topic's name")->required();
+  command->add_option("name", options->name, "The topic's name")->type_name("TOPIC")->required();
   return command;
 }
 

@@ -4,6 +4,8 @@
 #include <string_view>
 #include <vector>
 
+#include "tools/environment_names.h"
+#include "tools/help_formatter.h"
 #include "tools/reference/pages.h"
 
 namespace tidelog::tools {
@@ -40,8 +42,8 @@ std::string path(const CLI::App& app, std::string_view separator) {
   return fmt::format("{}{}{}", path(*app.get_parent(), separator), separator, app.get_name());
 }
 
-std::vector<const CLI::App*> commands_of(const CLI::App& app) {
-  const auto is_shown = [](const CLI::App* command) { return !command->get_group().empty(); };
+std::vector<CLI::App*> commands_of(CLI::App& app) {
+  const auto is_shown = [](CLI::App* command) { return !command->get_group().empty(); };
   return app.get_subcommands(is_shown);
 }
 
@@ -55,23 +57,32 @@ std::string option_heading(const CLI::Option& option) {
   for (const std::string& name : option.get_snames()) add("-", name);
   for (const std::string& name : option.get_lnames()) add("--", name);
   if (names.empty()) names = fmt::format("\\fI{}\\fR", roff(option.get_name(true)));
-  const CLI::Formatter formatter;
-  return names + roff(formatter.make_option_opts(&option));
+  return names + roff(HelpFormatter().make_option_opts(&option));
 }
 
-std::string options_section(const CLI::App& app, std::string_view title, bool positional) {
+// What it does, and its environment name as --help shows it.
+std::string option_text(CLI::App& app, const CLI::Option& option) {
+  for (const FlagVariable& flag : flag_variables(app)) {
+    if (flag.option != &option) continue;
+    return fmt::format("{} [{}]", option.get_description(), flag.variable);
+  }
+  return option.get_description();
+}
+
+std::string options_section(CLI::App& app, std::string_view title, bool positional) {
   const auto wanted = [positional](const CLI::Option* option) {
     return option->get_positional() == positional && !option->get_group().empty();
   };
   std::string section;
-  for (const CLI::Option* option : app.get_options(wanted)) {
+  const CLI::App& shown = app;
+  for (const CLI::Option* option : shown.get_options(wanted)) {
     section +=
-        fmt::format(".TP\n{}\n{}\n", option_heading(*option), roff(option->get_description()));
+        fmt::format(".TP\n{}\n{}\n", option_heading(*option), roff(option_text(app, *option)));
   }
   return section.empty() ? section : fmt::format(".SH {}\n{}", title, section);
 }
 
-std::string commands_section(const CLI::App& app) {
+std::string commands_section(CLI::App& app) {
   std::string section;
   for (const CLI::App* command : commands_of(app)) {
     section += fmt::format(".TP\n\\fB{}\\fR(1)\n{}\n", roff(path(*command, "-")),
@@ -98,7 +109,7 @@ std::string example_section(const CLI::App& app) {
   return fmt::format(".SH EXAMPLE\n.nf\n{}\n.fi\n", roff(text));
 }
 
-std::string see_also(const CLI::App& app) {
+std::string see_also(CLI::App& app) {
   if (app.get_parent() == nullptr) return {};
   std::string names = fmt::format("\\fB{}\\fR(1)", roff(path(*app.get_parent(), "-")));
   for (const CLI::App* sibling : commands_of(*app.get_parent())) {
@@ -107,7 +118,7 @@ std::string see_also(const CLI::App& app) {
   return fmt::format(".SH SEE ALSO\n{}\n", names);
 }
 
-std::string manual_page(const CLI::App& app) {
+std::string manual_page(CLI::App& app) {
   const std::string name = path(app, "-");
   // No date: the page is the same each time it is written.
   return fmt::format(".TH \"{}\" 1 \"\" \"Tidelog {}\" \"Tidelog manual\"\n", roff(upper(name)),
@@ -120,14 +131,14 @@ std::string manual_page(const CLI::App& app) {
          see_also(app);
 }
 
-void add_pages(const CLI::App& app, std::map<std::string, std::string>& pages) {
+void add_pages(CLI::App& app, std::map<std::string, std::string>& pages) {
   pages.emplace(path(app, "-") + ".1", manual_page(app));
-  for (const CLI::App* command : commands_of(app)) add_pages(*command, pages);
+  for (CLI::App* command : commands_of(app)) add_pages(*command, pages);
 }
 
 }  // namespace
 
-std::map<std::string, std::string> manual_pages(const CLI::App& root) {
+std::map<std::string, std::string> manual_pages(CLI::App& root) {
   std::map<std::string, std::string> pages;
   add_pages(root, pages);
   return pages;

@@ -15,6 +15,6 @@ std::string metrics_page();
 
 // Manual pages of section 1 in roff, by file name ("tidelog-topic-create.1"): one of each command
 // under `root`, from what its --help says.
-std::map<std::string, std::string> manual_pages(const CLI::App& root);
+std::map<std::string, std::string> manual_pages(CLI::App& root);
 
 }  // namespace tidelog::tools
