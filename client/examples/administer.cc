@@ -5,6 +5,8 @@
 #include <tidelog/tidelog.h>
 
 #include <iostream>
+#include <string>
+#include <vector>
 
 namespace client = tidelog::client;
 
@@ -43,10 +45,12 @@ void change_topic(client::Admin& admin, const std::string& topic) {
 
 // False where a partition refused; each settles by itself.
 bool delete_oldest(client::Admin& admin, const std::string& topic) {
+  // Those before offset 1 of partition 0, and all that partition 1 has now. A variable holds them:
+  // value() of a temporary is gone before the loop begins.
+  const std::vector<client::TrimmedPartition> trimmed =
+      admin.delete_records(topic, {{0, 1}, {1, -1}}).value();
   bool is_done = true;
-  // Those before offset 1 of partition 0, and all that partition 1 has now.
-  for (const client::TrimmedPartition& partition :
-       admin.delete_records(topic, {{0, 1}, {1, -1}}).value()) {
+  for (const client::TrimmedPartition& partition : trimmed) {
     if (partition.problem.empty()) {
       std::cout << "partition " << partition.partition << " begins at offset "
                 << partition.start_offset << '\n';
