@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/bytes.h"
 #include "base/logging.h"
@@ -33,12 +34,15 @@ void ColdReader::read(std::shared_ptr<ColdSource> source, Offset from, const Rea
 }
 
 void ColdReader::start_next() {
+  // What ends at once asks for the next one: from here, not from within, however many wait.
+  if (std::exchange(starting_, true)) return;
   while (running_ < context_.options.cold_reads_in_flight_max && !queue_.empty()) {
     const RequestPtr request = std::move(queue_.front());
     queue_.pop_front();
     ++running_;
     request->source->cuts_ == request->cuts ? run(request) : run_after_cut(request);
   }
+  starting_ = false;
 }
 
 void ColdReader::finish(const RequestPtr& request, Result<ReadResult> result) {

@@ -132,6 +132,7 @@ class ColdReader {
   ShardContext& context_;
   Fifo<RequestPtr> queue_;
   int running_ = 0;
+  bool starting_ = false;  // start_next() runs
   std::map<Key, Cached> extents_;
   std::list<Key> ages_;  // least recently used first
   std::size_t bytes_ = 0;

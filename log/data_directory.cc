@@ -22,6 +22,22 @@ bool is_id(std::string_view text) {
          });
 }
 
+std::string without_slash_at_the_end(std::string path) {
+  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  return path;
+}
+
+// Makes the names of `path` and of all that lies above it stable. Whoever made them may have died
+// before they were; what may not be opened, or cannot be synced at all, is somebody else's.
+Result<> sync_ancestors(io::FileSystem& files, std::string path) {
+  for (std::string above = parent_of(path); above != path; above = parent_of(path)) {
+    const auto synced = files.sync_directory(above);
+    if (!synced && synced.error().code() != ErrorCode::kUnsupportedFeature) return synced;
+    path = std::move(above);
+  }
+  return {};
+}
+
 }  // namespace
 
 std::vector<std::byte> encode_meta(const DirectoryIdentity& identity) {
@@ -61,20 +77,19 @@ Result<bool> needs_catalog(io::FileSystem& files, const DataPaths& paths) {
 
 Result<std::unique_ptr<DataDirectory>> DataDirectory::take(io::FileSystem& files,
                                                            const LogStoreOptions& options) {
-  std::unique_ptr<DataDirectory> directory(new DataDirectory(files, options.path));
-  TIDELOG_ASSIGN(const bool exists, files.exists(options.path));
-  if (!exists) {
-    TIDELOG_TRY(files.make_directories(options.path));
-    TIDELOG_TRY(files.sync_directory(parent_of(options.path)));
-  }
-  TIDELOG_ASSIGN(directory->lock_, files.lock_directory(options.path));
+  const std::string path = without_slash_at_the_end(options.path);
+  std::unique_ptr<DataDirectory> directory(new DataDirectory(files, path));
+  TIDELOG_ASSIGN(const bool exists, files.exists(path));
+  if (!exists) TIDELOG_TRY(files.make_directories(path));
+  TIDELOG_ASSIGN(directory->lock_, files.lock_directory(path));
   TIDELOG_TRY(directory->load_meta(options));
   return directory;
 }
 
 Result<std::unique_ptr<DataDirectory>> DataDirectory::take_existing(io::FileSystem& files,
                                                                     const std::string& path) {
-  std::unique_ptr<DataDirectory> directory(new DataDirectory(files, path));
+  std::unique_ptr<DataDirectory> directory(
+      new DataDirectory(files, without_slash_at_the_end(path)));
   const std::string meta_path = directory->paths_.meta();
   TIDELOG_ASSIGN(const bool first, files.exists(meta_path + ".0"));
   TIDELOG_ASSIGN(const bool second, files.exists(meta_path + ".1"));
@@ -82,7 +97,7 @@ Result<std::unique_ptr<DataDirectory>> DataDirectory::take_existing(io::FileSyst
   if (!first && !second && !catalog) {
     return fail(ErrorCode::kNotFound, fmt::format("{} is no data directory", path));
   }
-  TIDELOG_ASSIGN(directory->lock_, files.lock_directory(path));
+  TIDELOG_ASSIGN(directory->lock_, files.lock_directory(directory->paths_.root));
   SlotFile meta(files, meta_path, kMetaMagic, SlotPolicy::kBoth);
   TIDELOG_ASSIGN(auto loaded, meta.load());
   std::optional<DirectoryIdentity> found;
@@ -128,7 +143,7 @@ Result<> DataDirectory::load_meta(const LogStoreOptions& options) {
     }
     created_ = true;
     problems_.clear();  // what a crash left of a first start
-    TIDELOG_TRY(files_.sync_directory(parent_of(options.path)));
+    TIDELOG_TRY(sync_ancestors(files_, paths_.root));
     return meta.store(encode_meta(identity_));
   }
   if (found->broker_id != options.broker_id) {

@@ -8,7 +8,9 @@
 //   16  u64 journal id
 //   24  u32 shard; u32 number of this file in the ring
 //   32  u64 size of this file
-//   40  u32 shards of the broker when the id was given; u32 zero
+//   40  u32 shards of the broker when the id was given, each of which has a journal; 0 while they
+//   are
+//       made; u32 zero
 //   48  u64 zero
 //   56  u64 XXH3-64 of bytes 0-55
 //

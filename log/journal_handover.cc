@@ -91,14 +91,30 @@ Result<StoredJournal> renew(const JournalHandover& handover, std::uint32_t shard
   for (auto number = unfit.rbegin(); number != unfit.rend() && shard < handover.shards; ++number) {
     TIDELOG_TRY(files.remove_file(handover.paths->journal_file(shard, *number)));
   }
-  if (shard < handover.shards && renewed.files.empty()) {
-    header.file_number = 0;
-    header.file_bytes = handover.journal_bytes_min;
-    TIDELOG_ASSIGN(auto made,
-                   create_journal_file(files, handover.paths->journal_file(shard, 0), header));
-    renewed.files.push_back(std::move(made));
-  }
   return renewed;
+}
+
+// The files of the journals of `shards` shards and of those that are there besides: what is missing
+// is made, first, and names no shards, so that what a header names is there at every moment.
+Result<std::vector<JournalFiles>> make_missing(const JournalHandover& handover,
+                                               std::span<const JournalFiles> journals) {
+  std::vector<JournalFiles> all(journals.begin(), journals.end());
+  for (std::uint32_t shard = 0; shard < handover.shards; ++shard) {
+    auto at = std::ranges::lower_bound(all, shard, {}, &JournalFiles::shard);
+    if (at == all.end() || at->shard != shard) at = all.insert(at, JournalFiles{shard, {}});
+    if (!at->numbers.empty() && at->numbers.front() == 0) continue;
+    at->numbers.insert(at->numbers.begin(), 0);
+    JournalFileHeader header;
+    header.generation = 1;
+    header.journal_id = random_id();
+    header.shard = shard;
+    header.file_bytes = handover.journal_bytes_min;
+    TIDELOG_ASSIGN(
+        const auto made,
+        create_journal_file(*handover.files, handover.paths->journal_file(shard, 0), header));
+    static_cast<void>(made);
+  }
+  return all;
 }
 
 }  // namespace
@@ -130,19 +146,16 @@ Result<std::optional<std::vector<StoredJournal>>> adopt_journals(
 
 Result<std::vector<StoredJournal>> renew_journals(const JournalHandover& handover,
                                                   std::span<const JournalFiles> journals) {
+  TIDELOG_ASSIGN(const std::vector<JournalFiles> all, make_missing(handover, journals));
   std::vector<StoredJournal> renewed;
-  for (std::size_t shard = 0; shard < handover.shards; ++shard) {
-    const auto old = std::ranges::find(journals, shard, &JournalFiles::shard);
-    TIDELOG_ASSIGN(auto one,
-                   renew(handover, static_cast<std::uint32_t>(shard),
-                         old == journals.end() ? std::vector<std::uint32_t>{} : old->numbers));
-    renewed.push_back(std::move(one));
+  // Also those of shards that are gone: until all are emptied, one may name the others; and what a
+  // crash leaves of one must not look damaged.
+  for (const JournalFiles& journal : all) {
+    TIDELOG_ASSIGN(auto one, renew(handover, journal.shard, journal.numbers));
+    if (journal.shard < handover.shards) renewed.push_back(std::move(one));
   }
-  for (const JournalFiles& journal : journals) {
+  for (const JournalFiles& journal : all) {
     if (journal.shard < handover.shards) continue;
-    // Emptied first: what is left of it after a crash must not look damaged.
-    TIDELOG_ASSIGN(const auto emptied, renew(handover, journal.shard, journal.numbers));
-    static_cast<void>(emptied);
     for (auto number = journal.numbers.rbegin(); number != journal.numbers.rend(); ++number) {
       TIDELOG_TRY(
           handover.files->remove_file(handover.paths->journal_file(journal.shard, *number)));

@@ -142,6 +142,22 @@ Result<std::vector<JournalFiles>> list_journals(io::FileSystem& files, const Dat
   return journals;
 }
 
+std::vector<std::uint32_t> missing_journals(std::span<const JournalFiles> journals,
+                                            std::uint32_t named) {
+  std::vector<std::uint32_t> missing;
+  for (std::uint32_t shard = 0; shard < named; ++shard) {
+    if (std::ranges::find(journals, shard, &JournalFiles::shard) == journals.end()) {
+      missing.push_back(shard);
+    }
+  }
+  return missing;
+}
+
+std::string missing_sentence(const DataPaths& paths, std::uint32_t shard) {
+  return fmt::format("{} is missing, which other journals name; what it held is not known",
+                     paths.journal_file(shard, 0));
+}
+
 Result<ReplayedJournal> read_journal(io::FileSystem& files, const DataPaths& paths,
                                      const JournalFiles& journal,
                                      const std::vector<JournalCheckpoint>& checkpointed) {

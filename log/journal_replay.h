@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,11 @@ struct JournalFiles {
   std::vector<std::uint32_t> numbers;  // rising
 };
 Result<std::vector<JournalFiles>> list_journals(io::FileSystem& files, const DataPaths& paths);
+
+// The shards, of the `named` that journals name, that have no journal among `journals`; rising.
+std::vector<std::uint32_t> missing_journals(std::span<const JournalFiles> journals,
+                                            std::uint32_t named);
+std::string missing_sentence(const DataPaths& paths, std::uint32_t shard);
 
 // Reads one journal. `checkpointed` says up to which sequence a checkpoint knows it to be complete.
 // Fails with kStorageFailed.

@@ -183,11 +183,13 @@ class Recovery {
   }
 
   Result<> recover_from_journals() {
+    std::uint32_t named = 0;
     for (const JournalFiles& journal : journals_) {
       TIDELOG_TRY(sync_journal(journal));
       TIDELOG_ASSIGN(const ReplayedJournal replayed,
                      read_journal(files_, paths_, journal, journal_checkpoints_));
       for (const std::string& problem : replayed.problems) say(problem);
+      named = std::max(named, replayed.shard_count);
       if (replayed.journal_id != 0) read_.push_back({replayed.journal_id, replayed.durable});
       for (const std::uint64_t lost : replayed.lost) {
         say(fmt::format("journal {}: write {} was complete and is damaged", journal.shard, lost));
@@ -197,6 +199,11 @@ class Recovery {
         losses_.push_back({replayed.shard, replayed.shard_count, replayed.lost,
                            checkpointed_sequence(replayed.journal_id)});
       }
+    }
+    for (const std::uint32_t shard : missing_journals(journals_, named)) {
+      say(missing_sentence(paths_, shard));
+      // After a clean stop the end of each log is known. Else any write may have been in it.
+      if (!outcome_.summary.clean) losses_.push_back({shard, named, {1}, 0});
     }
     return {};
   }

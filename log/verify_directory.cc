@@ -287,6 +287,12 @@ class DirectoryVerifier {
     }
     TIDELOG_TRY(read_checkpoint());
     TIDELOG_TRY(read_journals());
+    if (journals_.empty() && !catalog.replicas().empty()) {
+      say(
+          fmt::format("{} holds no journal, but the catalog lists {} logs, whose newest records "
+                      "were in it",
+                      paths_.journals(), catalog.replicas().size()));
+    }
     sort_evidence();
     for (const auto& [id, replica] : catalog.replicas()) {
       if (replica.state != ReplicaState::kLives) continue;
@@ -360,9 +366,8 @@ class DirectoryVerifier {
   }
 
   Result<> read_journals() {
-    TIDELOG_ASSIGN(const bool exists, files_.exists(paths_.journals()));
-    if (!exists) return {};
-    TIDELOG_ASSIGN(const auto journals, list_journals(files_, paths_));
+    TIDELOG_ASSIGN(auto journals, list_journals(files_, paths_));
+    std::uint32_t named = 0;
     for (const JournalFiles& journal : journals) {
       for (int attempt = 1;; ++attempt) {
         TIDELOG_ASSIGN(auto replayed, read_journal(files_, paths_, journal, checkpoint_.journals));
@@ -370,10 +375,18 @@ class DirectoryVerifier {
         if (!problems.empty() && attempt < kAttemptsMax) continue;
         for (std::string& problem : problems) say(std::move(problem));
         report_.files += journal.numbers.size();
+        named = std::max(named, replayed.shard_count);
         report_.journal_writes += replayed.writes.size();
         journals_.push_back(std::make_unique<ReplayedJournal>(std::move(replayed)));
         break;
       }
+    }
+    // A broker that starts now may have made it meanwhile.
+    if (!missing_journals(journals, named).empty()) {
+      TIDELOG_ASSIGN(journals, list_journals(files_, paths_));
+    }
+    for (const std::uint32_t shard : missing_journals(journals, named)) {
+      say(missing_sentence(paths_, shard));
     }
     return {};
   }

@@ -92,6 +92,8 @@ class FileSystem {
   virtual Result<> remove_file(const std::string& path) = 0;
   // REQUIRES: empty.
   virtual Result<> remove_directory(const std::string& path) = 0;
+  // Fails with kUnsupportedFeature (this process may not open it, or its file system syncs no
+  // directories), kNotFound, kStorageFailed.
   virtual Result<> sync_directory(const std::string& path) = 0;
   // Fails with kDirectoryInUse; the message names the pid of the process that holds it.
   virtual Result<std::unique_ptr<DirectoryLock>> lock_directory(const std::string& path) = 0;

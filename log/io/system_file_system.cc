@@ -132,9 +132,14 @@ Result<> SystemFileSystem::remove_directory(const std::string& path) {
 Result<> SystemFileSystem::sync_directory(const std::string& path) {
   check_may_block("fsync");
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd) return fail(storage_error(errno, "open directory", path));
-  if (::fsync(fd.get()) == 0) return {};
-  return fail(sync_error(errno, "sync directory", path));
+  if (fd && ::fsync(fd.get()) == 0) return {};
+  const int error_number = errno;
+  Error error = fd ? sync_error(error_number, "sync directory", path)
+                   : storage_error(error_number, "open directory", path);
+  const bool unsupported = fd ? error_number == EINVAL || error_number == EROFS
+                              : error_number == EACCES || error_number == EPERM;
+  if (unsupported) return fail(ErrorCode::kUnsupportedFeature, error.message());
+  return fail(std::move(error));
 }
 
 Result<std::unique_ptr<DirectoryLock>> SystemFileSystem::lock_directory(const std::string& path) {

@@ -135,5 +135,22 @@ TEST_F(ColdReadTest, EveryOffsetIsReadableWhateverTheBatchesAreAndWhereverTheRea
   }
 }
 
+TEST_F(ColdReadTest, AnyNumberOfReadersMayAskForTheSameOffsetAtOnce) {
+  start(cold());
+  ASSERT_TRUE(harness_->create(kId));
+  append_durably(kId, 3);
+  restart();
+  constexpr int kReaders = 100'000;
+  int answered = 0;
+  for (int i = 0; i < kReaders; ++i) {
+    harness_->find(kId)->read(Offset(1), {.up_to = Offset(3), .bytes_max = 1, .at_least_one = true},
+                              [&](Result<ReadResult> result) {
+                                if (result && result->base_offset == Offset(1)) ++answered;
+                              });
+  }
+  harness_->idle();
+  EXPECT_EQ(answered, kReaders);
+}
+
 }  // namespace
 }  // namespace tidelog::log

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "tests/log/log_harness.h"
+#include "tests/log/passing_disk.h"
 
 namespace tidelog::log {
 namespace {
@@ -128,40 +129,17 @@ TEST_F(InspectTest, AnUnreadableFirstBlockIsAProblemNotTheEnd) {
 }
 
 // A disk on which something happens when a directory is looked at for the first time.
-class BusyDisk final : public io::FileSystem {
+class BusyDisk final : public PassingDisk {
  public:
   BusyDisk(sim::SimDisk& disk, std::string path, std::function<void()> happens)
-      : disk_(disk), path_(std::move(path)), happens_(std::move(happens)) {}
+      : PassingDisk(disk), path_(std::move(path)), happens_(std::move(happens)) {}
 
-  Result<std::unique_ptr<io::File>> open(const std::string& path,
-                                         const io::OpenOptions& options) override {
-    return disk_.open(path, options);
-  }
   Result<bool> exists(const std::string& path) override {
     if (path == path_ && happens_) std::exchange(happens_, nullptr)();
-    return disk_.exists(path);
+    return PassingDisk::exists(path);
   }
-  Result<> make_directories(const std::string& path) override {
-    return disk_.make_directories(path);
-  }
-  Result<std::vector<io::DirectoryEntry>> list(const std::string& path) override {
-    return disk_.list(path);
-  }
-  Result<> rename(const std::string& from, const std::string& to) override {
-    return disk_.rename(from, to);
-  }
-  Result<> remove_file(const std::string& path) override { return disk_.remove_file(path); }
-  Result<> remove_directory(const std::string& path) override {
-    return disk_.remove_directory(path);
-  }
-  Result<> sync_directory(const std::string& path) override { return disk_.sync_directory(path); }
-  Result<std::unique_ptr<io::DirectoryLock>> lock_directory(const std::string& path) override {
-    return disk_.lock_directory(path);
-  }
-  Result<Space> space(const std::string& path) override { return disk_.space(path); }
 
  private:
-  sim::SimDisk& disk_;
   std::string path_;
   std::function<void()> happens_;
 };
@@ -172,6 +150,17 @@ TEST_F(InspectTest, APartitionThatIsRemovedMeanwhileIsNoProblem) {
   ASSERT_TRUE(report) << report.error().to_string();
   EXPECT_TRUE(report->ok());
   EXPECT_TRUE(report->partitions.empty());
+}
+
+TEST_F(InspectTest, AMissingJournalIsAProblem) {
+  for (const std::string& path : disk_.files()) {
+    if (path.starts_with("data/journal/")) disk_.erase(path);
+  }
+  const auto report = verify_path(disk_, "data");
+  ASSERT_TRUE(report) << report.error().to_string();
+  EXPECT_FALSE(report->ok());
+  ASSERT_FALSE(report->problems.empty());
+  EXPECT_TRUE(report->problems[0].contains("data/journal holds no journal")) << report->problems[0];
 }
 
 TEST_F(InspectTest, RefusesWhatIsNotTidelogs) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "log/inspect.h"
 #include "tests/log/log_fixture.h"
 
 namespace tidelog::log {
@@ -111,6 +112,54 @@ TEST_F(LogDamageTest, ALossInOneJournalCostsNoOtherJournalsEntries) {
   start(three);
   EXPECT_EQ(harness_->find(kId)->health(), LogHealth::kLossy);
   EXPECT_EQ(harness_->find(other)->health(), LogHealth::kSound);
+  EXPECT_EQ(harness_->find(other)->log_end(), Offset(3));
+}
+
+TEST_F(LogDamageTest, AMissingJournalOfOneShardIsLossForItsLogsOnly) {
+  HarnessOptions two;
+  two.shards = 2;
+  const TopicPartition other = partition_of(3, 0);
+  for (const TopicPartition& lost : {kId, other}) {
+    harness_.reset();
+    disk_ = std::make_unique<sim::SimDisk>();
+    ledger_ = {};
+    start(two);
+    ASSERT_TRUE(harness_->create(kId));
+    ASSERT_TRUE(harness_->create(other));
+    append_durably(lost, 3);  // the other shard's journal stays without a write
+    crash(sim::CrashPolicy::everything());
+    const std::string journal = lost == kId ? "data/journal/0-0" : "data/journal/1-0";
+    disk_->erase(journal);
+    const auto report = verify_path(*disk_, "data");
+    ASSERT_TRUE(report && !report->problems.empty());
+    EXPECT_TRUE(report->problems[0].contains(journal)) << report->problems[0];
+    for (int life = 0; life < 2; ++life) {
+      start(two);
+      EXPECT_EQ(life == 0, told(journal + " is missing"));
+      EXPECT_EQ(harness_->find(lost)->health(), LogHealth::kLossy);
+      EXPECT_EQ(harness_->find(lost == kId ? other : kId)->health(), LogHealth::kSound);
+      crash(sim::CrashPolicy::everything());
+    }
+  }
+}
+
+TEST_F(LogDamageTest, AMissingJournalAfterACleanStopCostsOnlyWhatItHeld) {
+  HarnessOptions two;
+  two.shards = 2;
+  const TopicPartition other = partition_of(3, 0);
+  const TopicPartition empty = partition_of(5, 0);
+  start(two);
+  for (const TopicPartition& id : {kId, other, empty}) ASSERT_TRUE(harness_->create(id));
+  append_durably(kId, 3);
+  append_durably(other, 3);
+  ASSERT_TRUE(harness_->stop_cleanly());
+  harness_.reset();
+  disk_->erase("data/journal/1-0");
+  start(two);
+  EXPECT_TRUE(told("data/journal/1-0 is missing"));
+  EXPECT_EQ(harness_->find(kId)->health(), LogHealth::kSound);
+  EXPECT_EQ(harness_->find(empty)->health(), LogHealth::kSound) << "its end is known";
+  EXPECT_EQ(harness_->find(other)->health(), LogHealth::kLossy);
   EXPECT_EQ(harness_->find(other)->log_end(), Offset(3));
 }
 

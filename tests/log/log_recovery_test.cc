@@ -1,7 +1,9 @@
 // Named cases of recovery: what a kill and a power cut leave, and other shards.
 #include <gtest/gtest.h>
 
+#include "log/data_directory.h"
 #include "tests/log/log_fixture.h"
+#include "tests/log/passing_disk.h"
 
 namespace tidelog::log {
 namespace {
@@ -142,6 +144,90 @@ TEST_F(LogRecoveryTest, JournalsOfAllShardsAreReplayedWhateverTheirNumberIsNow) 
   // Journals of shards that do not exist any more are gone.
   for (const std::string& path : disk_->files())
     EXPECT_FALSE(path.starts_with("data/journal/1")) << path;
+}
+
+// Journals come and go one after the other: no power cut between makes one look lost.
+TEST_F(LogRecoveryTest, ACutWhileTheNumberOfShardsChangesLosesNoJournal) {
+  HarnessOptions before;
+  HarnessOptions after;
+  for (const auto& [from, to] : {std::pair{1U, 4U}, std::pair{4U, 1U}, std::pair{2U, 3U}}) {
+    SCOPED_TRACE(fmt::format("{} to {}", from, to));
+    harness_.reset();
+    disk_ = std::make_unique<sim::SimDisk>();
+    ledger_ = {};
+    before.shards = from;
+    after.shards = to;
+    start(before);
+    for (std::uint8_t topic = 1; topic < 5; ++topic) {
+      ASSERT_TRUE(harness_->create(partition_of(topic, 0)));
+      append_durably(partition_of(topic, 0));
+    }
+    crash(sim::CrashPolicy::everything());
+    bool ended = false;
+    for (std::uint64_t point = 1; !ended; ++point) {
+      const auto first = disk_->crash_image(sim::CrashPolicy::everything());
+      first->stop_at(point);
+      Ledger ledger = ledger_;
+      {
+        LogHarness harness(*first, ledger, after);
+        static_cast<void>(harness.open());
+      }
+      ended = !first->powered_off();
+      for (const sim::CrashPolicy& policy : first->crash_policies(2, point)) {
+        for (const HarnessOptions& options : {before, after}) {
+          const auto second = first->crash_image(policy);
+          LogHarness harness(*second, ledger, options);
+          ASSERT_TRUE(harness.open());
+          ASSERT_EQ(compare(harness, ledger), "")
+              << first->stopped_by() << ", " << policy.to_string();
+          ASSERT_TRUE(harness.store().recovery().problems.empty() ||
+                      !harness.store().recovery().problems[0].contains("missing"));
+        }
+      }
+    }
+  }
+}
+
+TEST_F(LogRecoveryTest, ANewDirectoryIsThereAfterAPowerCutWhateverIsNewAboveIt) {
+  for (const std::string path : {"x/y/data", "/x/y/data/", "data//"}) {
+    SCOPED_TRACE(path);
+    harness_.reset();
+    disk_ = std::make_unique<sim::SimDisk>();
+    ledger_ = {};
+    // As the probe of the storage does.
+    ASSERT_TRUE(disk_->make_directories(path));
+    HarnessOptions options = one_shard();
+    options.store.path = path;
+    start(options);
+    ASSERT_TRUE(harness_->create(kId));
+    append_durably(kId, 3);
+    crash(sim::CrashPolicy::nothing());
+    start(options);
+    ASSERT_NE(harness_->find(kId), nullptr);
+    EXPECT_EQ(compare(*harness_, ledger_), "");
+  }
+}
+
+// What lies above the directory may be somebody else's, or on a file system that syncs nothing.
+TEST_F(LogRecoveryTest, AnAncestorThatCannotBeSyncedIsPassedOver) {
+  class LockedDisk final : public PassingDisk {
+   public:
+    using PassingDisk::PassingDisk;
+    Result<> sync_directory(const std::string& path) override {
+      if (path != "x" && path != ".") return PassingDisk::sync_directory(path);
+      ++passed;
+      return fail(ErrorCode::kUnsupportedFeature, path + " may not be opened");
+    }
+    int passed = 0;
+  };
+  LockedDisk locked(*disk_);
+  for (int life = 0; life < 2; ++life) {
+    LogStoreOptions options = HarnessOptions::small_store();
+    options.path = "x/data";
+    const auto directory = DataDirectory::take(locked, options);
+    ASSERT_TRUE(directory) << directory.error().to_string();
+  }
+  EXPECT_EQ(locked.passed, 2) << "of a new directory only";
 }
 
 TEST_F(LogRecoveryTest, TwoStoresNeverShareADirectory) {

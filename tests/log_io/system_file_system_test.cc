@@ -73,6 +73,10 @@ TEST_F(SystemFileSystemTest, FailuresNameTheFileAndTheCause) {
   EXPECT_EQ(files_.rename(path("none"), path("g")).error().code(), ErrorCode::kNotFound);
   EXPECT_EQ(files_.list(path("none")).error().code(), ErrorCode::kNotFound);
   EXPECT_EQ(files_.sync_directory(path("none")).error().code(), ErrorCode::kNotFound);
+  // Made of nothing that could be synced.
+  const auto unsynced = files_.sync_directory("/proc");
+  EXPECT_TRUE(unsynced || unsynced.error().code() == ErrorCode::kUnsupportedFeature)
+      << unsynced.error().to_string();
 }
 
 TEST_F(SystemFileSystemTest, MakesListsRenamesAndRemoves) {
