@@ -15,6 +15,8 @@ namespace tidelog::log {
 namespace {
 
 constexpr std::chrono::milliseconds kFullRetryAfter{100};
+// Each attempt to grow may write as much as the ring holds, to find no space at the end.
+constexpr std::chrono::seconds kGrowAgainAfter{10};
 
 }  // namespace
 
@@ -380,6 +382,7 @@ void Journal::watch_space() {
 void Journal::grow(std::uint64_t bytes_least) {
   const std::uint64_t bytes = ring_.bytes();
   if (growing_ || (bytes * 2 > options_.journal_bytes_max && bytes_least == 0)) return;
+  if (environment_.executor->clock().now() < grow_again_at_) return;
   growing_ = true;
   JournalFileHeader header = files_.front().header;
   header.file_number = static_cast<std::uint32_t>(files_.size());
@@ -401,6 +404,7 @@ void Journal::grow(std::uint64_t bytes_least) {
         }
         if (!*made) {
           // The ring stays as it is; logs destage more often.
+          grow_again_at_ = environment_.executor->clock().now() + kGrowAgainAfter;
           log_warning(fmt::format("a journal cannot grow: {}", made->error().to_string()));
           return;
         }

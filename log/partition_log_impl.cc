@@ -28,7 +28,8 @@ PartitionLogImpl::PartitionLogImpl(ShardContext& context, RecoveredLog recovered
       stable_end_(recovered.stable_end),
       high_watermark_(recovered.high_watermark),
       recovered_high_watermark_(recovered.high_watermark),
-      tail_(std::make_shared<LogTail>(*context.environment.buffers, recovered.stable_end)),
+      // Not in one block with its count, which the tail cache keeps for a while.
+      tail_(std::make_unique<LogTail>(*context.environment.buffers, recovered.stable_end)),
       segments_(context.paths.partition(recovered.id)),
       epochs_(std::move(recovered.epochs)),
       holes_(std::move(recovered.holes)),
@@ -321,7 +322,8 @@ void PartitionLogImpl::end_retirement() {
   context_.tail_cache->forget(tail_->stable_memory_bytes());
   context_.undurable_bytes -= undurable_bytes_;
   undurable_bytes_ = 0;
-  std::exchange(when_retired_, nullptr)();
+  // A next life may have files of the same names.
+  context_.remover->forget(segments_.directory(), std::exchange(when_retired_, nullptr));
 }
 
 }  // namespace tidelog::log

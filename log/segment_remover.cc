@@ -1,6 +1,7 @@
 #include "log/segment_remover.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "log/file_removal.h"
 #include "log/io/storage_error.h"
@@ -32,17 +33,33 @@ void SegmentRemover::start() {
   const std::shared_ptr<Segment> segment = std::move(*next);
   waiting_.erase(next);
   running_ = true;
+  running_directory_ = parent_of(segment->path);
   segment->file.reset();
   context_.run_blocking<void>(
       [files = context_.files, segment] { return remove_files(*files, *segment); },
       [this, segment](Result<> removed) {
         running_ = false;
+        auto forgotten = std::exchange(forgotten_, {});
         if (!removed && io::is_final(removed.error())) {
-          return context_.fail(removed.error());
+          context_.fail(removed.error());
+        } else if (!removed && forgotten.empty()) {
+          add(segment);  // tried again when start() is called next
+        } else {
+          start();
         }
-        if (!removed) return add(segment);  // tried again when start() is called next
-        start();
+        for (auto& done : forgotten) done();
       });
+}
+
+void SegmentRemover::forget(const std::string& directory, std::move_only_function<void()> done) {
+  std::erase_if(waiting_, [&](const std::shared_ptr<Segment>& segment) {
+    return parent_of(segment->path) == directory;
+  });
+  if (running_ && running_directory_ == directory) {
+    forgotten_.push_back(std::move(done));
+  } else {
+    done();
+  }
 }
 
 }  // namespace tidelog::log

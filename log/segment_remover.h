@@ -2,6 +2,7 @@
 // when their last reader is gone. What a stop leaves is found and removed by the next start.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,15 +22,18 @@ class SegmentRemover {
   // Starts what can be started: to be called after add(), and from time to time, since nobody tells
   // when a reader went.
   void start();
+  // The log in `directory` goes as a whole: nothing in it is touched from now on. Runs `done` when
+  // that is so: at once, or when the removal of one of its files has ended.
+  void forget(const std::string& directory, std::move_only_function<void()> done);
   // True when no file is being removed now.
   bool idle() const { return !running_; }
-  // Segments whose files are still there.
-  std::size_t waiting() const { return waiting_.size() + (running_ ? 1 : 0); }
 
  private:
   ShardContext& context_;
   std::vector<std::shared_ptr<Segment>> waiting_;
   bool running_ = false;
+  std::string running_directory_;
+  std::vector<std::move_only_function<void()>> forgotten_;  // to run when that one has ended
 };
 
 }  // namespace tidelog::log

@@ -87,7 +87,7 @@ void ShardLogsImpl::start_timers() {
         checkpoint_timer_ = 0;
         if (context_.closing || context_.failure) return;
         check_space();
-        checkpoint([] {});
+        if (!checkpointed()) checkpoint([] {});
         start_timers();
       });
 }
@@ -328,6 +328,11 @@ CheckpointContent ShardLogsImpl::checkpoint_content() const {
   return content;
 }
 
+// Whether both copies on the disk say what is true now.
+bool ShardLogsImpl::checkpointed() const {
+  return stored_copies_ >= 2 && checkpoint_content() == stored_;
+}
+
 void ShardLogsImpl::checkpoint(std::move_only_function<void()> done) {
   checkpoint_waiters_.push_back(std::move(done));
   if (!checkpointing_) start_checkpoint();
@@ -338,27 +343,34 @@ void ShardLogsImpl::start_checkpoint() {
   auto waiters = std::make_shared<std::vector<std::move_only_function<void()>>>(
       std::move(checkpoint_waiters_));
   checkpoint_waiters_.clear();
-  context_.run_blocking<void>(
-      [this, content = checkpoint_content()]() mutable {
-        return checkpoint_file_.store(shard_, std::move(content));
-      },
-      [this, waiters](Result<> stored) {
-        checkpointing_ = false;
-        if (!stored) {
-          if (io::is_final(stored.error())) return fail_directory(stored.error());
-          check_space();
-          if (context_.gives_up()) {
-            context_.clean = false;  // the last one that was stored counts
-            if (finishing_close_) end_close({});
-            return;
-          }
-          // Whoever waits needs it stable: they wait for the next one.
-          for (auto& waiter : *waiters) checkpoint_waiters_.push_back(std::move(waiter));
-          return;
-        }
-        for (auto& waiter : *waiters) waiter();
-        if (!checkpoint_waiters_.empty() && !checkpointing_) start_checkpoint();
-      });
+  const auto content = std::make_shared<const CheckpointContent>(checkpoint_content());
+  context_.run_blocking<void>([this, content] { return checkpoint_file_.store(shard_, *content); },
+                              [this, content, waiters](Result<> stored) {
+                                checkpointing_ = false;
+                                stored_copies_ =
+                                    stored && *content == stored_ ? stored_copies_ + 1 : 0;
+                                if (!stored) {
+                                  if (io::is_final(stored.error()))
+                                    return fail_directory(stored.error());
+                                  check_space();
+                                  if (context_.gives_up()) {
+                                    context_.clean = false;  // the last one that was stored counts
+                                    if (finishing_close_) end_close({});
+                                    return;
+                                  }
+                                  // Whoever waits needs it stable: they wait for the next one.
+                                  for (auto& waiter : *waiters)
+                                    checkpoint_waiters_.push_back(std::move(waiter));
+                                  return;
+                                }
+                                if (stored_copies_ == 0) {
+                                  stored_ = *content;
+                                  stored_copies_ = 1;
+                                }
+                                for (auto& waiter : *waiters) waiter();
+                                if (!checkpoint_waiters_.empty() && !checkpointing_)
+                                  start_checkpoint();
+                              });
 }
 
 void ShardLogsImpl::close(DoneCallback done) {

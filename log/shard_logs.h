@@ -86,6 +86,7 @@ class ShardLogsImpl final : public ShardLogs, public JournalEvents {
   // Writes a checkpoint of now; checkpoints of one shard never overtake each other.
   void checkpoint(std::move_only_function<void()> done);
   void start_checkpoint();
+  bool checkpointed() const;
   CheckpointContent checkpoint_content() const;
   void drive_close();
   // Closes without space: ends when nothing is under way but what waits for some.
@@ -117,6 +118,8 @@ class ShardLogsImpl final : public ShardLogs, public JournalEvents {
   int journal_lacking_ = 0;  // writes of the journal that found no space
   std::vector<std::move_only_function<void()>> checkpoint_waiters_;
   bool checkpointing_ = false;
+  CheckpointContent stored_;  // by the last one
+  int stored_copies_ = 0;     // how many in a row stored just that
   bool checking_space_ = false;
   TimerId checkpoint_timer_ = 0;
   TimerId retention_timer_ = 0;

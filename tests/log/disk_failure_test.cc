@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/log/log_fixture.h"
+#include "tests/log/passing_disk.h"
 
 namespace tidelog::log {
 namespace {
@@ -46,6 +47,41 @@ TEST_F(DiskFailureTest, AFailedSegmentSyncIsFinal) {
   EXPECT_EQ(harness_->find(kId)->health(), LogHealth::kFailed);
   crash(sim::CrashPolicy::nothing());
   start();
+  EXPECT_EQ(compare(*harness_, ledger_), "");
+}
+
+// Each attempt writes the whole new file before it finds no space.
+TEST_F(DiskFailureTest, AJournalThatCannotGrowTriesAgainLater) {
+  class FullDisk final : public PassingDisk {
+   public:
+    using PassingDisk::PassingDisk;
+    Result<std::unique_ptr<io::File>> open(const std::string& path,
+                                           const io::OpenOptions& options) override {
+      if (!full || path != "data/journal/0-1") return PassingDisk::open(path, options);
+      ++attempts;
+      return fail(ErrorCode::kStorageFull, "open '" + path + "': no space");
+    }
+    bool full = true;
+    std::uint64_t attempts = 0;
+  };
+  FullDisk full(*disk_);
+  HarnessOptions options = one_shard();
+  options.files = &full;
+  options.latency = [](const sim::SimIoOperation& operation) {
+    return operation.path.ends_with(".log") ? milliseconds(20) : std::chrono::microseconds(50);
+  };
+  start(options);
+  ASSERT_TRUE(harness_->create(kId));
+  const auto now = [this] { return harness_->executor().clock().now(); };
+  const auto began = now();
+  append_durably(kId, 1000);
+  const auto tens = (now() - began) / std::chrono::seconds(10);
+  EXPECT_GE(full.attempts, 1U) << "the ring was never half full";
+  EXPECT_LE(full.attempts, 1U + static_cast<std::uint64_t>(tens));
+  full.full = false;
+  harness_->pass(std::chrono::seconds(11));
+  append_durably(kId, 100);
+  EXPECT_TRUE(*disk_->exists("data/journal/0-1"));
   EXPECT_EQ(compare(*harness_, ledger_), "");
 }
 

@@ -70,8 +70,9 @@ std::size_t LogHarness::shard_index(const TopicPartition& id) const {
 Result<> LogHarness::open() {
   std::vector<ShardEnvironment> shards;
   for (auto& queue : queues_) shards.push_back({&executor_, queue.get(), &executor_, &buffers_});
+  io::FileSystem& files = options_.files != nullptr ? *options_.files : disk_;
   TIDELOG_ASSIGN(store_, LogStore::open(
-                             disk_, options_.store, shards,
+                             files, options_.store, shards,
                              [this](const TopicPartition& id) { return shard_index(id); },
                              [this](const TopicPartition&) { return options_.settings; }));
   for (std::size_t i = 0; i < options_.shards; ++i) {

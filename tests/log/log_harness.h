@@ -50,6 +50,7 @@ struct HarnessOptions {
   PartitionLogSettings settings = small_settings();
   std::uint64_t seed = 1;
   std::function<std::chrono::microseconds(const sim::SimIoOperation&)> latency;
+  io::FileSystem* files = nullptr;  // over the disk; null: the disk itself
 
   static LogStoreOptions small_store();
   static PartitionLogSettings small_settings();

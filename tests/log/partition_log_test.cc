@@ -1,5 +1,10 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <memory>
+
+#include "log/log_tail.h"
+#include "log/tail_cache.h"
 #include "tests/log/log_harness.h"
 #include "wire/record_batch.h"
 
@@ -89,6 +94,41 @@ TEST_F(PartitionLogTest, AQuietWriteProvesWhatBecameDurableWithoutTheJournal) {
   ASSERT_EQ(writes(), before) << "the ring had room";
   harness_->pass(std::chrono::milliseconds(200));
   EXPECT_EQ(writes(), before + 1);
+}
+
+TEST(TailCacheTest, LogsThatAreGoneLeaveNothingBehind) {
+  BufferPool pool(0);
+  TailCache cache(1 << 20);
+  const auto lives = std::make_shared<LogTail>(pool, Offset(0));
+  std::size_t most = 0;
+  for (int i = 0; i < 10'000; ++i) {
+    const auto gone = std::make_shared<LogTail>(pool, Offset(0));
+    cache.add(gone, 3, 300);
+    cache.forget(300);
+    if (i % 100 == 0) cache.add(lives, 1, 10);
+    most = std::max(most, cache.chunks());
+  }
+  EXPECT_GE(cache.chunks(), 100U) << "of the one that lives";
+  EXPECT_LE(most, 300U);
+}
+
+TEST_F(PartitionLogTest, AnIdleStoreWritesNothing) {
+  start();
+  ASSERT_TRUE(harness_->create(id_));
+  ASSERT_TRUE(harness_->append(id_, 100));
+  ASSERT_TRUE(harness_->wait_durable(id_));
+  harness_->pass(std::chrono::seconds(20));
+  const std::uint64_t points = disk_.points();
+  harness_->pass(std::chrono::seconds(60));
+  EXPECT_EQ(disk_.points(), points);
+  // What is true later gets to the disk, into both copies of the checkpoint.
+  ASSERT_TRUE(harness_->append(id_, 100));
+  ASSERT_TRUE(harness_->wait_durable(id_));
+  const auto first = disk_.contents("data/checkpoint.0");
+  const auto second = disk_.contents("data/checkpoint.1");
+  harness_->pass(std::chrono::seconds(20));
+  EXPECT_NE(disk_.contents("data/checkpoint.0"), first);
+  EXPECT_NE(disk_.contents("data/checkpoint.1"), second);
 }
 
 }  // namespace

@@ -319,6 +319,55 @@ TEST_F(RetentionTest, AReadUnderWayKeepsTheFileUntilItEnds) {
   EXPECT_FALSE(*disk_->exists(first));
 }
 
+TEST_F(RetentionTest, WhatAReadKeptOfAnEarlierLifeTakesNoFileOfTheNext) {
+  HarnessOptions options = one_shard();
+  options.latency = [](const sim::SimIoOperation& operation) {
+    return operation.operation == sim::DiskOperation::kRead ? milliseconds(500)
+                                                            : std::chrono::microseconds(50);
+  };
+  start(options);
+  ASSERT_TRUE(harness_->create(kId));
+  fill(100);
+  bool answered = false;
+  harness_->find(kId)->read(Offset(0),
+                            {.up_to = Offset(100), .bytes_max = 4000, .at_least_one = true},
+                            [&](const Result<ReadResult>&) { answered = true; });
+  harness_->pass(milliseconds(5));
+  ASSERT_TRUE(harness_->trim(kId, Offset(90)));
+  ASSERT_TRUE(harness_->remove(kId));
+  ASSERT_TRUE(harness_->create(kId));
+  fill(30);
+  ASSERT_TRUE(*disk_->exists(segment_of(kId)));
+  ASSERT_FALSE(answered) << "the read keeps nothing any more";
+  harness_->pass(seconds(12));
+  EXPECT_TRUE(answered);
+  EXPECT_TRUE(*disk_->exists(segment_of(kId)));
+  crash();
+  start();
+  EXPECT_EQ(compare(*harness_, ledger_), "");
+}
+
+// The job that removes a file is under way: the next life begins behind it.
+TEST_F(RetentionTest, ALogGoesWhenTheRemovalOfItsOldSegmentHasEnded) {
+  start();
+  for (int step = 0; step < 40; ++step) {
+    if (harness_->find(kId) == nullptr) {
+      ASSERT_TRUE(harness_->create(kId));
+    }
+    fill(60);
+    const Offset end = harness_->find(kId)->log_end();
+    ASSERT_TRUE(harness_->trim(kId, end - 5));
+    for (int i = 0; i < step; ++i) harness_->executor().step();
+    ASSERT_TRUE(harness_->remove(kId));
+  }
+  ASSERT_TRUE(harness_->create(kId));
+  fill(30);
+  harness_->pass(seconds(12));
+  crash();
+  start();
+  EXPECT_EQ(compare(*harness_, ledger_), "");
+}
+
 TEST_F(RetentionTest, ALogIsRemovedWhileItsOldSegmentsGo) {
   start();
   ASSERT_TRUE(harness_->create(kId));
