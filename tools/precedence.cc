@@ -37,8 +37,7 @@ class LineReader {
 
  private:
   void add(const CLI::Option* option) {
-    const auto [entry, is_new] = given_.try_emplace(option);
-    if (!is_new) ++entry->second.count;
+    ++given_.try_emplace(option, Given{.count = 0}).first->second.count;
   }
 
   void read_long(const std::string& word) {
@@ -46,7 +45,10 @@ class LineReader {
     const CLI::Option* option = command_.get_option_no_throw(word.substr(0, equals));
     if (option == nullptr) return;
     const bool takes_value = option->get_expected_max() > 0;
-    if (!takes_value && equals != word.npos && is_off(word.substr(equals + 1))) return;
+    if (!takes_value && equals != word.npos && is_off(word.substr(equals + 1))) {
+      given_.try_emplace(option, Given{.count = 0});
+      return;
+    }
     add(option);
     is_value_ = takes_value && equals == word.npos;
   }
@@ -89,7 +91,8 @@ std::set<const CLI::Option*> outranked_options(const CLI::App& command,
   std::set<const CLI::Option*> outranked;
   const auto find = [&](const std::string& name) {
     const auto found = given.find(command.get_option(name));
-    const bool is_there = found != given.end() && !outranked.contains(found->first);
+    const bool is_there =
+        found != given.end() && found->second.count > 0 && !outranked.contains(found->first);
     return is_there ? &*found : nullptr;
   };
   // From the nearest down: an option that says nothing itself silences no other.

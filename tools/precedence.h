@@ -28,7 +28,7 @@ enum class Origin { kProfile, kVariable, kLine };
 
 struct Given {
   Origin origin = Origin::kLine;
-  std::size_t count = 1;
+  std::size_t count = 1;  // 0: a flag that is switched off
 };
 
 using GivenOptions = std::map<const CLI::Option*, Given>;
@@ -40,7 +40,7 @@ std::set<const CLI::Option*> outranked_options(const CLI::App& command,
                                                const GivenOptions& given);
 
 // What the line gives to the options and positional words of `command`; `words` as marked_words()
-// gives them. A flag that is switched off counts as not given.
+// gives them.
 GivenOptions given_on_line(const CLI::App& command, const std::vector<std::string>& words);
 
 // Whether `text` switches a flag off.

@@ -152,6 +152,7 @@ class Defaults(CommandCase):
             ((self.topic, "-e", "--json"), {}, everything),
             ((self.topic, "-e", "--json=false"), {}, b"k v\n"),
             ((self.topic, "-e"), {"TIDELOG_CONSUME_JSON": "1"}, everything),
+            ((self.topic, "-e", "--json=false"), {"TIDELOG_CONSUME_JSON": "1"}, b"k v\n"),
             ((self.topic, "-e"), {"TIDELOG_CONSUME_JSON": "off"}, b"k v\n"),
             ((self.topic, "-ef", "%v"), {"TIDELOG_CONSUME_JSON": "1"}, b"v"),
             ((self.topic, "-e", "-f%v"), {"TIDELOG_CONSUME_JSON": "1"}, b"v"),
