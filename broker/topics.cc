@@ -108,8 +108,12 @@ void Topics::lead(std::shared_ptr<const replication::TopicView> topic, log::Part
 }
 
 void Topics::create(std::shared_ptr<const replication::TopicView> topic, DoneCallback done) {
+  // Partitions that clients know already have had a log: one that is missing now was lost, and an
+  // empty one in its place would hide that.
+  const replication::TopicView* known = view_->find(topic->id);
+  const std::size_t made_before = known != nullptr ? known->partitions.size() : 0;
   std::vector<TopicPartition> mine;
-  for (std::size_t i = 0; i < topic->partitions.size(); ++i) {
+  for (std::size_t i = made_before; i < topic->partitions.size(); ++i) {
     const TopicPartition id{topic->id, PartitionIndex(static_cast<std::int32_t>(i))};
     if (shard_.router().owner_of(id) == shard_.index() && find(id) == nullptr) mine.push_back(id);
   }

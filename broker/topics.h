@@ -51,8 +51,8 @@ class Topics {
   std::size_t partition_count() const { return partitions_.size(); }
 
   using DoneCallback = std::move_only_function<void(Result<>)>;
-  // Makes (or finds) the logs of this shard's partitions of `topic` and leads them; they take
-  // writes when `done` runs.
+  // Makes (or finds) the logs of this shard's partitions of `topic` that the view does not have
+  // yet, and leads them; they take writes when `done` runs.
   void create(std::shared_ptr<const replication::TopicView> topic, DoneCallback done);
   // Lets this shard's replicas of `topic` know what it is now: its settings, its partitions.
   void apply(const std::shared_ptr<const replication::TopicView>& topic);

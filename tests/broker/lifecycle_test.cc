@@ -119,30 +119,53 @@ TEST_P(LifecycleTest, ABrokerWhoseShardsShareAPortSharesItWithNoOtherBroker) {
   EXPECT_THAT(second.error().message(), HasSubstr(std::to_string((*first)->port())));
 }
 
-TEST_P(LifecycleTest, AReadyTopicWithoutItsLogSaysThatItsRecordsAreLost) {
-  stop();
-  // The catalog as it was before the topic: its log is in no list any more.
-  const std::filesystem::path data = directory_.path() + "/data";
-  const std::filesystem::path kept = directory_.path() + "/kept";
-  std::filesystem::create_directory(kept);
-  for (const auto* name : {"catalog.0", "catalog.1"}) {
-    ASSERT_TRUE(std::filesystem::copy_file(data / name, kept / name));
+// A topic of one partition whose records are gone with their log.
+class LostLogTest : public LifecycleTest {
+ protected:
+  void SetUp() override {
+    LifecycleTest::SetUp();
+    stop();
+    // The catalog as it was before the topic: its log is in no list any more.
+    const std::filesystem::path data = directory_.path() + "/data";
+    const std::filesystem::path kept = directory_.path() + "/kept";
+    std::filesystem::create_directory(kept);
+    for (const auto* name : {"catalog.0", "catalog.1"}) {
+      ASSERT_TRUE(std::filesystem::copy_file(data / name, kept / name));
+    }
+    start();
+    lost_ = make_partition("t");
+    connect().produce(lost_, make_batch(lost_, {"v"}));
+    stop();
+    for (const auto* name : {"catalog.0", "catalog.1"}) {
+      std::filesystem::copy_file(kept / name, data / name,
+                                 std::filesystem::copy_options::overwrite_existing);
+    }
+    start();
   }
-  start();
-  const TopicPartition id = make_partition("t");
-  connect().produce(id, make_batch(id, {"v"}));
-  stop();
-  for (const auto* name : {"catalog.0", "catalog.1"}) {
-    std::filesystem::copy_file(kept / name, data / name,
-                               std::filesystem::copy_options::overwrite_existing);
-  }
-  start();
+
+  TopicPartition lost_;
+};
+
+TEST_P(LostLogTest, AReadyTopicWithoutItsLogSaysThatItsRecordsAreLost) {
   RawClient client = connect();
-  const Answer answer = client.receive(client.send_produce({{id, make_batch(id, {"w"})}}));
+  const Answer answer = client.receive(client.send_produce({{lost_, make_batch(lost_, {"w"})}}));
   const auto* result = answer.table<fb::ProduceAnswer>().results()->Get(0);
   EXPECT_EQ(code_of(result->status()), ErrorCode::kLostData);
   EXPECT_THAT(message_of(result->status()), HasSubstr("topic 't', partition 0"));
-  EXPECT_EQ(client.list_offset(id, -1).code, ErrorCode::kLostData);
+  EXPECT_EQ(client.list_offset(lost_, -1).code, ErrorCode::kLostData);
+}
+
+TEST_P(LostLogTest, PartitionsThatAreAddedDoNotHideTheLoss) {
+  const TopicPartition added{lost_.topic, PartitionIndex(1)};
+  RawClient client = connect();
+  const Answer grown = client.add_partitions("t", 2);
+  ASSERT_EQ(grown.code(), ErrorCode::kOk) << grown.message();
+  EXPECT_EQ(client.list_offset(lost_, -1).code, ErrorCode::kLostData);
+  EXPECT_EQ(client.produce(added, make_batch(added, {"v"})), 0);
+  restart();
+  RawClient again = connect();
+  EXPECT_EQ(again.list_offset(lost_, -1).code, ErrorCode::kLostData);
+  EXPECT_EQ(again.list_offset(added, -1).offset, 1);
 }
 
 // Who watches a broker sees it recover, however long that takes.
@@ -332,6 +355,7 @@ TEST_P(LifecycleTest, RunUntilStoppedReturnsAfterARequest) {
 }
 
 TIDELOG_WITH_SHARDS(LifecycleTest);
+TIDELOG_WITH_SHARDS(LostLogTest);
 TIDELOG_WITH_SHARDS(StopUnderLoadTest);
 
 }  // namespace

@@ -184,9 +184,10 @@ bool RawClient::closes() {
 }
 
 std::vector<std::byte> RawClient::encode_hello(std::int32_t wanted_shard,
-                                               std::size_t frame_bytes_max) {
+                                               std::size_t frame_bytes_max,
+                                               std::string_view client_name) {
   flatbuffers::FlatBufferBuilder to;
-  const auto name = to.CreateString("raw-client");
+  const auto name = to.CreateString(client_name.data(), client_name.size());
   const auto version = to.CreateString("1");
   to.Finish(fb::CreateHelloRequest(to, name, version, static_cast<std::uint32_t>(frame_bytes_max),
                                    0, wanted_shard));
@@ -195,6 +196,11 @@ std::vector<std::byte> RawClient::encode_hello(std::int32_t wanted_shard,
 
 Answer RawClient::hello(std::int32_t wanted_shard, std::size_t frame_bytes_max) {
   send_bytes(encode_hello(wanted_shard, frame_bytes_max));
+  return receive(last_correlation_);
+}
+
+Answer RawClient::hello_as(std::string_view client_name) {
+  send_bytes(encode_hello(-1, wire::kFrameBytesMax, client_name));
   return receive(last_correlation_);
 }
 
@@ -218,6 +224,13 @@ Answer RawClient::delete_topic(std::string_view name) {
   const auto text = to.CreateString(name.data(), name.size());
   to.Finish(fb::CreateDeleteTopicRequest(to, text));
   return call(wire::ApiKey::kDeleteTopic, to);
+}
+
+Answer RawClient::add_partitions(std::string_view name, std::int32_t total) {
+  flatbuffers::FlatBufferBuilder to;
+  const auto text = to.CreateString(name.data(), name.size());
+  to.Finish(fb::CreateAddPartitionsRequest(to, text, total));
+  return call(wire::ApiKey::kAddPartitions, to);
 }
 
 Answer RawClient::describe_topic(std::string_view name) {

@@ -86,13 +86,17 @@ class RawClient {
   void close();
 
   std::vector<std::byte> encode_hello(std::int32_t wanted_shard,
-                                      std::size_t frame_bytes_max = wire::kFrameBytesMax);
+                                      std::size_t frame_bytes_max = wire::kFrameBytesMax,
+                                      std::string_view client_name = "raw-client");
 
   // --- Requests that most tests need.
   Answer hello(std::int32_t wanted_shard = -1, std::size_t frame_bytes_max = wire::kFrameBytesMax);
+  // As a client of another name.
+  Answer hello_as(std::string_view client_name);
   Answer create_topic(std::string_view name, std::int32_t partitions,
                       const std::map<std::string, std::string>& settings = {});
   Answer delete_topic(std::string_view name);
+  Answer add_partitions(std::string_view name, std::int32_t total);
   Answer describe_topic(std::string_view name);
   Answer metadata(const std::vector<std::string>& names);
 
