@@ -28,6 +28,9 @@ inline bool structs_aligned(const fb::FetchRequest& table) { return aligned(tabl
 inline bool structs_aligned(const fb::ListOffsetsRequest& table) {
   return aligned(table.entries());
 }
+inline bool structs_aligned(const fb::DeleteRecordsRequest& table) {
+  return aligned(table.entries());
+}
 
 }  // namespace internal
 

@@ -10,6 +10,9 @@ void handle_alter_topic(Shard& shard, RequestTicket ticket, Frame frame) {
   if (shard.topics().view()->find(name) == nullptr) {
     return ticket.fail(shard.topics().unknown_topic(name));
   }
+  if (const Result<> sound = check_named(request->settings()); !sound) {
+    return ticket.fail(of_broker(shard, sound.error()));
+  }
   replication::Controller::SettingChanges changes;
   if (request->settings() != nullptr) {
     for (const fb::Setting* setting : *request->settings()) {

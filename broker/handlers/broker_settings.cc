@@ -6,13 +6,12 @@
 
 #include "broker/handlers/answers.h"
 #include "broker/handlers/handlers.h"
+#include "broker/handlers/named_settings.h"
 #include "broker/live_settings.h"
 #include "broker/shard.h"
 
 namespace tidelog::broker {
 namespace {
-
-constexpr std::size_t kChangesMax = 100;
 
 fb::SettingOrigin to_wire(SettingOrigin origin) {
   switch (origin) {
@@ -30,18 +29,10 @@ fb::SettingOrigin to_wire(SettingOrigin origin) {
   return fb::SettingOrigin::Default;
 }
 
-std::string text(const flatbuffers::String* from) {
-  return from != nullptr ? from->str() : std::string();
-}
-
 Result<> make_changes(Shard& shard, const ClientConnection& connection,
                       const fb::BrokerSettingsRequest& request) {
   if (request.changes() == nullptr || request.changes()->size() == 0) return {};
-  // A table can name the same bytes millions of times.
-  if (request.changes()->size() > kChangesMax) {
-    return fail(ErrorCode::kTooLarge, fmt::format("at most {} settings change at once, not {}",
-                                                  kChangesMax, request.changes()->size()));
-  }
+  TIDELOG_TRY(check_named(request.changes()));
   LiveSettings::Changes changes;
   for (const fb::SettingChange* change : *request.changes()) {
     changes.emplace_back(text(change->name()), text(change->value()));

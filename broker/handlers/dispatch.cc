@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
 
 #include "broker/advertised_address.h"
 #include "broker/handlers/answers.h"
@@ -9,6 +10,29 @@
 #include "wire/limits.h"
 
 namespace tidelog::broker {
+namespace {
+
+// A sentence may repeat what came, which may be as long as a frame; the answer's frame may not.
+constexpr std::size_t kSentenceBytesMax = 4096;
+
+std::string_view sentence(const Error& error) {
+  const std::string_view message = error.message();
+  if (message.size() <= kSentenceBytesMax) return message;
+  // Not inside a character of UTF-8: its first byte is one of four at most.
+  std::size_t end = kSentenceBytesMax;
+  while (end > kSentenceBytesMax - 3 && (static_cast<unsigned char>(message[end]) & 0xc0) == 0x80) {
+    --end;
+  }
+  return message.substr(0, end);
+}
+
+flatbuffers::Offset<flatbuffers::String> write_sentence(flatbuffers::FlatBufferBuilder& to,
+                                                        const Error& error) {
+  const std::string_view text = sentence(error);
+  return to.CreateString(text.data(), text.size());
+}
+
+}  // namespace
 
 flatbuffers::Offset<fb::Status> ok_status(flatbuffers::FlatBufferBuilder& to,
                                           std::uint32_t throttle_ms) {
@@ -24,7 +48,7 @@ void write_notice(flatbuffers::FlatBufferBuilder& to, NoticeKind kind, const Err
 
 flatbuffers::Offset<fb::Status> error_status(flatbuffers::FlatBufferBuilder& to,
                                              const Error& error) {
-  const auto message = to.CreateString(error.message());
+  const auto message = write_sentence(to, error);
   return fb::CreateStatus(to, static_cast<std::uint16_t>(error.code()), message);
 }
 
@@ -54,7 +78,7 @@ flatbuffers::Offset<fb::Status> partition_error_status(flatbuffers::FlatBufferBu
   const auto index = static_cast<std::size_t>(id.partition.value());
   if (topic == nullptr || index >= topic->partitions.size()) return error_status(to, error);
   const replication::PartitionView& partition = topic->partitions[index];
-  const auto message = to.CreateString(error.message());
+  const auto message = write_sentence(to, error);
   flatbuffers::Offset<flatbuffers::String> address;
   // The only broker whose address is known; without others it leads everything.
   if (partition.leader == shard.broker().id) {

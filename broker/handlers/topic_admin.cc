@@ -21,6 +21,9 @@ void handle_create_topic(Shard& shard, RequestTicket ticket, Frame frame) {
   if (const Result<> sound = replication::check_topic_name(topic.name); !sound) {
     return ticket.fail(of_broker(shard, sound.error()));
   }
+  if (const Result<> sound = check_named(request->settings()); !sound) {
+    return ticket.fail(of_broker(shard, sound.error()));
+  }
   topic.partitions =
       request->partitions() != 0 ? request->partitions() : shard.broker().default_partitions.load();
   topic.replication_factor = request->replication_factor();

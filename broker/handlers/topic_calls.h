@@ -8,13 +8,10 @@
 #include <utility>
 
 #include "broker/handlers/answers.h"
+#include "broker/handlers/named_settings.h"
 #include "broker/shard.h"
 
 namespace tidelog::broker {
-
-inline std::string text(const flatbuffers::String* from) {
-  return from != nullptr ? from->str() : std::string();
-}
 
 inline Error of_broker(Shard& shard, const Error& error) {
   return error.with_context(fmt::format("broker {}", shard.broker().id.value()));

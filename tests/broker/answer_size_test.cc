@@ -88,6 +88,26 @@ TEST_P(AnswerSizeTest, OffsetsOfManyUnknownPartitionsAreRefusedInOneFrame) {
   EXPECT_NE(message_of(results->Get(0)->status()), "") << "the first ones say more";
 }
 
+TEST_P(AnswerSizeTest, DeletionsInManyUnknownPartitionsAreRefusedInOneFrame) {
+  std::vector<fb::DeleteRecordsEntry> entries;
+  entries.reserve(wire::kPartitionsPerRequestMax);
+  for (std::int32_t i = 0; i < kEntries; ++i) {
+    entries.emplace_back(uuid_of(topic_), missing(i).partition.value(), 0, -1);
+  }
+  flatbuffers::FlatBufferBuilder to;
+  to.Finish(fb::CreateDeleteRecordsRequest(to, to.CreateVectorOfStructs(entries)));
+  const Answer answer = client_->call(wire::ApiKey::kDeleteRecords, to);
+  ASSERT_EQ(answer.code(), ErrorCode::kOk) << answer.message();
+  EXPECT_LE(answer.prefix.frame_bytes, kFrameBytesMax);
+  const auto* results = answer.table<fb::DeleteRecordsAnswer>().results();
+  ASSERT_EQ(results->size(), entries.size());
+  for (const fb::DeleteRecordsResult* result : *results) {
+    ASSERT_EQ(code_of(result->status()), ErrorCode::kUnknownPartition);
+    ASSERT_EQ(result->start_offset(), -1);
+  }
+  EXPECT_NE(message_of(results->Get(0)->status()), "") << "the first ones say more";
+}
+
 TIDELOG_WITH_SHARDS(AnswerSizeTest);
 
 }  // namespace

@@ -25,6 +25,8 @@ template <typename T>
 void touch(const flatbuffers::Vector<const T*>* structs) {
   if (structs == nullptr) return;
   for (const T* one : *structs) {
+    TIDELOG_CHECK(reinterpret_cast<std::uintptr_t>(one) % alignof(T) == 0,
+                  "a handler may read a struct only where it is aligned");
     std::byte bytes[sizeof(T)];
     std::memcpy(bytes, one, sizeof(T));
     for (const std::byte byte : bytes) touched += std::to_integer<std::size_t>(byte);

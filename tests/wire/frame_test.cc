@@ -242,6 +242,7 @@ TEST_F(TableTest, RefusesStructsThatAreNotAligned) {
   std::memcpy(buffer.data(), bytes.data(), bytes.size());
   const std::span table = buffer.bytes().first(bytes.size());
   EXPECT_EQ(verified_table<fb::ListOffsetsRequest>(table), nullptr);
+  EXPECT_EQ(verified_table<fb::DeleteRecordsRequest>(table), nullptr) << "of the same layout";
   // Four bytes further they are.
   std::memmove(buffer.data() + 28, buffer.data() + 24, bytes.size() - 24);
   store_le<std::uint32_t>(buffer.data() + 16, 12);
@@ -249,6 +250,8 @@ TEST_F(TableTest, RefusesStructsThatAreNotAligned) {
       verified_table<fb::ListOffsetsRequest>(buffer.bytes().first(bytes.size() + 4));
   ASSERT_NE(request, nullptr);
   EXPECT_EQ(request->entries()->Get(0)->timestamp_ms(), -1);
+  EXPECT_NE(verified_table<fb::DeleteRecordsRequest>(buffer.bytes().first(bytes.size() + 4)),
+            nullptr);
 }
 
 TEST_F(TableTest, NeverReadsOutsideATableWithFlippedBits) {
