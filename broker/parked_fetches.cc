@@ -37,9 +37,10 @@ struct ParkedFetches::Reader {
   std::size_t credit = 0;
   bool armed = false;
   bool must_reply = false;
-  bool paused = false;   // nobody has fetched for a while
-  bool woken = false;    // in this turn
-  bool starved = false;  // in starved_
+  bool paused = false;       // nobody has fetched for a while
+  bool woken = false;        // in this turn
+  bool has_unready = false;  // `ready` names some that no longer are
+  bool starved = false;      // in starved_
 };
 
 namespace {
@@ -69,6 +70,8 @@ void ParkedFetches::change(const SessionKey& key, std::vector<FetchTarget> targe
     for (const FetchTarget& target : targets) moved.insert(target.id);
     drop_finished(*reader, moved);
   }
+  for (const FetchTarget& target : targets) unready(*reader, target.id);
+  drop_unready(*reader);
   for (FetchTarget& target : targets) {
     const auto old = reader->positions.find(target.id);
     if (old != reader->positions.end()) remove(*reader, *old->second);
@@ -99,6 +102,8 @@ void ParkedFetches::forget(std::uint64_t session, const std::vector<TopicPartiti
   if (!reader.finished.empty()) {
     drop_finished(reader, PartitionSet(partitions.begin(), partitions.end()));
   }
+  for (const TopicPartition& id : partitions) unready(reader, id);
+  drop_unready(reader);
   for (const TopicPartition& id : partitions) {
     const auto position = reader.positions.find(id);
     if (position != reader.positions.end()) remove(reader, *position->second);
@@ -117,11 +122,28 @@ void ParkedFetches::drop_finished(Reader& reader, const PartitionSet& partitions
 void ParkedFetches::close(std::uint64_t session) {
   const auto at = readers_.find(session);
   if (at == readers_.end()) return;
-  while (!at->second->positions.empty()) {
-    remove(*at->second, *at->second->positions.begin()->second);
-  }
+  Reader& reader = *at->second;
+  for (FetchPosition* position : reader.ready) position->state = FetchPosition::State::kWaiting;
+  reader.ready.clear();
+  while (!reader.positions.empty()) remove(reader, *reader.positions.begin()->second);
   readers_.erase(at);
   shard_.metrics().fetch_readers.set(readers_.size());
+}
+
+void ParkedFetches::unready(Reader& reader, const TopicPartition& id) {
+  const auto found = reader.positions.find(id);
+  if (found == reader.positions.end()) return;
+  FetchPosition& position = *found->second;
+  if (position.state != FetchPosition::State::kReady) return;
+  position.state = FetchPosition::State::kWaiting;
+  reader.has_unready = true;
+}
+
+void ParkedFetches::drop_unready(Reader& reader) {
+  if (!std::exchange(reader.has_unready, false)) return;
+  std::erase_if(reader.ready, [](const FetchPosition* position) {
+    return position->state != FetchPosition::State::kReady;
+  });
 }
 
 void ParkedFetches::remove(Reader& reader, FetchPosition& position) {
@@ -263,6 +285,8 @@ bool ParkedFetches::read_front(Reader& reader, std::size_t credit,
   const Result<Offset> end = replica.readable_end();
   const auto refuse_with = [&](FetchChunk chunk) {
     chunks.push_back(std::move(chunk));
+    reader.ready.pop_front();
+    position.state = FetchPosition::State::kWaiting;
     remove(reader, position);
     return true;
   };

@@ -123,6 +123,10 @@ class ParkedFetches {
   FetchChunk read_chunk(FetchPosition& position, log::ReadResult result, BudgetHold hold);
   FetchChunk error_chunk(const FetchPosition& position, const Error& error) const;
   void remove(Reader& reader, FetchPosition& position);
+  // Takes many positions out of the ready queue at once: looking for each of them would take the
+  // square of their number. First unready() of each, then drop_unready().
+  static void unready(Reader& reader, const TopicPartition& id);
+  static void drop_unready(Reader& reader);
   static void drop_finished(Reader& reader, const PartitionSet& partitions);
 
   Shard& shard_;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "base/check.h"
@@ -56,9 +57,10 @@ FetchSession::~FetchSession() {
   }
 }
 
-void FetchSession::fetch(FetchOrder order, RequestTicket ticket) {
+bool FetchSession::fetch(FetchOrder order, RequestTicket ticket) {
   if (const Result<> fits = make_room_for(partitions_with(order)); !fits) {
-    return ticket.fail(fits.error());
+    ticket.fail(fits.error());
+    return false;
   }
   apply(order);
   // One batch always fits beside the rest of an answer: batch limit + 64 KiB <= frame limit.
@@ -79,6 +81,7 @@ void FetchSession::fetch(FetchOrder order, RequestTicket ticket) {
   }
   open_.push_back(std::move(open));
   advance();
+  return true;
 }
 
 std::size_t FetchSession::partitions_with(const FetchOrder& order) const {
@@ -98,13 +101,15 @@ Result<> FetchSession::make_room_for(std::size_t partitions) {
   }
   if (partitions <= held_partitions_) return {};
   BrokerContext& broker = connection_.shard().broker();
-  BudgetHold hold =
-      broker.control_budget.take_if_room((partitions - held_partitions_) * kPartitionBytes);
+  const std::size_t bytes = (partitions - held_partitions_) * kPartitionBytes;
+  BudgetHold part = broker.session_budget.take_if_room(bytes);
+  BudgetHold hold = part ? broker.control_budget.take_if_room(bytes) : BudgetHold();
   if (!hold) {
     return fail(ErrorCode::kOverloaded,
                 fmt::format("broker {} has no memory left for a fetch session of {} partitions",
                             broker.id.value(), partitions));
   }
+  partition_holds_.push_back(std::move(part));
   partition_holds_.push_back(std::move(hold));
   held_partitions_ = partitions;
   return {};
@@ -121,7 +126,11 @@ void FetchSession::apply(FetchOrder& order) {
     const auto [at, added] = partitions_.try_emplace(target.id);
     if (added) ++slices_[owner].partitions;
     at->second = PartitionState{.generation = target.generation, .bytes_max = target.bytes_max};
-    by_owner[owner].push_back(target);
+  }
+  for (const FetchTarget& target : order.changed) {
+    // Of a partition that is named more than once the last place counts.
+    if (partitions_.at(target.id).generation != target.generation) continue;
+    by_owner[shard.router().owner_of(target.id)].push_back(target);
   }
   drop_chunks_of(order);
   for (std::size_t i = 0; i < by_owner.size(); ++i) {
@@ -185,10 +194,13 @@ void FetchSession::deliver(std::size_t from, std::vector<FetchChunk> chunks) {
     chunks_.push_back(std::move(chunk));
   }
   advance();
+  if (!connection_.can_answer_fetch()) disarm();
 }
 
 bool FetchSession::satisfied(const OpenFetch& fetch) const {
-  return chunk_bytes_ >= fetch.min_bytes || error_chunks_ > 0;
+  if (chunk_bytes_ >= fetch.min_bytes || error_chunks_ > 0) return true;
+  // What waits to become more holds memory that others need.
+  return chunk_bytes_ > 0 && connection_.shard().broker().fetch_budget.is_scarce();
 }
 
 bool FetchSession::reply_pending() const {
@@ -259,8 +271,10 @@ void FetchSession::answer_front() {
     if (result.hold) holds.push_back(std::move(result.hold));
   }
   fetch.ticket.answer(table, std::move(pieces), std::move(holds));
-  // While the client is above its quota nothing is read for it, either.
-  if (open_.empty() || connection_.throttled_out()) disarm();
+  answered_at_ = shard.executor().clock().now();
+  if (open_.empty()) disarm();
+  // While the client takes nothing, or is above its quota, nothing is read for it, either.
+  if (!connection_.can_answer_fetch()) connection_.sessions().cannot_answer();
 }
 
 // Takes from the news what fits into an answer: one result a partition, at least one of them.
@@ -268,6 +282,7 @@ std::vector<FetchChunk> FetchSession::take_results(std::size_t bytes_max,
                                                    std::vector<BudgetHold>& holds) {
   ++last_answer_;
   std::vector<FetchChunk> results;
+  PartitionMap<std::size_t> of_gone;  // the results of partitions that have left the session
   std::size_t bytes = 0;
   while (!chunks_.empty()) {
     FetchChunk& chunk = chunks_.front();
@@ -275,9 +290,17 @@ std::vector<FetchChunk> FetchSession::take_results(std::size_t bytes_max,
     const std::size_t taken = answer_bytes(chunk);
     if (!results.empty() && bytes + taken > bytes_max) break;
     const auto state = partitions_.find(chunk.id);
-    if (state != partitions_.end() && state->second.answer == last_answer_) {
+    const bool gone = state == partitions_.end();
+    std::optional<std::size_t> earlier;
+    if (gone) {
+      if (const auto at = of_gone.find(chunk.id); at != of_gone.end()) earlier = at->second;
+    } else if (state->second.answer == last_answer_) {
+      earlier = state->second.result;
+    }
+    if (earlier && chunk.error) break;  // what was read before an error goes first, alone
+    if (earlier) {
       // Its batches go on where those before ended.
-      FetchChunk& result = results[state->second.result];
+      FetchChunk& result = results[*earlier];
       std::ranges::move(chunk.pieces, std::back_inserter(result.pieces));
       result.bytes += chunk_bytes;
       result.high_watermark = chunk.high_watermark;
@@ -285,15 +308,10 @@ std::vector<FetchChunk> FetchSession::take_results(std::size_t bytes_max,
       result.next_offset = chunk.next_offset;
       holds.push_back(std::move(chunk.hold));
     } else {
-      // What was read before an error goes first, alone.
-      const bool read_before =
-          chunk.error && std::ranges::any_of(results, [&](const FetchChunk& result) {
-            return result.id == chunk.id;
-          });
-      if (read_before) break;
-      if (chunk.error) {
-        --error_chunks_;
-      } else if (state != partitions_.end()) {
+      if (chunk.error) --error_chunks_;
+      if (gone) {
+        of_gone.emplace(chunk.id, results.size());
+      } else {
         state->second.answer = last_answer_;
         state->second.result = results.size();
       }
@@ -306,15 +324,24 @@ std::vector<FetchChunk> FetchSession::take_results(std::size_t bytes_max,
   return results;
 }
 
+void FetchSession::cannot_answer() {
+  if (!open_.empty()) disarm();
+}
+
 void FetchSession::disarm() {
   Executor& executor = connection_.shard().executor();
-  answered_at_ = executor.clock().now();
   if (pause_timer_ == 0) {
+    answered_at_ = executor.clock().now();
     pause_timer_ = executor.run_after(kUnaskedNewsKept, [this] { look_whether_paused(); });
   }
+  disarm_slices();
+}
+
+void FetchSession::disarm_slices() {
   for (std::size_t i = 0; i < slices_.size(); ++i) {
     if (!std::exchange(slices_[i].armed, false)) continue;
     slices_[i].must_reply = false;
+    slices_[i].asked_for = 0;  // without an answer: to be asked again
     connection_.shard().router().send(
         i, [session = id_](Shard* owner) { owner->parked_fetches().disarm(session); });
   }
@@ -322,10 +349,13 @@ void FetchSession::disarm() {
 
 void FetchSession::look_whether_paused() {
   pause_timer_ = 0;
-  if (!open_.empty() && !connection_.throttled_out()) return;
+  if (!open_.empty() && connection_.can_answer_fetch()) return;
   Executor& executor = connection_.shard().executor();
   const auto waited = executor.clock().now() - answered_at_;
-  if (waited >= kUnaskedNewsKept) return take_back_news();
+  if (waited >= kUnaskedNewsKept) {
+    disarm_slices();
+    return take_back_news();
+  }
   pause_timer_ =
       executor.run_after(std::chrono::ceil<std::chrono::microseconds>(kUnaskedNewsKept - waited),
                          [this] { look_whether_paused(); });
@@ -395,7 +425,8 @@ void FetchSessions::fetch(FetchOrder order, RequestTicket ticket) {
     }
     const std::uint64_t id = connection_.shard().next_session_id();
     const auto [added, _] = sessions_.emplace(id, std::make_unique<FetchSession>(connection_, id));
-    return added->second->fetch(std::move(order), std::move(ticket));
+    if (!added->second->fetch(std::move(order), std::move(ticket))) sessions_.erase(id);
+    return;
   }
   const auto at = sessions_.find(order.session);
   if (at == sessions_.end()) {
@@ -414,7 +445,18 @@ void FetchSessions::fetch(FetchOrder order, RequestTicket ticket) {
 }
 
 void FetchSessions::can_answer() {
-  for (auto& [id, session] : sessions_) session->advance();
+  if (sessions_.empty()) return;
+  auto at = sessions_.upper_bound(first_);
+  if (at == sessions_.end()) at = sessions_.begin();
+  first_ = at->first;
+  for (std::size_t left = sessions_.size(); left > 0; --left) {
+    at->second->advance();
+    if (++at == sessions_.end()) at = sessions_.begin();
+  }
+}
+
+void FetchSessions::cannot_answer() {
+  for (auto& [id, session] : sessions_) session->cannot_answer();
 }
 
 bool FetchSessions::cancel(std::uint64_t correlation) {

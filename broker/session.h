@@ -12,8 +12,8 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
-#include <unordered_map>
 #include <vector>
 
 #include "base/clock.h"
@@ -58,11 +58,14 @@ class FetchSession {
   FetchSession& operator=(const FetchSession&) = delete;
 
   std::uint64_t id() const { return id_; }
-  void fetch(FetchOrder order, RequestTicket ticket);
+  // False when it was refused at once, and nothing of it remains.
+  bool fetch(FetchOrder order, RequestTicket ticket);
   // News from shard `from`, which is disarmed now.
   void deliver(std::size_t from, std::vector<FetchChunk> chunks);
   // Answers what can be answered now: the peer took bytes, or time passed.
   void advance();
+  // The peer takes no answer for now: nothing is read for it until advance().
+  void cannot_answer();
   // Answers every open fetch at once with what is there.
   void answer_all();
   // The open fetch with this correlation id waits no longer. False: there is none.
@@ -92,6 +95,7 @@ class FetchSession {
   void forget(const std::vector<TopicPartition>& partitions);
   void drop_chunks_of(const FetchOrder& order);
   void disarm();
+  void disarm_slices();
   // News that no fetch asks for is not kept for long: it holds memory that others may need.
   void look_whether_paused();
   void take_back_news();
@@ -118,7 +122,7 @@ class FetchSession {
   std::uint64_t deliveries_ = 0;
   std::size_t first_slice_ = 0;  // asked first; rotates
   bool advancing_ = false;
-  SteadyTime answered_at_;  // when the last open fetch was answered
+  SteadyTime answered_at_;  // when a fetch was answered, or was found that none can be
   TimerId pause_timer_ = 0;
 };
 
@@ -133,13 +137,15 @@ class FetchSessions {
 
   void fetch(FetchOrder order, RequestTicket ticket);
   void can_answer();
+  void cannot_answer();
   void answer_all();
   bool cancel(std::uint64_t correlation);
   void close_all() { sessions_.clear(); }
 
  private:
   ClientConnection& connection_;
-  std::unordered_map<std::uint64_t, std::unique_ptr<FetchSession>> sessions_;
+  std::map<std::uint64_t, std::unique_ptr<FetchSession>> sessions_;
+  std::uint64_t first_ = 0;  // was the first to answer; another one is, the next time
 };
 
 }  // namespace tidelog::broker

@@ -76,8 +76,10 @@ struct BrokerContext {
   MemoryBudget produce_budget;
   MemoryBudget fetch_budget;
   // Large requests of other kinds, what they need beside their frames, and positions of fetch
-  // sessions.
+  // sessions. Those are held for as long as the sessions live, so they are counted here, too: at
+  // most half of it, and the other half comes back to the requests that wait for it.
   MemoryBudget control_budget;
+  MemoryBudget session_budget;
   ConnectionSlots connection_slots;
   Quotas quotas;
   BrokerMetrics* metrics = nullptr;
@@ -101,6 +103,7 @@ struct BrokerContext {
       : produce_budget(memory.produce_bytes),
         fetch_budget(memory.fetch_bytes),
         control_budget(memory.control_bytes),
+        session_budget(memory.control_bytes / 2),
         connection_slots(connections) {}
 };
 

@@ -110,6 +110,81 @@ TEST_P(FetchMemoryTest, ASlowReaderIsBoundedAndLosesNothing) {
   EXPECT_EQ(seen, kBatches);
 }
 
+// What waits to become as much as its fetch wants holds memory, and a lot of it where many wait.
+TEST_P(FetchMemoryTest, FetchesThatWantMuchAtOnceLeaveMemoryForTheOthers) {
+  stop();
+  fetch_memory_bytes_ = 4 << 20;
+  start();
+  const TopicPartition id = make_partition("t");
+  RawClient producer = connect();
+  constexpr std::int64_t kBatches = 15;
+  for (std::int64_t i = 0; i < kBatches; ++i) producer.produce(id, make_large_batch(id, 100'000));
+  std::vector<RawClient> patient;
+  std::vector<std::uint64_t> waiting;
+  for (int i = 0; i < 10; ++i) {
+    patient.push_back(connect());
+    waiting.push_back(patient.back().send_fetch(
+        {.changed = {fetch_from(id, 0)}, .min_bytes = 4 << 20, .max_wait_ms = 4 * kLongWaitMs}));
+  }
+  // Some are answered early, or their patience would be everybody's.
+  std::size_t early = 0;
+  for (std::size_t i = 3; i < patient.size(); ++i) {
+    const auto results = results_of(patient[i].receive(waiting[i]));
+    early += results.contains(id) ? 1 : 0;
+  }
+  EXPECT_EQ(early, patient.size() - 3);
+  RawClient other = connect();
+  EXPECT_THAT(results_of(other.fetch({.changed = {fetch_from(id, 0)}, .max_wait_ms = kLongWaitMs})),
+              ::testing::SizeIs(1));
+}
+
+// Its other sessions wait for news when an answer takes it above its quota.
+TEST_P(FetchMemoryTest, TheSessionsOfAClientAboveItsQuotaHoldNothing) {
+  stop();
+  fetch_memory_bytes_ = 4 << 20;
+  change_settings_ = [](BrokerSettings& settings) { settings.quota_out_bytes = 64 << 10; };
+  start();
+  const TopicId topic = make_topic("t", 2);
+  const TopicPartition first{topic, PartitionIndex(0)};
+  const TopicPartition second{topic, PartitionIndex(1)};
+  RawClient producer = connect();
+  producer.produce(first, make_large_batch(first, 4'000'000));
+  RawClient client = connect();
+  for (int i = 0; i < 30; ++i) {
+    const std::uint64_t session =
+        session_of(client.fetch({.changed = {fetch_from(second, 0)}, .max_wait_ms = 0}));
+    client.send_fetch({.session = session, .max_wait_ms = 8 * kLongWaitMs});
+  }
+  // A minute's worth.
+  client.fetch({.changed = {fetch_from(first, 0)}, .max_wait_ms = kLongWaitMs});
+  producer.produce(second, make_large_batch(second, 1'000'000));
+  RawClient other(broker_->port());
+  ASSERT_EQ(other.hello_as("other").code(), ErrorCode::kOk);
+  EXPECT_THAT(
+      results_of(other.fetch({.changed = {fetch_from(second, 0)}, .max_wait_ms = kLongWaitMs})),
+      ::testing::SizeIs(1));
+}
+
+TEST_P(FetchMemoryTest, SessionsThatWereRefusedLeaveRoomForOthers) {
+  stop();
+  control_memory_bytes_ = 1 << 20;
+  start();
+  const TopicId topic = TopicId::random();
+  std::vector<fb::FetchPartition> many;
+  for (std::int32_t i = 0; i < 2000; ++i) many.push_back(fetch_from({topic, PartitionIndex(i)}, 0));
+  RawClient holder = connect();
+  const std::uint64_t held = session_of(holder.fetch({.changed = many}));
+  RawClient client = connect();
+  for (int i = 0; i < 70; ++i) {
+    const Answer refused = client.fetch({.changed = many});
+    ASSERT_EQ(refused.code(), ErrorCode::kOverloaded);
+    ASSERT_THAT(refused.message(), ::testing::HasSubstr("no memory left")) << i;
+  }
+  EXPECT_EQ(holder.fetch({.session = held, .close_session = true}).code(), ErrorCode::kOk);
+  const Answer opened = client.fetch({.changed = many});
+  EXPECT_EQ(opened.code(), ErrorCode::kOk) << opened.message();
+}
+
 class PausedConsumersTest : public FetchTest {
  protected:
   void everyone_reads_everything(std::size_t tail_cache_bytes);

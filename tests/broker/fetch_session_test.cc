@@ -110,6 +110,73 @@ TEST_P(FetchSessionTest, APartitionWithAnErrorLeavesTheSessionUntilItIsNamedAgai
   EXPECT_THAT(again.at(id).values, ElementsAre("a"));
 }
 
+TEST_P(FetchSessionTest, WhatWasReadOfADeletedTopicComesAsOneResultBeforeTheError) {
+  const TopicPartition id = make_partition("t");
+  RawClient producer = connect();
+  RawClient client = connect();
+  const std::uint64_t fetch = client.send_fetch(
+      {.changed = {fetch_from(id, 0)}, .min_bytes = 1 << 20, .max_wait_ms = 4 * kLongWaitMs});
+  // Each is read before the next one is there.
+  std::uint64_t held = 0;
+  for (const char* value : {"a", "b", "c"}) {
+    producer.produce(id, make_batch(id, {value}));
+    const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (memory_used("fetch") <= held) {
+      ASSERT_LT(std::chrono::steady_clock::now(), give_up);
+    }
+    held = memory_used("fetch");
+  }
+  ASSERT_EQ(producer.delete_topic("t").code(), ErrorCode::kOk);
+  const Answer answer = client.receive(fetch);
+  const auto results = results_of(answer);
+  ASSERT_EQ(results.size(), 1U);
+  EXPECT_EQ(results.at(id).code, ErrorCode::kOk);
+  EXPECT_THAT(results.at(id).values, ElementsAre("a", "b", "c"));
+  const auto after =
+      results_of(client.fetch({.session = session_of(answer), .max_wait_ms = kLongWaitMs}));
+  EXPECT_EQ(after.at(id).code, ErrorCode::kUnknownTopic);
+}
+
+TEST_P(FetchSessionTest, OfAPartitionNamedTwiceTheLastPlaceCounts) {
+  const TopicPartition id = make_partition("t");
+  RawClient client = connect();
+  for (const char* value : {"a", "b", "c"}) client.produce(id, make_batch(id, {value}));
+  const auto results = results_of(
+      client.fetch({.changed = {fetch_from(id, 0), fetch_from(id, 99), fetch_from(id, 2)},
+                    .max_wait_ms = kLongWaitMs}));
+  ASSERT_EQ(results.size(), 1U);
+  EXPECT_THAT(results.at(id).values, ElementsAre("c"));
+}
+
+// All of them stand in the queue of those to be read when they go.
+TEST_P(FetchSessionTest, ManyPositionsMoveAndGoAtOnce) {
+  constexpr std::int32_t kPartitions = 500;
+  const TopicId topic = make_topic("t", kPartitions);
+  const TopicPartition last{topic, PartitionIndex(kPartitions - 1)};
+  RawClient client = connect();
+  client.produce(last, make_batch(last, {"a", "b"}));
+  std::vector<fb::FetchPartition> all;
+  std::vector<fb::ForgottenPartition> most;
+  for (std::int32_t i = 0; i < kPartitions; ++i) {
+    all.push_back(fetch_from({topic, PartitionIndex(i)}, 0));
+    if (i + 1 < kPartitions) most.emplace_back(uuid_of(topic), i);
+  }
+  const Answer opened = client.fetch({.changed = all, .max_wait_ms = kLongWaitMs});
+  EXPECT_THAT(results_of(opened).at(last).values, ElementsAre("a", "b"));
+  const std::uint64_t session = session_of(opened);
+  // Behind one that is parked, so that nothing is read yet when they move and go.
+  const std::uint64_t parked = client.send_fetch({.session = session, .max_wait_ms = kLongWaitMs});
+  client.send_fetch({.session = session, .changed = all, .max_wait_ms = kLongWaitMs});
+  const std::uint64_t forget =
+      client.send_fetch({.session = session, .forgotten = most, .max_wait_ms = 1});
+  EXPECT_THAT(results_of(client.receive(parked)).at(last).values, ElementsAre("a", "b"));
+  client.receive(forget);
+  client.produce(last, make_batch(last, {"c"}));
+  const std::uint64_t closing = client.send_fetch({.session = session, .close_session = true});
+  EXPECT_EQ(client.receive(closing).code(), ErrorCode::kOk);
+  EXPECT_EQ(client.fetch({.session = session}).code(), ErrorCode::kUnknownSession);
+}
+
 TEST_P(FetchSessionTest, AnErrorThatWaitsIsDroppedWhenItsPartitionIsSoughtOrForgotten) {
   const TopicId topic = make_topic("t", 3);
   // On one shard, however many there are.
