@@ -54,6 +54,7 @@ void ClientConnection::start() {
 void ClientConnection::resume(const Greeting& greeting, std::span<const std::byte> rest) {
   reader_.begin_with(rest);
   ++requests_in_flight_;
+  shard_.metrics().requests_in_flight.add();
   answer_hello(shard_, RequestTicket(shared_from_this(), greeting.head, 0, BudgetHold()), greeting);
   advance();
 }
@@ -70,7 +71,10 @@ bool ClientConnection::move_to(std::size_t shard, Greeting greeting) {
 void ClientConnection::greet(const Greeting& greeting) {
   greeted_ = true;
   client_name_ = greeting.client_name;
-  quota_ = shard_.broker().quotas.of(client_name_);
+  quota_ = shard_.broker().quotas.of(client_name_, now());
+  // What it used on other connections is not forgotten.
+  charge_in(0);
+  charge_out(0);
   peer_frame_bytes_max_ = greeting.frame_bytes_max;
 }
 
@@ -95,6 +99,7 @@ void ClientConnection::charge_in(std::size_t bytes) {
   shard_.executor().cancel(unthrottle_in_);
   unthrottle_in_ = shard_.executor().run_after(wait, [this] {
     unthrottle_in_ = 0;
+    begin_idle_time();
     advance();
   });
 }
@@ -232,7 +237,9 @@ bool ClientConnection::retry_admission(MemoryBudget& budget) {
   if (stream_ != nullptr && !closing_) {
     next_hold_ = budget.take(waits_for_bytes_);
     if (!next_hold_) return false;
+    waits_for_bytes_ = 0;
     reader_.admit();
+    begin_idle_time();
     advance_later();
   }
   waits_for_bytes_ = 0;
@@ -265,9 +272,13 @@ void ClientConnection::settled(std::size_t bytes) {
   shard_.metrics().requests_in_flight.subtract();
   bytes_in_flight_ -= bytes;
   if (stream_ == nullptr) return;
-  last_activity_ = now();
-  if (requests_in_flight_ == 0) look_by(last_activity_ + shard_.broker().limits.idle_timeout);
+  begin_idle_time();
   advance_later();
+}
+
+void ClientConnection::begin_idle_time() {
+  last_activity_ = now();
+  if (may_idle()) look_by(last_activity_ + shard_.broker().limits.idle_timeout);
 }
 
 void ClientConnection::advance_later() {
@@ -404,7 +415,7 @@ std::vector<ClientConnection::Deadline> ClientConnection::deadlines() const {
         fmt::format("{} bytes of answers were not taken for {} ms", unsent_bytes(),
                     limits.send_stall_timeout.count()));
   }
-  if (requests_in_flight_ == 0) {
+  if (may_idle()) {
     add(last_activity_ + limits.idle_timeout,
         fmt::format("nothing came for {} ms", limits.idle_timeout.count()));
   }

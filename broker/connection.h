@@ -111,7 +111,6 @@ class ClientConnection : public std::enable_shared_from_this<ClientConnection> {
   // How long the client should wait before it asks again, ms, because of its quota.
   std::uint32_t throttle_in_ms() const;
   std::uint32_t throttle_out_ms() const;
-  bool throttled_out() const { return unthrottle_out_ != 0; }
 
   // `budget`, for which this waits, may have room again. True when it need not wait any more.
   bool retry_admission(MemoryBudget& budget);
@@ -165,6 +164,13 @@ class ClientConnection : public std::enable_shared_from_this<ClientConnection> {
   // The ones that hold now, earliest first.
   std::vector<Deadline> deadlines() const;
   SteadyTime frame_deadline() const;
+  // False while it is not the peer that keeps the connection idle: requests are in flight, or this
+  // side does not read.
+  bool may_idle() const {
+    return requests_in_flight_ == 0 && unthrottle_in_ == 0 && waits_for_bytes_ == 0;
+  }
+  // The peer's time to send something begins anew.
+  void begin_idle_time();
   // Looks at the deadlines not later than `at`.
   void look_by(SteadyTime at);
   void look_at_deadlines();
@@ -194,7 +200,7 @@ class ClientConnection : public std::enable_shared_from_this<ClientConnection> {
   std::size_t bytes_in_flight_ = 0;
 
   SteadyTime opened_at_;
-  SteadyTime last_activity_;               // a frame came, or a request was settled
+  SteadyTime last_activity_;  // a frame came, a request settled, or this side reads again
   std::optional<SteadyTime> frame_since_;  // when the frame being received began or went on
   // What the peer must take: everything that waited at this time, or as much as the slowest peer.
   SteadyTime send_window_at_;

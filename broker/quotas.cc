@@ -21,21 +21,29 @@ std::chrono::microseconds QuotaMeter::charge(std::uint64_t bytes, std::uint64_t 
                   std::chrono::microseconds::zero());
 }
 
+bool QuotaMeter::is_unused(SteadyTime now) const {
+  const std::lock_guard lock(mutex_);
+  return paid_until_ <= now - kBurst;
+}
+
 void Quotas::set_limits(std::uint64_t in, std::uint64_t out) {
   in_.store(in, std::memory_order_relaxed);
   out_.store(out, std::memory_order_relaxed);
 }
 
-std::shared_ptr<ClientQuota> Quotas::of(const std::string& client_name) {
+std::shared_ptr<ClientQuota> Quotas::of(const std::string& client_name, SteadyTime now) {
   const std::lock_guard lock(mutex_);
   if (clients_.size() >= sweep_at_) {
     // Names of clients that are gone; the table grows with those that are not.
-    std::erase_if(clients_, [](const auto& entry) { return entry.second.expired(); });
+    // (Nobody takes hold of meters but here, under the lock.)
+    std::erase_if(clients_, [now](const auto& entry) {
+      const auto& [name, quota] = entry;
+      return quota.use_count() == 1 && quota->in.is_unused(now) && quota->out.is_unused(now);
+    });
     sweep_at_ = std::max<std::size_t>(64, 2 * clients_.size());
   }
-  std::weak_ptr<ClientQuota>& known = clients_[client_name];
-  std::shared_ptr<ClientQuota> client = known.lock();
-  if (!client) known = client = std::make_shared<ClientQuota>();
+  std::shared_ptr<ClientQuota>& client = clients_[client_name];
+  if (!client) client = std::make_shared<ClientQuota>();
   return client;
 }
 

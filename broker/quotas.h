@@ -22,9 +22,11 @@ class QuotaMeter {
   // 0 is no limit.
   std::chrono::microseconds charge(std::uint64_t bytes, std::uint64_t bytes_per_second,
                                    SteadyTime now);
+  // Whether a new meter would say the same.
+  bool is_unused(SteadyTime now) const;
 
  private:
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   SteadyTime paid_until_;  // guarded by mutex_; the bytes so far are worth the time up to here
 };
 
@@ -39,8 +41,10 @@ class Quotas {
  public:
   // Bytes a second of each client; 0: no limit. Holds for what is charged from now on.
   void set_limits(std::uint64_t in, std::uint64_t out);
-  // The meters of the client of this name, shared by all who hold them.
-  std::shared_ptr<ClientQuota> of(const std::string& client_name);
+  // The meters of the client of this name, shared by all who hold them. Who used more than its rate
+  // is remembered until that is made up for, also when nobody holds its meters: a new connection is
+  // no new client.
+  std::shared_ptr<ClientQuota> of(const std::string& client_name, SteadyTime now);
 
   std::chrono::microseconds charge_in(ClientQuota& client, std::uint64_t bytes, SteadyTime now) {
     return client.in.charge(bytes, in_.load(std::memory_order_relaxed), now);
@@ -53,8 +57,8 @@ class Quotas {
   std::atomic<std::uint64_t> in_{0};
   std::atomic<std::uint64_t> out_{0};
   std::mutex mutex_;
-  std::map<std::string, std::weak_ptr<ClientQuota>> clients_;  // guarded by mutex_
-  std::size_t sweep_at_ = 64;                                  // guarded by mutex_
+  std::map<std::string, std::shared_ptr<ClientQuota>> clients_;  // guarded by mutex_
+  std::size_t sweep_at_ = 64;                                    // guarded by mutex_
 };
 
 }  // namespace tidelog::broker

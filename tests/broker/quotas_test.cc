@@ -49,9 +49,9 @@ TEST(QuotaMeterTest, TimeThatWasNotUsedIsLostAfterASecond) {
 TEST(QuotasTest, ConnectionsOfOneNameShareWhatTheyMay) {
   Quotas quotas;
   quotas.set_limits(1000, 2000);
-  const auto one = quotas.of("loader");
-  const auto same = quotas.of("loader");
-  const auto other = quotas.of("reader");
+  const auto one = quotas.of("loader", kStart);
+  const auto same = quotas.of("loader", kStart);
+  const auto other = quotas.of("reader", kStart);
   EXPECT_EQ(quotas.charge_in(*one, 1000, kStart), microseconds(0));
   EXPECT_EQ(quotas.charge_in(*same, 500, kStart), milliseconds(500));
   EXPECT_EQ(quotas.charge_in(*other, 500, kStart), microseconds(0));
@@ -61,7 +61,7 @@ TEST(QuotasTest, ConnectionsOfOneNameShareWhatTheyMay) {
 
 TEST(QuotasTest, ANewLimitHoldsAtOnce) {
   Quotas quotas;
-  const auto client = quotas.of("loader");
+  const auto client = quotas.of("loader", kStart);
   EXPECT_EQ(quotas.charge_in(*client, 1 << 30, kStart), microseconds(0));
   quotas.set_limits(1 << 20, 0);
   EXPECT_EQ(quotas.charge_in(*client, 2 << 20, kStart), seconds(1));
@@ -71,11 +71,27 @@ TEST(QuotasTest, ANewLimitHoldsAtOnce) {
 
 TEST(QuotasTest, ManyNamesThatComeAndGoAreForgotten) {
   Quotas quotas;
-  const auto stays = quotas.of("stays");
-  std::weak_ptr<ClientQuota> gone;
-  for (int i = 0; i < 10'000; ++i) gone = quotas.of("client-" + std::to_string(i));
+  const auto stays = quotas.of("stays", kStart);
+  const std::weak_ptr<ClientQuota> gone = quotas.of("client", kStart);
+  for (int i = 0; i < 10'000; ++i) quotas.of("client-" + std::to_string(i), kStart);
   EXPECT_TRUE(gone.expired());
-  EXPECT_EQ(quotas.of("stays"), stays);
+  EXPECT_EQ(quotas.of("stays", kStart), stays);
+}
+
+TEST(QuotasTest, ANewConnectionIsNoNewClient) {
+  Quotas quotas;
+  quotas.set_limits(1000, 1000);
+  EXPECT_EQ(quotas.charge_in(*quotas.of("loader", kStart), 11'000, kStart), seconds(10));
+  // However many come and go.
+  for (int i = 0; i < 1'000; ++i) quotas.of("client-" + std::to_string(i), kStart);
+  EXPECT_EQ(quotas.charge_in(*quotas.of("loader", kStart), 0, kStart), seconds(10));
+  const SteadyTime later = kStart + seconds(4);
+  EXPECT_EQ(quotas.charge_in(*quotas.of("loader", later), 1000, later), seconds(7));
+  // When it is made up for, it is forgotten.
+  const SteadyTime end = kStart + seconds(12);
+  const std::weak_ptr<ClientQuota> paid = quotas.of("loader", end);
+  for (int i = 0; i < 10'000; ++i) quotas.of("later-" + std::to_string(i), end);
+  EXPECT_TRUE(paid.expired());
 }
 
 TEST(ConnectionSlotsTest, BoundAllAndThoseOfOneAddress) {
