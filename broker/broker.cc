@@ -55,7 +55,7 @@ class Broker::Parts {
                   .fetch_bytes = settings.fetch_memory_bytes,
                   .control_bytes = settings.control_memory_bytes},
                  {.all = settings.connections_max,
-                  .of_one_address = settings.connections_max_per_address}),
+                  .of_one_address = settings.connections_per_address_max}),
         stop_event_(::eventfd(0, EFD_CLOEXEC)) {
     context_.id = settings.broker_id;
     context_.version = TIDELOG_VERSION;

@@ -10,6 +10,11 @@
 #include "wire/transport/asio_transport.h"
 
 namespace tidelog::broker {
+namespace {
+
+constexpr std::size_t kOpenChangesMax = 1000;
+
+}  // namespace
 
 ControlThread::ControlThread(BrokerId self, BlockingExecutor& blocking)
     : self_(self), blocking_(blocking), executor_(std::make_unique<wire::AsioExecutor>()) {}
@@ -117,9 +122,22 @@ void ControlThread::when_views_arrived(Task then) {
       [then = std::move(then)](const Result<>&) mutable { then(); });
 }
 
+Result<> ControlThread::begin_change() {
+  if (open_changes_.fetch_add(1, std::memory_order_relaxed) < kOpenChangesMax) return {};
+  end_change();
+  return fail(ErrorCode::kOverloaded,
+              fmt::format("{} changes of topics are under way already", kOpenChangesMax));
+}
+
 void ControlThread::create_topic(replication::NewTopic topic, Executor& home, CreateCallback done) {
+  if (Result<> may = begin_change(); !may) {
+    return home.post([may = std::move(may), done = std::move(done)]() mutable {
+      done(fail(std::move(may).error()));
+    });
+  }
   executor_->post([this, topic = std::move(topic), &home, done = std::move(done)]() mutable {
     auto answer = [this, &home, done = std::move(done)](Result<TopicViewPointer> created) mutable {
+      end_change();
       when_views_arrived([&home, done = std::move(done), created = std::move(created)]() mutable {
         home.post([done = std::move(done), created = std::move(created)]() mutable {
           done(std::move(created));
@@ -132,8 +150,13 @@ void ControlThread::create_topic(replication::NewTopic topic, Executor& home, Cr
 }
 
 void ControlThread::change(Change begin, Executor& home, DoneCallback done) {
+  if (Result<> may = begin_change(); !may) {
+    return home.post(
+        [may = std::move(may), done = std::move(done)]() mutable { done(std::move(may)); });
+  }
   executor_->post([this, begin = std::move(begin), &home, done = std::move(done)]() mutable {
     auto answer = [this, &home, done = std::move(done)](Result<> changed) mutable {
+      end_change();
       when_views_arrived([&home, done = std::move(done), changed = std::move(changed)]() mutable {
         home.post([done = std::move(done), changed = std::move(changed)]() mutable {
           done(std::move(changed));

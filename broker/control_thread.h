@@ -1,6 +1,10 @@
-// The control thread: cluster metadata and the decisions about topics, away from the shards.
+// The control thread: cluster metadata and the decisions about topics, away from the shards. It
+// takes a bounded number of changes at once: a request whose deadline passed is answered, but its
+// change goes on.
 #pragma once
 
+#include <atomic>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <string>
@@ -64,6 +68,9 @@ class ControlThread final : public ControlPlane {
   // its sockets before its posts: a client that heard of a change from one shard and asks another
   // must find it there.
   void when_views_arrived(Task then);
+  // Whether one more change may begin; each that may ends with end_change(). Thread: any.
+  Result<> begin_change();
+  void end_change() { open_changes_.fetch_sub(1, std::memory_order_relaxed); }
 
   const BrokerId self_;
   BlockingExecutor& blocking_;
@@ -72,6 +79,7 @@ class ControlThread final : public ControlPlane {
   std::unique_ptr<replication::Controller> controller_;
   std::vector<Router::Peer> shards_;
   std::thread thread_;
+  std::atomic<std::size_t> open_changes_{0};
 };
 
 }  // namespace tidelog::broker

@@ -29,7 +29,8 @@ constexpr std::string_view kEnvironmentPrefix = "TIDELOG_";
 
 constexpr std::int64_t kMemoryBytesMin = 16 << 20;
 constexpr std::int64_t kMemoryBytesMax = 1LL << 42;
-constexpr std::int64_t kJournalBytesMin = 8 << 20;
+constexpr std::int64_t kJournalBytesMin = 32
+                                          << 20;  // smaller ones hold no batch of the largest size
 constexpr std::int64_t kJournalBytesMax = 16LL << 30;
 constexpr std::int64_t kFreeBytesMax = 1LL << 50;
 constexpr std::int64_t kShardsMax = 256;
@@ -188,13 +189,13 @@ constexpr auto kTable = std::to_array<SettingInfo>({
      [](const BrokerSettings& s) { return std::to_string(s.broker_id.value()); }},
     {"connections.max", "int", "20000", "connections of clients at once; 0: no limit",
      set_connections<&BrokerSettings::connections_max>, number<&BrokerSettings::connections_max>},
-    {"connections.max.per.address", "int", "0",
+    {"connections.per.address.max", "int", "0",
      "connections at once that come from one address; 0: no limit",
-     set_connections<&BrokerSettings::connections_max_per_address>,
-     number<&BrokerSettings::connections_max_per_address>},
+     set_connections<&BrokerSettings::connections_per_address_max>,
+     number<&BrokerSettings::connections_per_address_max>},
     {"control.memory.bytes", "bytes", "67108864",
-     "memory for large requests beside produce and for what fetch sessions remember, of the whole "
-     "broker",
+     "memory for large requests beside produce and, up to half of it, for what fetch sessions "
+     "remember, of the whole broker",
      set_memory<&BrokerSettings::control_memory_bytes>,
      number<&BrokerSettings::control_memory_bytes>},
     {"data.dir", "path", "./tidelog-data", "directory of all data; made where it is missing",
@@ -244,6 +245,20 @@ constexpr auto kTable = std::to_array<SettingInfo>({
      set_memory<&BrokerSettings::tail_cache_bytes>, number<&BrokerSettings::tail_cache_bytes>},
 });
 static_assert(std::ranges::is_sorted(kTable, {}, &SettingInfo::name));
+
+// In a file a name is a value or a table of names, not both.
+consteval bool no_name_begins_another() {
+  for (const SettingInfo& table : kTable) {
+    for (const SettingInfo& info : kTable) {
+      if (info.name.size() > table.name.size() && info.name.starts_with(table.name) &&
+          info.name[table.name.size()] == '.') {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+static_assert(no_name_begins_another());
 
 std::string unknown_name(std::string_view name) {
   std::array<std::string_view, kTable.size()> names;

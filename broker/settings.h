@@ -66,7 +66,7 @@ struct BrokerSettings {
   std::size_t tail_cache_bytes = 512ULL << 20;
   // 0: no limit.
   std::size_t connections_max = 20'000;
-  std::size_t connections_max_per_address = 0;
+  std::size_t connections_per_address_max = 0;
   // Bytes a second of each client, 0: no limit.
   std::uint64_t quota_in_bytes = 0;
   std::uint64_t quota_out_bytes = 0;

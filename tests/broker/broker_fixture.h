@@ -53,7 +53,9 @@ class BrokerTest : public ::testing::TestWithParam<int> {
     settings.fetch_memory_bytes = fetch_memory_bytes_;
     settings.tail_cache_bytes = tail_cache_bytes_;
     settings.control_memory_bytes = control_memory_bytes_;
-    settings.journal_bytes_max = 32 << 20;
+    // The smallest that is allowed.
+    EXPECT_TRUE(set_broker_setting(settings, "journal.bytes.max", "32MiB"));
+    EXPECT_FALSE(set_broker_setting(settings, "journal.bytes.max", "33554431"));
     if (change_settings_) change_settings_(settings);
     auto started = Broker::start(settings, limits_);
     ASSERT_TRUE(started) << started.error().to_string();

@@ -191,7 +191,7 @@ TEST_P(FlowTest, AConsumerThatTakesTooLittleIsGivenUp) {
 
 TEST_P(FlowTest, TooManyConnectionsAreRefusedWithTheReason) {
   stop();
-  change_settings_ = [](BrokerSettings& settings) { settings.connections_max_per_address = 3; };
+  change_settings_ = [](BrokerSettings& settings) { settings.connections_per_address_max = 3; };
   start();
   std::vector<RawClient> open;
   for (int i = 0; i < 3; ++i) {
@@ -236,6 +236,76 @@ TEST_P(FlowTest, SessionsOfManyPartitionsAreRefusedWhenMemoryIsShort) {
   EXPECT_EQ(client.fetch({.session = session, .close_session = true}).code(), ErrorCode::kOk);
   EXPECT_EQ(other.fetch({.changed = many(2000), .max_wait_ms = kLongWaitMs}).code(),
             ErrorCode::kOk);
+}
+
+// Sessions hold what they have for as long as they live; requests must not wait for that.
+TEST_P(FlowTest, LargeRequestsPassWhileSessionsHoldAllTheyMay) {
+  stop();
+  control_memory_bytes_ = 1 << 20;
+  start();
+  const TopicId topic = TopicId::random();
+  std::vector<fb::FetchPartition> many;
+  for (std::int32_t i = 0; i < 300; ++i) many.push_back(fetch_from({topic, PartitionIndex(i)}, 0));
+  RawClient client = connect();
+  int opened = 0;
+  while (client.fetch({.changed = many}).code() == ErrorCode::kOk) ASSERT_LT(++opened, 20);
+  EXPECT_GT(opened, 2);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(connect().call(wire::ApiKey::kMetadata, large_metadata(400'000)).code(),
+              ErrorCode::kTooLarge)
+        << "a name of that length is refused; what counts is that it is read and answered";
+  }
+}
+
+TEST_P(FlowTest, ConnectionsThatMoveLeaveNoRequestsInFlight) {
+  // Until one began on the other shard than the one it wants.
+  for (int i = 0; i < 200; ++i) {
+    RawClient client(broker_->port());
+    EXPECT_EQ(client.hello(i % GetParam()).code(), ErrorCode::kOk);
+    if (i >= 8 && sum_of("tidelog_moved_connections_total") > 0) break;
+  }
+  if (GetParam() > 1) EXPECT_GT(sum_of("tidelog_moved_connections_total"), 0U);
+  for (int shard = 0; shard < GetParam(); ++shard) {
+    wait_until([&] { return metric("tidelog_requests_in_flight", shard) == 0; });
+  }
+}
+
+// Who leaves before the answer still has its changes made: they wait in a queue.
+TEST_P(FlowTest, TooManyChangesAtOnceAreRefused) {
+  stop();
+  limits_.requests_in_flight_max = 10'000;
+  start();
+  make_topic("t");
+  RawClient client = connect();
+  constexpr int kChanges = 3'000;
+  std::vector<std::byte> requests;
+  for (int i = 0; i < kChanges; ++i) {
+    flatbuffers::FlatBufferBuilder to;
+    const auto name = to.CreateString("retention.ms");
+    const auto value = to.CreateString(std::to_string(1'000'000 + i));
+    const auto settings = to.CreateVector(
+        std::vector<flatbuffers::Offset<fb::Setting>>{fb::CreateSetting(to, name, value)});
+    const auto topic = to.CreateString("t");
+    to.Finish(fb::CreateAlterTopicRequest(to, topic, settings));
+    const std::vector<std::byte> request = client.encode(wire::ApiKey::kAlterTopic, to, {});
+    requests.insert(requests.end(), request.begin(), request.end());
+  }
+  client.send_bytes(requests);
+  int made = 0;
+  int refused = 0;
+  while (made + refused < kChanges) {
+    const std::optional<Answer> answer = client.receive();
+    ASSERT_TRUE(answer);
+    if (answer->code() == ErrorCode::kOk) {
+      ++made;
+    } else {
+      ++refused;
+      ASSERT_EQ(answer->code(), ErrorCode::kOverloaded) << answer->message();
+    }
+  }
+  EXPECT_GE(made, 1000);
+  EXPECT_GT(refused, 0);
+  make_topic("another");
 }
 
 // Also where a shard was told of partitions, but never asked for news.
@@ -285,6 +355,36 @@ TEST_P(QuotaTest, AProducerAboveItsQuotaIsToldAndDelayedNotRefused) {
   EXPECT_EQ(client.produce(id, make_batch(id, {"later"})), 2);
   EXPECT_GE(steady_clock::now() - begin, milliseconds(throttle_ms) / 2);
   EXPECT_GE(sum_of("tidelog_throttled_total"), 1U);
+}
+
+TEST_P(QuotaTest, AClientThatConnectsAnewGoesOnWaiting) {
+  const TopicPartition id = make_partition("t");
+  std::uint32_t throttle_ms = 0;
+  {
+    RawClient client = connect();
+    const Answer told =
+        client.receive(client.send_produce({{id, make_large_batch(id, 2'000'000)}}));
+    throttle_ms = told.table<fb::ProduceAnswer>().status()->throttle_ms();
+    ASSERT_GT(throttle_ms, 1000U);
+  }
+  const auto begin = steady_clock::now();
+  RawClient again = connect();
+  EXPECT_EQ(again.produce(id, make_batch(id, {"later"})), 1);
+  EXPECT_GE(steady_clock::now() - begin, milliseconds(throttle_ms) / 2);
+}
+
+// It is the broker that does not read.
+TEST_P(QuotaTest, AClientThatWaitsBecauseOfItsQuotaIsNotIdle) {
+  stop();
+  limits_.idle_timeout = milliseconds(700);
+  start();
+  const TopicPartition id = make_partition("t");
+  RawClient client = connect();
+  // Three seconds' worth, of which one is free.
+  const Answer told = client.receive(client.send_produce({{id, make_large_batch(id, 1'500'000)}}));
+  EXPECT_GT(told.table<fb::ProduceAnswer>().status()->throttle_ms(), 1400U);
+  EXPECT_EQ(client.produce(id, make_batch(id, {"later"})), 1);
+  EXPECT_TRUE(client.closes()) << "from then on it is";
 }
 
 TEST_P(QuotaTest, ConnectionsOfOneClientShareItsQuotaOnWhateverShardTheyAre) {

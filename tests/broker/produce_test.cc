@@ -122,6 +122,7 @@ TEST_P(ProduceTest, ABatchAboveTheTopicsLimitIsRefused) {
   EXPECT_EQ(settle_one(id, make_large_batch(id, 9'000)).code, ErrorCode::kOk);
 }
 
+// Also through the smallest journal.
 TEST_P(ProduceTest, TheLargestBatchTravelsBothWays) {
   const TopicPartition id = make_partition("t");
   RawClient client = connect();

@@ -81,7 +81,7 @@ TEST_F(SettingsTest, EverySettingReachesItsField) {
                    {"journal.bytes.max", "35MiB"},
                    {"control.memory.bytes", "36MiB"},
                    {"connections.max", "37"},
-                   {"connections.max.per.address", "38"},
+                   {"connections.per.address.max", "38"},
                    {"quota.in.bytes", "39MiB"},
                    {"quota.out.bytes", "40MiB"}};
   std::set<std::string> tested;
@@ -107,9 +107,27 @@ TEST_F(SettingsTest, EverySettingReachesItsField) {
   EXPECT_EQ(settings->journal_bytes_max, 35u << 20);
   EXPECT_EQ(settings->control_memory_bytes, 36u << 20);
   EXPECT_EQ(settings->connections_max, 37u);
-  EXPECT_EQ(settings->connections_max_per_address, 38u);
+  EXPECT_EQ(settings->connections_per_address_max, 38u);
   EXPECT_EQ(settings->quota_in_bytes, 39u << 20);
   EXPECT_EQ(settings->quota_out_bytes, 40u << 20);
+}
+
+// Tables and values of one file must not stand in each other's way.
+TEST_F(SettingsTest, AFileMayNameEverySetting) {
+  BrokerSettings defaults;
+  std::string file;
+  std::size_t written = 0;
+  for (const SettingInfo& info : setting_table()) {
+    std::string value = info.get(defaults);
+    if (value.empty()) value = "127.0.0.1:1";
+    file += std::string(info.name) + " = \"" + value + "\"\n";
+    ++written;
+  }
+  const std::string path = directory_ + "/every.toml";
+  std::ofstream(path) << file;
+  const auto settings = load_broker_settings({.file = path});
+  ASSERT_TRUE(settings) << settings.error().message();
+  EXPECT_EQ(settings->origins.size(), written);
 }
 
 TEST_F(SettingsTest, EveryValueCanBeReadBackAsItWasWritten) {
@@ -187,7 +205,7 @@ TEST_F(SettingsTest, RefusesBadValuesWhereTheyStand) {
                                                         {"log.level", "loud"},
                                                         {"storage.allow.network.filesystem", "yes"},
                                                         {"produce.memory.bytes", "1MiB"},
-                                                        {"journal.bytes.max", "1"},
+                                                        {"journal.bytes.max", "33554431"},
                                                         {"listen", "9700"},
                                                         {"listen", "off"}}) {
     EXPECT_THAT(message(load_broker_settings({.flags = {{name, value}}})),

@@ -30,7 +30,7 @@ void ClientBrokerTest::start_broker() {
   settings.listen = {"127.0.0.1", port_};
   settings.admin_listen.reset();
   settings.shards = 2;
-  settings.journal_bytes_max = 16 << 20;
+  settings.journal_bytes_max = 32 << 20;
   settings.log_level = LogLevel::kWarning;
   auto started = broker::Broker::start(settings);
   ASSERT_TRUE(started.has_value()) << started.error().to_string();

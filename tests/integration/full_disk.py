@@ -166,7 +166,7 @@ def run(options, chance, directory):
     with small_disk(directory, options.megabytes) as mount_point:
         balloon = Balloon(mount_point)
         broker = Broker(options.binary, directory, ["--set", "storage.free.bytes.min=0",
-                                                    "--set", "journal.bytes.max=16777216"])
+                                                    "--set", "journal.bytes.max=33554432"])
         broker.data = str(mount_point / "data")
         log, ledger = Log(PARTITIONS), []
         try:
