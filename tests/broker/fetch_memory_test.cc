@@ -149,9 +149,7 @@ TEST_P(FetchMemoryTest, TheSessionsOfAClientAboveItsQuotaHoldNothing) {
   producer.produce(first, make_large_batch(first, 4'000'000));
   RawClient client = connect();
   for (int i = 0; i < 30; ++i) {
-    const std::uint64_t session =
-        session_of(client.fetch({.changed = {fetch_from(second, 0)}, .max_wait_ms = 0}));
-    client.send_fetch({.session = session, .max_wait_ms = 8 * kLongWaitMs});
+    client.send_fetch({.changed = {fetch_from(second, 0)}, .max_wait_ms = 8 * kLongWaitMs});
   }
   // A minute's worth.
   client.fetch({.changed = {fetch_from(first, 0)}, .max_wait_ms = kLongWaitMs});
