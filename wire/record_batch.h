@@ -2,21 +2,21 @@
 // apart from the fields the leader stamps. A 96-byte header, then the records (wire/record.h),
 // possibly compressed.
 //
-//   offset  field                                                                        set by
-//   0       u32 magic "TIDB"; u8 version 1; u8 header length / 8 = 12; u16 flags          producer
-//           (bit 0 CRC32C valid, bit 1 came by the Apache Kafka protocol)                 bit 0
-//           broker
-//   8       u64 XXH3-64 of the records as stored                                          producer
-//   16, 20  u32 length of the records; u32 CRC32C (0 unless flag bit 0)                   producer;
-//   broker 24, 32  i64 base offset; i32 leader epoch leader 36      i32 last offset delta producer
-//   40, 48  i64 base, i64 max timestamp (ms since 1970 UTC)                               producer
-//   56      i64 producer id (-1 none); 64 i32 base sequence; 68 i16 producer epoch        producer
-//   70      u16 attributes: bits 0-2 codec, 3 log-append time, 4 transactional, 5 control,
-//           6 delete horizon                                                              producer
-//   72, 76  i32 record count; u32 uncompressed length of the records, 0 unknown           producer
-//   80      i64 append time, µs since 1970 UTC                                            leader
-//   88      u64 XXH3-64 of bytes 0-87, seed batch_seed(topic, partition)                  producer,
-//   leader
+//   offset  field                                                                 set by
+//   0       u32 magic "TIDB"; u8 version 1; u8 header length / 8 = 12             producer
+//   6       u16 flags: bit 0 CRC32C valid, bit 1 by the Apache Kafka protocol     broker
+//   8       u64 XXH3-64 of the records as stored                                  producer
+//   16, 20  u32 length of the records; u32 CRC32C (0 unless flag bit 0)           producer, broker
+//   24, 32  i64 base offset; i32 leader epoch                                     leader
+//   36      i32 last offset delta                                                 producer
+//   40, 48  i64 base, i64 max timestamp (ms since 1970 UTC)                       producer
+//   56, 64  i64 producer id (-1 none); i32 base sequence                          producer
+//   68      i16 producer epoch                                                    producer
+//   70      u16 attributes: bits 0-2 codec, 3 log-append time, 4 transactional,   producer
+//           5 control, 6 delete horizon
+//   72, 76  i32 record count; u32 uncompressed length of the records, 0 unknown   producer
+//   80      i64 append time, µs since 1970 UTC                                    leader
+//   88      u64 XXH3-64 of bytes 0-87, seed batch_seed(topic, partition)          producer, leader
 //
 // Little-endian, packed at any byte position. A producer sends the leader's fields (24-35, 80-87)
 // as 0.
