@@ -76,7 +76,12 @@ Result<bool> Accumulator::add(client::Record& record, RecordCallback& callback) 
   const std::size_t record_bytes = show(record);
   TIDELOG_TRY(check_size(topic, record_bytes));
   const std::size_t charge = record_bytes + sizeof(RecordSlot);
-  if (buffered_bytes_ + charge > options_.buffer_bytes_max) return false;
+  if (buffered_bytes_ + charge > options_.buffer_bytes_max) {
+    const bool ended = end_lingers();
+    lock.unlock();
+    if (ended) wake_sender();
+    return false;
+  }
   if (topic.known) {
     TIDELOG_ASSIGN(PartitionQueue * partition, choose_partition(topic, record));
     append(*partition, {std::move(callback), *record.timestamp_ms}, now, current_epoch(), charge);
@@ -92,6 +97,13 @@ Result<bool> Accumulator::add(client::Record& record, RecordCallback& callback) 
   const bool wake = std::exchange(touched_any_, false);
   lock.unlock();
   if (wake) wake_sender();
+  return true;
+}
+
+bool Accumulator::end_lingers() {
+  if (unsettled_.back() == 0) return false;  // nothing came since the last time
+  flush_through_ = current_epoch();
+  unsettled_.push_back(0);
   return true;
 }
 

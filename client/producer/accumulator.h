@@ -46,7 +46,8 @@ class Accumulator {
   // begin_collecting().
   void on_work(std::function<void()> wake) { wake_ = std::move(wake); }
 
-  // Takes record and callback: true. False: the buffer is full, both are untouched.
+  // Takes record and callback: true. False: the buffer is full, both are untouched, and nothing in
+  // it waits for its linger any more.
   // Fails with kCancelled (closed), kBatchTooLarge, kInvalidTopicName, kUnknownPartition; the
   // callback is untouched then, and its caller's to run.
   Result<bool> add(client::Record& record, RecordCallback& callback);
@@ -92,7 +93,7 @@ class Accumulator {
     std::size_t next_bytes = 0;            // about, of the batch that take_batch() would give
     std::optional<SteadyTime> oldest;      // when its first record was accepted
     std::optional<SteadyTime> open_since;  // of the open batch, if that is the next
-    bool flushing = false;                 // a flush waits for the open batch
+    bool flushing = false;                 // a flush, or room, waits for the open batch
   };
   QueueState state(const PartitionQueue& partition) const;
   // The oldest batch, the open one included; null when there is none.
@@ -118,6 +119,9 @@ class Accumulator {
   std::size_t show(const client::Record& record);
   void close_open(PartitionQueue& partition);
   void touch(PartitionQueue& partition);
+  // What is there must go, since nothing more fits: open batches are to be sent as for a flush. No
+  // partition is looked at, or a full buffer would cost time for each record that does not fit.
+  bool end_lingers();
   void wake_sender();
   Result<> check_size(const TopicQueue& topic, std::size_t record_bytes) const;
   std::uint64_t current_epoch() const { return first_epoch_ + unsettled_.size() - 1; }

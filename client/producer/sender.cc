@@ -160,7 +160,9 @@ std::optional<SteadyTime> Sender::due_at(const PartitionQueue& partition) const 
     if (partition.unanswered > 0) return std::nullopt;  // it fills while the other is on its way
     return partition.not_before;
   }
-  return std::max(partition.not_before, *state.open_since + options_.linger);
+  // Longer, and records would be given up before they were ever sent.
+  const auto linger = std::min(options_.linger, options_.delivery_timeout / 2);
+  return std::max(partition.not_before, *state.open_since + linger);
 }
 
 std::optional<BrokerId> Sender::leader_of(PartitionQueue& partition) {

@@ -98,13 +98,14 @@ void Sender::refuse(PartitionQueue& partition, Batch& batch, const AnswerStatus&
       std::max(partition.not_before,
                executor_.clock().now() + std::chrono::milliseconds(status.throttle_ms));
   const bool too_large = status.code == ErrorCode::kBatchTooLarge;
-  pool_.log(fmt::format("{}; {}", batch.trouble->message(),
-                        too_large ? "sending it in parts" : "trying again"));
+  const std::string sentence = fmt::format("{}; {}", batch.trouble->message(),
+                                           too_large ? "sending it in parts" : "trying again");
   if (too_large) batch.bytes_max = batch.encoded.size() - 1;
   if (too_large || status.error().info().action == ErrorAction::kRefreshAndRetry) {
     partition.metadata_after = metadata_.answers();
     metadata_.refresh();
   }
+  pool_.log(sentence);  // its hearer may close the producer, and the batch is gone
 }
 
 void Sender::lose(PartitionQueue& partition, Batch& batch, const Error& cause) {

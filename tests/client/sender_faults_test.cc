@@ -270,6 +270,23 @@ TEST(SenderFaultsTest, MayBeClosedWhileItTellsOfTrouble) {
   }
 }
 
+TEST(SenderFaultsTest, MayBeClosedWhileItTellsOfOneOfTwoRefusals) {
+  ProducerWorld world(26, {.linger = 0ms, .in_flight_max = 2}, {.batch_bytes_max = 400});
+  world.broker.create_topic("t", 1);
+  world.produce("t", "a");
+  ASSERT_TRUE(world.settle());
+  world.broker.settings.topic_batch_bytes_max = 200;
+  world.on_log = [&](const std::string&) { world.sender->abandon(); };
+  for (int i = 0; i < 8; ++i) world.produce("t", std::to_string(i) + std::string(100, 'x'));
+  world.executor.run_for(1s);
+  EXPECT_GE(world.broker.counts.produces, 3);  // two of them were under way
+  ASSERT_EQ(world.log_lines.size(), 1U);
+  EXPECT_THAT(world.log_lines[0], HasSubstr("in parts"));
+  EXPECT_EQ(world.outcomes.size(), 9U);
+  expect_honest(world, world.broker.log("t", 0).values());
+  EXPECT_EQ(world.accumulator.statistics().buffered_bytes, 0U);
+}
+
 TEST(SenderFaultsTest, IgnoresAnswersToWhatHasNone) {
   ProducerWorld world(19, {.acks = AcksOnWire::kNone});
   world.broker.settings.answers_one_way = true;

@@ -43,6 +43,39 @@ TEST(SenderTest, CollectsRecordsUntilTheLingerPassed) {
   EXPECT_LT(world.executor.clock().now() - start, 60ms);
 }
 
+TEST(SenderTest, DoesNotLingerWhileTheBufferIsFull) {
+  ProducerWorld world(18, {.linger = 10s},
+                      {.batch_bytes_max = 256 * 1024, .buffer_bytes_max = 128 * 1024});
+  world.broker.create_topic("t", 3);
+  world.produce("t", "warm");
+  ASSERT_TRUE(world.settle());
+  const auto start = world.executor.clock().now();
+  for (int i = 0; i < 1000; ++i) {
+    const std::string value = std::to_string(i) + std::string(1000, 'x');
+    while (!world.produce("t", value, i % 3)) {
+      const std::size_t settled = world.outcomes.size();
+      ASSERT_TRUE(world.executor.run_until([&] { return world.outcomes.size() > settled; }, 1s));
+    }
+  }
+  EXPECT_GT(world.refused_by_full_buffer, 5U);
+  EXPECT_LT(world.executor.clock().now() - start, 1s);
+  const std::size_t batches = world.accumulator.statistics().batches;
+  EXPECT_LT(batches, 200U);  // and not one for each record
+  ASSERT_TRUE(world.executor.run_until([&] { return world.outcomes.size() == 1001; }, 11s));
+  EXPECT_EQ(world.values_with("").size(), 1001U);
+}
+
+TEST(SenderTest, LingersNoLongerThanHalfOfTheDeliveryTimeout) {
+  ProducerWorld world(19, {.linger = 1h, .delivery_timeout = 4s});
+  world.broker.create_topic("t", 1);
+  world.produce("t", "a");
+  world.executor.run_for(1900ms);
+  EXPECT_TRUE(world.outcomes.empty());
+  world.executor.run_for(200ms);
+  ASSERT_EQ(world.outcomes.size(), 1U);
+  EXPECT_TRUE(world.outcomes[0].ok) << world.outcomes[0].error;
+}
+
 TEST(SenderTest, SendsAtOnceWithoutLingerAndFillsTheNextBatchMeanwhile) {
   ProducerWorld world(3, {.linger = 0ms});
   world.broker.create_topic("t", 1);

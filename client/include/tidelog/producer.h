@@ -43,7 +43,8 @@ struct ProducerOptions {
   // Higher is slower and smaller: gzip 1 to 9, lz4 1 to 12, zstd 1 to 19. 0: the codec's standard.
   // With a level that does not exist every record fails with INVALID_ARGUMENT.
   int compression_level = 0;
-  // A batch is sent when it has this many bytes, or its first record waited for `linger`.
+  // A batch is sent when it has this many bytes, or its first record waited for `linger` (at most
+  // half of `delivery_timeout`), or the buffer is full.
   std::size_t batch_bytes_max = 256 * 1024;
   std::chrono::milliseconds linger{5};
   // Records accepted and not settled yet; produce() waits while it is full (try_produce() refuses).
