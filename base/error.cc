@@ -64,6 +64,8 @@ constexpr auto kTable = std::to_array<ErrorInfo>({
     {kOutOfOrderSequence, "OUT_OF_ORDER_SEQUENCE", kRefreshAndRetry,
      "the producer goes on in a new epoch by itself"},
     {kFencedProducer, "FENCED_PRODUCER", kGiveUp, "another producer took over this identity"},
+    {kUnknownProducer, "UNKNOWN_PRODUCER", kRefreshAndRetry,
+     "the producer goes on in a new epoch by itself"},
     {kCorruptData, "CORRUPT_DATA", kGiveUp, "run: tidelog log verify DATA-DIRECTORY"},
     {kLostData, "LOST_DATA", kGiveUp,
      "acknowledged records are missing on this disk; run: tidelog log verify DATA-DIRECTORY"},

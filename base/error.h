@@ -55,6 +55,7 @@ enum class ErrorCode : std::uint16_t {
   kDiverged = 54,
   kOutOfOrderSequence = 55,
   kFencedProducer = 56,
+  kUnknownProducer = 57,
   // Storage.
   kCorruptData = 70,
   kLostData = 71,

@@ -137,6 +137,7 @@ void Destager::make_segment(const JobPtr& job, bool roll) {
         if (!made) return trouble(job, made.error());
         if (auto old_segment = job->target->target_segments().active()) {
           old_segment->index_saved_at = old_segment->file_bytes = old_segment->summary.bytes;
+          (*made)->producers = std::move(old_segment->producers);
         }
         job->target->target_segments().add(*made);
         context_.open_segments->used(*made);
@@ -231,8 +232,7 @@ void Destager::synced(const JobPtr& job) {
       const auto batch = wire::BatchView::parse(
           chunk->buffer.bytes().subspan(at, chunk->end_at(i) - at), chunk->buffer.capacity());
       TIDELOG_CHECK(batch.has_value(), "a chunk holds whole batches");
-      segment.index->add(*batch, segment.summary.bytes + at, context_.options.index_interval_bytes);
-      segment.summary.add(*batch);
+      segment.enter(*batch, segment.summary.bytes + at, context_.options.index_interval_bytes);
     }
     segment.summary.bytes += chunk->disk_bytes();
     segment.summary.last_sequence += 1;

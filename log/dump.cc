@@ -282,6 +282,16 @@ void dump_index(std::span<const std::byte> file, const DumpCallback& show) {
                    {"max_timestamp_ms", text(entry.max_timestamp_ms)}};
     show(item);
   }
+  for (const ProducerEntry& producer : index->producers.entries()) {
+    DumpItem item;
+    item.kind = "producer";
+    item.fields = {{"id", text(producer.id.value())},
+                   {"epoch", text(producer.epoch)},
+                   {"next_sequence", text(producer.next_sequence())},
+                   {"last_append_time_us", text(producer.last_append_us)},
+                   {"ranges", text(producer.ranges.size())}};
+    show(item);
+  }
 }
 
 }  // namespace

@@ -74,10 +74,14 @@ std::span<std::byte> LogTail::copy_in(const wire::BatchView& batch, Offset base)
   return chunk.buffer.bytes().subspan(at, batch.size());
 }
 
-void LogTail::append(const wire::BatchView& batch, const wire::BatchStamp& stamp,
-                     std::uint64_t seed) {
+wire::BatchView LogTail::append(const wire::BatchView& batch, const wire::BatchStamp& stamp,
+                                std::uint64_t seed) {
   TIDELOG_CHECK(stamp.base_offset == end_, "appends continue the log");
-  wire::stamp_batch(copy_in(batch, stamp.base_offset), stamp, seed);
+  const std::span<std::byte> copy = copy_in(batch, stamp.base_offset);
+  wire::stamp_batch(copy, stamp, seed);
+  const auto stamped = wire::BatchView::parse(copy, copy.size());
+  TIDELOG_CHECK(stamped.has_value(), "a stamped batch is a batch");
+  return *stamped;
 }
 
 void LogTail::append_stamped(const wire::BatchView& batch) {

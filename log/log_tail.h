@@ -63,8 +63,10 @@ class LogTail {
   // Memory of all chunks.
   std::size_t memory_bytes() const { return memory_bytes_; }
 
-  // Copies `batch` behind the end and stamps the copy. REQUIRES: stamp.base_offset == end().
-  void append(const wire::BatchView& batch, const wire::BatchStamp& stamp, std::uint64_t seed);
+  // Copies `batch` behind the end and stamps the copy, which it shows. REQUIRES:
+  // stamp.base_offset == end().
+  wire::BatchView append(const wire::BatchView& batch, const wire::BatchStamp& stamp,
+                         std::uint64_t seed);
   // Copies a batch that has its stamp already: the head that a truncation keeps. REQUIRES:
   // base_offset() == end().
   void append_stamped(const wire::BatchView& batch);

@@ -35,6 +35,10 @@ struct AppendResult {
   Offset base_offset;
   Offset next_offset;
   std::int64_t append_time_us;
+  // Nothing was appended: these records of an idempotent producer are in the log already, at
+  // `base_offset` (-1 where that is no longer known). They are as stable as durable_end() is above
+  // `next_offset`; their append time is not known (-1).
+  bool duplicate = false;
 };
 
 struct ReadLimits {
@@ -95,10 +99,13 @@ class PartitionLog {
   // Appends the batches in `batches` (one or more, whole, back to back): gives them offsets from
   // log_end() and `epoch`, and stages them for the next journal write. The bytes are copied;
   // `batches` may go when the call returns. Returns before they are stable: see on_durable().
-  // REQUIRES: each batch passed BatchView::parse and verify; epoch >= last_epoch().
+  // A batch with a producer id comes alone; it is appended when it continues its producer's
+  // sequence (log/producer_state.h). REQUIRES: each batch passed BatchView::parse and verify;
+  // epoch >= last_epoch().
   // Fails with kStorageFull (no space: retriable), kOverloaded (too much not yet stable, or a
-  // truncation under way: retriable), kStorageFailed, kLostData, kBatchTooLarge, kUnknownPartition;
-  // then nothing was appended.
+  // truncation under way: retriable), kStorageFailed, kLostData, kBatchTooLarge, kUnknownPartition,
+  // kInvalidBatch, kOutOfOrderSequence, kUnknownProducer, kFencedProducer; then nothing was
+  // appended.
   virtual Result<AppendResult> append(std::span<const std::byte> batches, LeaderEpoch epoch) = 0;
 
   // The listener hears each new durable_end(). One listener; replaces the former.

@@ -34,12 +34,14 @@ PartitionLogImpl::PartitionLogImpl(ShardContext& context, RecoveredLog recovered
       epochs_(std::move(recovered.epochs)),
       holes_(std::move(recovered.holes)),
       health_(recovered.health) {
+  if (!recovered.segments.empty()) producers_ = *recovered.segments.back()->producers;
   set_tail(tail_.get());
   for (auto& segment : recovered.segments) segments_.add(std::move(segment));
   for (std::span<const std::byte> rest = recovered.tail; !rest.empty();) {
     const auto batch = wire::BatchView::parse(rest, kStoredBatchBytesMax);
     TIDELOG_CHECK(batch.has_value(), "a recovered tail holds whole batches");
     tail_->append_stamped(*batch);
+    producers_.apply(*batch);
     rest = rest.subspan(batch->size());
   }
   tail_->skip_untaken(tail_->end());
@@ -71,34 +73,59 @@ LogCheckpoint PartitionLogImpl::checkpoint() const {
           .lossy = health_ == LogHealth::kLossy};
 }
 
-Result<> PartitionLogImpl::may_append(std::span<const std::byte> batches, LeaderEpoch epoch) const {
-  const auto refuse = [&](ErrorCode code, std::string_view why) {
-    return fail(code, fmt::format("{} takes no records: {}", id_.to_string(), why));
-  };
-  if (retired_) return refuse(ErrorCode::kUnknownPartition, "it is being removed");
-  if (context_.failure) return refuse(ErrorCode::kStorageFailed, context_.failure->message());
+Error PartitionLogImpl::refusal(ErrorCode code, std::string_view why) const {
+  return Error(code, fmt::format("{} takes no records: {}", id_.to_string(), why));
+}
+
+Result<> PartitionLogImpl::is_open() const {
+  if (retired_) return fail(refusal(ErrorCode::kUnknownPartition, "it is being removed"));
+  if (context_.failure)
+    return fail(refusal(ErrorCode::kStorageFailed, context_.failure->message()));
   if (health_ == LogHealth::kLossy)
-    return refuse(ErrorCode::kLostData, "acknowledged records are missing");
-  if (context_.closing) return refuse(ErrorCode::kDraining, "the broker is stopping");
+    return fail(refusal(ErrorCode::kLostData, "acknowledged records are missing"));
+  if (context_.closing) return fail(refusal(ErrorCode::kDraining, "the broker is stopping"));
+  if (truncation_) return fail(refusal(ErrorCode::kOverloaded, "a truncation is under way"));
+  return {};
+}
+
+Result<> PartitionLogImpl::may_append(std::span<const std::byte> batches, LeaderEpoch epoch) const {
   if (context_.space_low || context_.short_of_space > 0)
-    return refuse(ErrorCode::kStorageFull, "the disk is nearly full");
-  if (truncation_) return refuse(ErrorCode::kOverloaded, "a truncation is under way");
+    return fail(refusal(ErrorCode::kStorageFull, "the disk is nearly full"));
   if (context_.undurable_bytes + batches.size() > context_.options.unstable_bytes_max &&
       context_.undurable_bytes > 0) {
-    return refuse(ErrorCode::kOverloaded, "too much waits for the disk");
+    return fail(refusal(ErrorCode::kOverloaded, "too much waits for the disk"));
   }
   TIDELOG_CHECK(epoch >= epochs_.last(), "epochs never go back");
   return {};
 }
 
+Result<std::optional<ProducerTable::Original>> PartitionLogImpl::find_original(
+    const wire::BatchView& first, std::size_t bytes) const {
+  if (first.producer_id().value() < 0) return std::nullopt;
+  if (first.size() != bytes) {
+    return fail(ErrorCode::kInvalidBatch, "a batch with a producer id comes alone");
+  }
+  return producers_.check(first);
+}
+
 Result<AppendResult> PartitionLogImpl::append(std::span<const std::byte> batches,
                                               LeaderEpoch epoch) {
-  TIDELOG_TRY(may_append(batches, epoch));
+  TIDELOG_TRY(is_open());
   const std::size_t bytes_max =
       std::min(settings_.batch_bytes_max, context_.journal->batch_bytes_max());
   // All of it, or nothing.
   for (auto rest = batches; !rest.empty();) {
     TIDELOG_ASSIGN(const auto batch, wire::BatchView::parse(rest, bytes_max));
+    const auto original = find_original(batch, batches.size());
+    if (original && *original) {
+      return AppendResult{.base_offset = (*original)->base,
+                          .next_offset = (*original)->end,
+                          .append_time_us = -1,
+                          .duplicate = true};
+    }
+    // What is refused for want of room may come again, and so may what follows it.
+    TIDELOG_TRY(may_append(batches, epoch));
+    if (!original) return fail(original.error());
     rest = rest.subspan(batch.size());
   }
   const Clock& clock = context_.environment.executor->clock();
@@ -113,7 +140,7 @@ Result<AppendResult> PartitionLogImpl::append(std::span<const std::byte> batches
   for (auto rest = batches; !rest.empty();) {
     const auto batch = wire::BatchView::parse(rest, bytes_max);
     stamp.base_offset = tail_->end();
-    tail_->append(*batch, stamp, seed_);
+    producers_.apply(tail_->append(*batch, stamp, seed_));
     rest = rest.subspan(batch->size());
     ++context_.counters.appended_batches;
   }

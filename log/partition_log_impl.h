@@ -13,6 +13,7 @@
 #include "log/leader_epochs.h"
 #include "log/log_tail.h"
 #include "log/partition_log.h"
+#include "log/producer_state.h"
 #include "log/segment.h"
 #include "log/shard_context.h"
 #include "log/tail_cache.h"
@@ -124,7 +125,14 @@ class PartitionLogImpl final : public PartitionLog,
   struct Truncation;
   using TruncationPtr = std::shared_ptr<Truncation>;
 
+  Error refusal(ErrorCode code, std::string_view why) const;
+  // Whether it takes records at all.
+  Result<> is_open() const;
+  // Whether there is room for these.
   Result<> may_append(std::span<const std::byte> batches, LeaderEpoch epoch) const;
+  // Where the one batch of an idempotent producer lies already; nullopt: it may be appended.
+  Result<std::optional<ProducerTable::Original>> find_original(const wire::BatchView& first,
+                                                               std::size_t bytes) const;
   Result<> may_read(Offset from, const ReadLimits& limits) const;
   void search_timestamp(std::int64_t timestamp_ms, Offset from, Offset up_to, FindCallback done);
   // Answers the truncation, if there is one; nothing of it goes on.
@@ -159,6 +167,7 @@ class PartitionLogImpl final : public PartitionLog,
   std::shared_ptr<LogTail> tail_;
   SegmentList segments_;
   LeaderEpochs epochs_;
+  ProducerTable producers_;  // behind the last append
   std::vector<Hole> holes_;
   LogHealth health_;
   std::size_t undurable_bytes_ = 0;

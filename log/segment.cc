@@ -36,6 +36,13 @@ std::shared_ptr<Segment> SegmentList::drop_first() {
   return first;
 }
 
+void Segment::enter(const wire::BatchView& batch, std::uint64_t position,
+                    std::size_t index_interval) {
+  index->add(batch, position, index_interval);
+  summary.add(batch);
+  producers->apply(batch);
+}
+
 std::uint64_t SegmentList::bytes() const {
   std::uint64_t all = 0;
   for (const auto& segment : segments_) all += segment->summary.bytes;
@@ -52,6 +59,7 @@ Result<std::shared_ptr<Segment>> create_segment(io::FileSystem& files, const std
   segment->summary.bytes = io::kBlockBytes;
   segment->index = std::make_shared<SegmentIndex>();
   segment->created_us = now_us;
+  segment->producers = std::make_shared<ProducerTable>();
   TIDELOG_ASSIGN(const bool exists, files.exists(segment->path));
   if (exists) TIDELOG_TRY(files.remove_file(segment->path));
   TIDELOG_ASSIGN(segment->file,
@@ -117,7 +125,7 @@ Result<> seal_segment(io::File& file, std::uint64_t file_bytes, std::uint64_t by
 }
 
 Result<> save_index(io::FileSystem& files, const Segment& segment) {
-  const auto content = encode_index(segment.summary, *segment.index);
+  const auto content = encode_index(segment.summary, *segment.index, *segment.producers);
   const std::string path = segment.index_path();
   TIDELOG_ASSIGN(const bool exists, files.exists(path));
   TIDELOG_ASSIGN(auto file,

@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "log/io/file_system.h"
 #include "log/partition_log.h"
+#include "log/producer_state.h"
 #include "log/segment_format.h"
 #include "log/segment_index.h"
 
@@ -19,13 +20,17 @@ struct Segment {
   SegmentSummary summary;               // of what is stable in it
   std::shared_ptr<SegmentIndex> index;  // null until it is needed; always there for the active one
   std::shared_ptr<io::File> file;       // null until it is needed
-  std::uint64_t file_bytes = 0;         // size of the file, space taken ahead included
-  std::uint64_t index_saved_at = 0;     // bytes covered by the .idx on disk
-  std::int64_t created_us = 0;          // when the file was made
-  bool sealed = false;                  // another one follows it
+  std::shared_ptr<ProducerTable> producers;  // behind `summary`'s end; of the active one only
+  std::uint64_t file_bytes = 0;              // size of the file, space taken ahead included
+  std::uint64_t index_saved_at = 0;          // bytes covered by the .idx on disk
+  std::int64_t created_us = 0;               // when the file was made
+  bool sealed = false;                       // another one follows it
   std::string path;
 
   std::string index_path() const { return path.substr(0, path.size() - 4) + ".idx"; }
+  // Enters a batch that continues the segment at `position`. REQUIRES: index and producers are
+  // there.
+  void enter(const wire::BatchView& batch, std::uint64_t position, std::size_t index_interval);
 };
 
 // Thread: the shard's. Segments are shared with file jobs, which touch only what the shard leaves
@@ -65,8 +70,8 @@ class SegmentList {
 // --- Blocking jobs.
 
 // Makes a new segment file that begins at `base`, with `space` bytes taken, stable together with
-// its name. Replaces a file of that name that an earlier attempt left. Fails with kStorageFull,
-// kStorageFailed.
+// its name. Replaces a file of that name that an earlier attempt left. Whoever adds it to a log
+// gives it the producers of the one before. Fails with kStorageFull, kStorageFailed.
 Result<std::shared_ptr<Segment>> create_segment(io::FileSystem& files, const std::string& directory,
                                                 const TopicPartition& id, Offset base,
                                                 std::int64_t now_us, std::uint64_t space);
@@ -82,7 +87,8 @@ Result<OpenedSegment> open_segment(io::FileSystem& files, const TopicPartition& 
 // Cuts `file`, of `file_bytes`, to the `bytes` that it holds and syncs it: no space is left ahead.
 // REQUIRES: it is open for writing, nothing in flight.
 Result<> seal_segment(io::File& file, std::uint64_t file_bytes, std::uint64_t bytes);
-// Writes the .idx, unsynced: it is built anew when a crash spoils it.
+// Writes the .idx with the producer snapshot, unsynced: both are built anew when a crash spoils
+// them. REQUIRES: index and producers are there.
 Result<> save_index(io::FileSystem& files, const Segment& segment);
 
 }  // namespace tidelog::log

@@ -44,9 +44,11 @@ Result<> SegmentFiller::begin_segment(std::vector<std::shared_ptr<Segment>>& seg
     last.file.reset();
   }
   TIDELOG_TRY(set_aside(base));
+  const auto producers = segments.empty() ? nullptr : std::move(segments.back()->producers);
   if (!segments.empty() && segments.back()->summary.base == base) segments.pop_back();  // empty
   TIDELOG_ASSIGN(auto segment,
                  create_segment(files_, directory_, id_, base, now_us_, 2 * io::kBlockBytes));
+  if (producers) segment->producers = producers;
   segments.push_back(std::move(segment));
   return {};
 }
@@ -102,10 +104,9 @@ Result<> SegmentFiller::write(Segment& segment,
     const auto batch =
         wire::BatchView::parse(image.bytes().subspan(at, bytes.size()), kStoredBatchBytesMax);
     TIDELOG_CHECK(batch.has_value(), "replay writes whole batches");
-    segment.index->add(*batch, segment.summary.bytes + at, index_interval_);
     if (at == kWriteHeaderBytes)
       TIDELOG_CHECK(batch->base_offset() == segment.summary.end, "no gap");
-    segment.summary.add(*batch);
+    segment.enter(*batch, segment.summary.bytes + at, index_interval_);
     at += bytes.size();
   }
   encode_write_header({.kind = WriteKind::kSegment,

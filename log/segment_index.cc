@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/checksum.h"
+#include "log/producer_snapshot.h"
 
 namespace tidelog::log {
 namespace {
@@ -58,9 +59,11 @@ void SegmentSummary::add(const wire::BatchView& batch) {
   last_append_time_us = std::max(last_append_time_us, batch.append_time_us());
 }
 
-std::vector<std::byte> encode_index(const SegmentSummary& summary, const SegmentIndex& index) {
+std::vector<std::byte> encode_index(const SegmentSummary& summary, const SegmentIndex& index,
+                                    const ProducerTable& producers) {
+  const std::size_t snapshot_bytes = producer_snapshot_bytes(producers);
   std::vector<std::byte> file(kHeaderBytes + summary.epochs.size() * kEpochBytes +
-                              index.entries.size() * kEntryBytes);
+                              index.entries.size() * kEntryBytes + snapshot_bytes);
   std::byte* to = file.data();
   store_le<std::uint32_t>(to, kMagic);
   store_le<std::uint8_t>(to + 4, kVersion);
@@ -74,6 +77,7 @@ std::vector<std::byte> encode_index(const SegmentSummary& summary, const Segment
   store_le<std::uint32_t>(to + 64, static_cast<std::uint32_t>(summary.epochs.size()));
   store_le<std::uint32_t>(to + 68, static_cast<std::uint32_t>(index.entries.size()));
   store_le<std::int32_t>(to + 72, summary.last_epoch.value());
+  store_le<std::uint32_t>(to + 76, static_cast<std::uint32_t>(snapshot_bytes));
   std::byte* at = to + kHeaderBytes;
   for (const EpochStart& epoch : summary.epochs) {
     store_le<std::int32_t>(at, epoch.epoch.value());
@@ -86,6 +90,7 @@ std::vector<std::byte> encode_index(const SegmentSummary& summary, const Segment
     store_le<std::int64_t>(at + 16, entry.max_timestamp_ms);
     at += kEntryBytes;
   }
+  encode_producers(producers, {at, snapshot_bytes});
   const std::span<const std::byte> bytes(file);
   store_le<std::uint64_t>(to + 80, xxh3_64(bytes.subspan(kHeaderBytes)));
   store_le<std::uint64_t>(to + 88, xxh3_64(bytes.first(88)));
@@ -101,12 +106,16 @@ std::optional<DecodedIndex> decode_index(std::span<const std::byte> file) {
   const std::byte* from = file.data();
   const auto epochs = load_le<std::uint32_t>(from + 64);
   const auto entries = load_le<std::uint32_t>(from + 68);
+  const auto snapshot_bytes = load_le<std::uint32_t>(from + 76);
   if (file.size() != kHeaderBytes + std::uint64_t{epochs} * kEpochBytes +
-                         std::uint64_t{entries} * kEntryBytes ||
+                         std::uint64_t{entries} * kEntryBytes + snapshot_bytes ||
       load_le<std::uint64_t>(from + 80) != xxh3_64(file.subspan(kHeaderBytes))) {
     return std::nullopt;
   }
+  auto producers = decode_producers(file.last(snapshot_bytes));
+  if (!producers) return std::nullopt;
   DecodedIndex decoded;
+  decoded.producers = std::move(*producers);
   SegmentSummary& summary = decoded.summary;
   summary.file_id = load_le<std::uint64_t>(from + 8);
   summary.base = Offset(load_le<std::int64_t>(from + 16));

@@ -6,11 +6,12 @@
 //   8   u64 file id of the segment
 //   16  i64 base offset; 24 i64 end offset; 32 u64 bytes of the segment covered
 //   40  i64 max timestamp, ms; 48 i64 last append time, µs; 56 u64 sequence of the last write
-//   64  u32 epoch starts; u32 entries; 72 i32 last epoch; u32 zero
+//   64  u32 epoch starts; u32 entries; 72 i32 last epoch; u32 bytes of the producer snapshot
 //   80  u64 XXH3-64 of everything behind the header
 //   88  u64 XXH3-64 of bytes 0-87
 //   96  epoch starts: i32 epoch, u32 zero, i64 start
 //       entries: i64 base offset, u64 position, i64 max timestamp up to the next entry
+//       producer snapshot (producer_snapshot.h)
 #pragma once
 
 #include <cstddef>
@@ -20,6 +21,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "log/producer_state.h"
 #include "wire/record_batch.h"
 
 namespace tidelog::log {
@@ -70,10 +72,13 @@ struct SegmentSummary {
   void add(const wire::BatchView& batch);
 };
 
-std::vector<std::byte> encode_index(const SegmentSummary& summary, const SegmentIndex& index);
+// `producers`: behind the last batch that `summary` knows.
+std::vector<std::byte> encode_index(const SegmentSummary& summary, const SegmentIndex& index,
+                                    const ProducerTable& producers);
 struct DecodedIndex {
   SegmentSummary summary;
   SegmentIndex index;
+  ProducerTable producers;
 };
 // Nullopt when anything is wrong with it.
 std::optional<DecodedIndex> decode_index(std::span<const std::byte> file);

@@ -58,6 +58,7 @@ bool load_index(const SegmentSearch& search, Segment& segment) {
   }
   segment.summary = std::move(decoded->summary);
   segment.index = std::make_shared<SegmentIndex>(std::move(decoded->index));
+  segment.producers = std::make_shared<ProducerTable>(std::move(decoded->producers));
   segment.index_saved_at = segment.summary.bytes;
   return true;
 }
@@ -82,9 +83,7 @@ class Scan {
   Result<std::string> run() {
     const BatchVisitor visit = [&](std::uint64_t position, const wire::BatchView& batch) {
       // What follows a gap is found by an entry of its own.
-      segment_.index->add(batch, position,
-                          std::exchange(jumped_, false) ? 0 : search_.index_interval);
-      segment_.summary.add(batch);
+      segment_.enter(batch, position, std::exchange(jumped_, false) ? 0 : search_.index_interval);
     };
     while (true) {
       if (search_.limit && cursor_.place.next >= *search_.limit) return std::string();
@@ -254,6 +253,8 @@ Result<FoundSegments> find_segments(const SegmentSearch& search) {
   }
   bases.erase(bases.begin(), bases.begin() + static_cast<std::ptrdiff_t>(below));
   TIDELOG_TRY(drop_unfinished(search, bases, found));
+  // Each segment begins with the producers of the one before, which needs them no longer.
+  auto producers = std::make_shared<ProducerTable>();
   for (std::size_t i = 0; i < bases.size(); ++i) {
     TIDELOG_ASSIGN(OpenSegment one, open_found(search, bases[i]));
     if (!one.header_sound) {
@@ -264,8 +265,13 @@ Result<FoundSegments> find_segments(const SegmentSearch& search) {
       const Offset end = found.segments.back()->summary.end;
       if (end < one.segment->summary.base) found.holes.push_back({end, one.segment->summary.base});
     }
-    TIDELOG_TRY(i + 1 < bases.size() ? add_sealed(search, one, found)
-                                     : add_last(search, one, found));
+    one.segment->producers = std::move(producers);  // unless its index knows better
+    if (i + 1 == bases.size()) {
+      TIDELOG_TRY(add_last(search, one, found));
+      break;
+    }
+    TIDELOG_TRY(add_sealed(search, one, found));
+    producers = std::move(one.segment->producers);
   }
   return found;
 }

@@ -13,11 +13,17 @@
 #include "log/cut_place.h"
 #include "log/io/storage_error.h"
 #include "log/partition_log_impl.h"
+#include "log/producer_recovery.h"
 
 namespace tidelog::log {
 namespace {
 
 constexpr std::chrono::milliseconds kRetryAfter{100};
+
+struct FoundCut {
+  CutPlace place;
+  std::shared_ptr<ProducerTable> producers;  // behind the write before it
+};
 
 // Blocking: removes `gone`, newest first, then cuts `kept`.
 Result<> cut_files(io::FileSystem& files, const std::string& directory,
@@ -47,6 +53,7 @@ struct PartitionLogImpl::Truncation {
   DoneCallback done;
   bool begun = false;
   CutPlace cut;
+  std::shared_ptr<ProducerTable> producers;  // behind the write before the cut's
   std::uint64_t journal_sequence = 0;
   std::vector<std::shared_ptr<Segment>> gone;
   std::shared_ptr<Segment> kept;
@@ -103,13 +110,23 @@ void PartitionLogImpl::truncate_when_quiet() {
   truncation_->begun = true;
   const auto segment = segments_.find(truncation_->offset);
   TIDELOG_CHECK(segment != nullptr, "a sound log has a segment for each stable offset");
-  context_.run_blocking<CutPlace>(
+  std::vector<SegmentPlace> places;
+  for (const auto& one : segments_.all()) {
+    places.push_back({one->path, one->index_path(), one->summary});
+  }
+  context_.run_blocking<FoundCut>(
       [files = context_.files, path = segment->path, id = id_, summary = segment->summary,
-       offset = truncation_->offset] { return find_cut(*files, path, id, summary, offset); },
-      [self = shared_from_this(), truncation = truncation_](Result<CutPlace> cut) {
+       offset = truncation_->offset, places = std::move(places)]() -> Result<FoundCut> {
+        FoundCut found;
+        TIDELOG_ASSIGN(found.place, find_cut(*files, path, id, summary, offset));
+        TIDELOG_ASSIGN(found.producers, producers_at(*files, id, places, found.place.base));
+        return found;
+      },
+      [self = shared_from_this(), truncation = truncation_](Result<FoundCut> found) {
         if (self->truncation_ != truncation) return;
-        if (!cut) return self->truncation_failed(cut.error());
-        truncation->cut = std::move(*cut);
+        if (!found) return self->truncation_failed(found.error());
+        truncation->cut = std::move(found->place);
+        truncation->producers = std::move(found->producers);
         self->truncate_journal(truncation);
       });
 }
@@ -157,6 +174,8 @@ void PartitionLogImpl::truncate_in_memory(const TruncationPtr& truncation) {
   kept.summary.last_epoch =
       kept.summary.epochs.empty() ? LeaderEpoch(-1) : kept.summary.epochs.back().epoch;
   if (kept.index) kept.index->cut(cut.base);
+  producers_ = *truncation->producers;
+  kept.producers = truncation->producers;
   kept.index_saved_at = 0;
   kept.file.reset();  // it may be open for reading only
   stable_end_ = cut.base;
@@ -164,6 +183,7 @@ void PartitionLogImpl::truncate_in_memory(const TruncationPtr& truncation) {
     const auto batch = wire::BatchView::parse(rest, rest.size());
     TIDELOG_CHECK(batch.has_value(), "the head to keep holds whole batches");
     tail_->append_stamped(*batch);
+    producers_.apply(*batch);
     rest = rest.subspan(batch->size());
   }
   tail_->skip_untaken(tail_->end());

@@ -108,6 +108,9 @@ class BatchView {
   Offset next_offset() const { return base_offset() + last_offset_delta() + 1; }
   std::int64_t max_timestamp_ms() const { return load_le<std::int64_t>(bytes_.data() + 48); }
   std::int64_t append_time_us() const { return load_le<std::int64_t>(bytes_.data() + 80); }
+  ProducerId producer_id() const { return ProducerId(load_le<std::int64_t>(bytes_.data() + 56)); }
+  std::int32_t base_sequence() const { return load_le<std::int32_t>(bytes_.data() + 64); }
+  std::int16_t producer_epoch() const { return load_le<std::int16_t>(bytes_.data() + 68); }
   std::int32_t record_count() const { return load_le<std::int32_t>(bytes_.data() + 72); }
   std::uint16_t attributes() const { return load_le<std::uint16_t>(bytes_.data() + 70); }
   Codec codec() const { return static_cast<Codec>(attributes() & kAttributeCodecMask); }

@@ -11,6 +11,7 @@
 #include "log/journal_format.h"
 #include "log/journal_ring.h"
 #include "log/leader_epochs.h"
+#include "log/producer_snapshot.h"
 #include "log/segment_format.h"
 #include "log/segment_index.h"
 #include "log/slot_file.h"
@@ -65,6 +66,7 @@ std::vector<std::byte> example_after(const std::string& page, const std::string&
 constexpr const char* kHeaderSentence = "Example: the header of a segment's first write";
 constexpr const char* kSegmentSentence = "Example (topic id of sixteen 0xab, partition 3, base";
 constexpr const char* kEntrySentence = "Example (append to topic id of sixteen 0xab";
+constexpr const char* kProducersSentence = "Example (producer 7, epoch 2, last append at 1000";
 
 TEST(StorageFormatTest, TheExamplesOfThePageDecode) {
   const std::string page = storage_page();
@@ -106,6 +108,16 @@ TEST(StorageFormatTest, TheExamplesOfThePageDecode) {
   const auto shown = example_after(page, kEntrySentence);
   ASSERT_EQ(shown.size(), kJournalEntryBytes) << to_hex(table);
   EXPECT_EQ(decode_journal_entry(shown.data()), entry) << to_hex(table);
+
+  ProducerTable producers;
+  ASSERT_TRUE(producers.restore({.id = ProducerId(7),
+                                 .epoch = 2,
+                                 .last_append_us = 1000,
+                                 .ranges = {{Offset(40), 0, 3}, {Offset(50), 3, 1}}}));
+  std::vector<std::byte> snapshot(producer_snapshot_bytes(producers));
+  encode_producers(producers, snapshot);
+  EXPECT_EQ(to_hex(example_after(page, kProducersSentence)), to_hex(snapshot));
+  EXPECT_EQ(decode_producers(snapshot), producers);
 }
 
 // Each format refuses each flipped bit of what its checksums cover.
@@ -163,7 +175,9 @@ TEST(StorageFormatTest, NoFlippedBitAndNoShortFilePasses) {
   summary.epochs.push_back({LeaderEpoch(1), Offset(0)});
   SegmentIndex index;
   index.entries.push_back({Offset(0), 4160, 1000});
-  expect_every_bit_counts(encode_index(summary, index),
+  ProducerTable producers;
+  ASSERT_TRUE(producers.restore({.id = ProducerId(7), .ranges = {{Offset(4), 0, 3}}}));
+  expect_every_bit_counts(encode_index(summary, index, producers),
                           [](const auto& bytes) { return decode_index(bytes).has_value(); });
 }
 

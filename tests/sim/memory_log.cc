@@ -50,6 +50,10 @@ Result<log::AppendResult> MemoryLog::append(std::span<const std::byte> batches, 
   std::vector<BatchView> views;
   for (auto rest = batches; !rest.empty();) {
     TIDELOG_ASSIGN(const BatchView view, BatchView::parse(rest, settings_.batch_bytes_max));
+    if (view.producer_id().value() >= 0) {
+      TIDELOG_ASSIGN(const auto original, producers_.check(view));
+      if (original) return log::AppendResult{original->base, original->end, -1, true};
+    }
     views.push_back(view);
     rest = rest.subspan(view.size());
   }
@@ -67,6 +71,7 @@ Result<log::AppendResult> MemoryLog::append(std::span<const std::byte> batches, 
                       wire::batch_seed(id_));
     const auto stamped = BatchView::parse(copy, copy.size());
     TIDELOG_CHECK(stamped.has_value(), "a stamped batch is a batch");
+    producers_.apply(*stamped);
     batches_.push_back({SharedBytes::copy_of(copy), base, stamped->next_offset(), epoch,
                         stamped->max_timestamp_ms()});
   }
@@ -97,6 +102,14 @@ void MemoryLog::fail_writes(const Error& error) {
 void MemoryLog::lose_unstable() {
   while (!batches_.empty() && batches_.back().next > durable_end_) batches_.pop_back();
   recovered_ = checkpointed_;
+  find_producers_again();
+}
+
+void MemoryLog::find_producers_again() {
+  producers_ = log::ProducerTable();
+  for (const Batch& batch : batches_) {
+    producers_.apply(*BatchView::parse(batch.bytes.bytes(), batch.bytes.size()));
+  }
 }
 
 void MemoryLog::drop_before(Offset offset) {
@@ -172,6 +185,7 @@ void MemoryLog::trim(Offset offset, DoneCallback done) {
 void MemoryLog::truncate(Offset offset, DoneCallback done) {
   while (!batches_.empty() && batches_.back().next > offset) batches_.pop_back();
   durable_end_ = std::min(durable_end_, log_end());
+  find_producers_again();
   later([done = std::move(done)]() mutable { done({}); });
 }
 

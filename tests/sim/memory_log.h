@@ -14,6 +14,7 @@
 
 #include "base/executor.h"
 #include "log/partition_log.h"
+#include "log/producer_state.h"
 
 namespace tidelog::sim {
 
@@ -70,6 +71,8 @@ class MemoryLog final : public log::PartitionLog {
     LeaderEpoch epoch;
     std::int64_t max_timestamp_ms;
   };
+  // After batches went from the end.
+  void find_producers_again();
   // Runs `work` later, unless the log is gone by then.
   void later(Task work);
 
@@ -78,6 +81,7 @@ class MemoryLog final : public log::PartitionLog {
   log::PartitionLogSettings settings_;
   std::shared_ptr<MemoryLog*> self_;
   std::vector<Batch> batches_;
+  log::ProducerTable producers_;
   Offset log_start_{0};
   Offset durable_end_{0};
   Offset checkpointed_{0};

@@ -1,0 +1,77 @@
+#include "log/producer_snapshot.h"
+
+#include <utility>
+
+#include "base/bytes.h"
+
+namespace tidelog::log {
+namespace {
+
+constexpr std::size_t kHeadBytes = 8;
+constexpr std::size_t kProducerBytes = 24;
+constexpr std::size_t kRangeBytes = 16;
+
+ProducerRange decode_range(const std::byte* from) {
+  return {Offset(load_le<std::int64_t>(from)), load_le<std::int32_t>(from + 8),
+          load_le<std::int32_t>(from + 12)};
+}
+
+}  // namespace
+
+std::size_t producer_snapshot_bytes(const ProducerTable& table) {
+  std::size_t bytes = kHeadBytes;
+  for (const ProducerEntry& entry : table.entries()) {
+    bytes += kProducerBytes + entry.ranges.size() * kRangeBytes;
+  }
+  return bytes;
+}
+
+void encode_producers(const ProducerTable& table, std::span<std::byte> to) {
+  std::byte* at = to.data();
+  store_le<std::uint32_t>(at, static_cast<std::uint32_t>(table.size()));
+  store_le<std::uint32_t>(at + 4, 0);
+  at += kHeadBytes;
+  for (const ProducerEntry& entry : table.entries()) {
+    store_le<std::int64_t>(at, entry.id.value());
+    store_le<std::int64_t>(at + 8, entry.last_append_us);
+    store_le<std::int16_t>(at + 16, entry.epoch);
+    store_le<std::uint16_t>(at + 18, static_cast<std::uint16_t>(entry.ranges.size()));
+    store_le<std::uint32_t>(at + 20, 0);
+    at += kProducerBytes;
+    for (const ProducerRange& range : entry.ranges) {
+      store_le<std::int64_t>(at, range.base.value());
+      store_le<std::int32_t>(at + 8, range.sequence);
+      store_le<std::int32_t>(at + 12, range.count);
+      at += kRangeBytes;
+    }
+  }
+}
+
+std::optional<ProducerTable> decode_producers(std::span<const std::byte> from) {
+  if (from.size() < kHeadBytes) return std::nullopt;
+  const auto producers = load_le<std::uint32_t>(from.data());
+  from = from.subspan(kHeadBytes);
+  ProducerTable table;
+  for (std::uint32_t i = 0; i < producers; ++i) {
+    if (from.size() < kProducerBytes) return std::nullopt;
+    ProducerEntry entry{.id = ProducerId(load_le<std::int64_t>(from.data())),
+                        .epoch = load_le<std::int16_t>(from.data() + 16),
+                        .last_append_us = load_le<std::int64_t>(from.data() + 8),
+                        .ranges = {}};
+    const std::size_t ranges = load_le<std::uint16_t>(from.data() + 18);
+    from = from.subspan(kProducerBytes);
+    if (ranges == 0 || from.size() / kRangeBytes < ranges) return std::nullopt;
+    entry.ranges.reserve(ranges);
+    for (std::size_t r = 0; r < ranges; ++r) {
+      const ProducerRange range = decode_range(from.data() + r * kRangeBytes);
+      if (range.count < 1 || range.sequence < 0) return std::nullopt;
+      entry.ranges.push_back(range);
+    }
+    from = from.subspan(ranges * kRangeBytes);
+    if (!table.restore(std::move(entry))) return std::nullopt;
+  }
+  if (!from.empty()) return std::nullopt;
+  return table;
+}
+
+}  // namespace tidelog::log
