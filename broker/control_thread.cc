@@ -26,6 +26,7 @@ void ControlThread::let_go() {
     executor_->stop();
     thread_.join();
   }
+  producer_ids_.reset();
   controller_.reset();
   store_.reset();
 }
@@ -38,6 +39,7 @@ Result<std::shared_ptr<const replication::ClusterView>> ControlThread::open(
   controller_ = std::make_unique<replication::Controller>(
       *store_, *executor_, self_,
       [this](std::shared_ptr<const replication::ClusterView> view) { publish(view); });
+  producer_ids_ = std::make_unique<replication::ProducerIds>(*store_, *executor_);
   thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "control");
     executor_->run();
@@ -198,10 +200,21 @@ void ControlThread::add_partitions(std::string name, std::int32_t total, Executo
       home, std::move(done));
 }
 
+void ControlThread::allocate_producer_id(Executor& home, ProducerIdCallback done) {
+  executor_->post([this, &home, done = std::move(done)]() mutable {
+    auto answer = [&home, done = std::move(done)](Result<ProducerId> id) mutable {
+      home.post([done = std::move(done), id = std::move(id)]() mutable { done(std::move(id)); });
+    };
+    if (!producer_ids_) return answer(fail(ErrorCode::kDraining, "the broker is stopping"));
+    producer_ids_->allocate(std::move(answer));
+  });
+}
+
 Result<> ControlThread::close(std::chrono::steady_clock::time_point deadline) {
   if (!thread_.joinable()) return {};
   Awaited<> closed;
   executor_->post([this, done = closed.callback()]() mutable {
+    producer_ids_.reset();
     controller_.reset();
     store_->close(std::move(done));
   });

@@ -18,6 +18,7 @@
 #include "log/io/file_system.h"
 #include "replication/controller.h"
 #include "replication/local_store.h"
+#include "replication/producer_ids.h"
 
 namespace tidelog::broker {
 
@@ -46,6 +47,7 @@ class ControlThread final : public ControlPlane {
                    Executor& home, DoneCallback done) override;
   void add_partitions(std::string name, std::int32_t total, Executor& home,
                       DoneCallback done) override;
+  void allocate_producer_id(Executor& home, ProducerIdCallback done) override;
 
   // Ends what is under way and closes the store. Further changes fail with kDraining.
   Result<> close(std::chrono::steady_clock::time_point deadline);
@@ -77,6 +79,7 @@ class ControlThread final : public ControlPlane {
   std::unique_ptr<wire::AsioExecutor> executor_;
   std::unique_ptr<replication::LocalStore> store_;
   std::unique_ptr<replication::Controller> controller_;
+  std::unique_ptr<replication::ProducerIds> producer_ids_;
   std::vector<Router::Peer> shards_;
   std::thread thread_;
   std::atomic<std::size_t> open_changes_{0};

@@ -60,6 +60,8 @@ class ControlPlane {
                            Executor& home, DoneCallback done) = 0;
   virtual void add_partitions(std::string name, std::int32_t total, Executor& home,
                               DoneCallback done) = 0;
+  using ProducerIdCallback = std::move_only_function<void(Result<ProducerId>)>;
+  virtual void allocate_producer_id(Executor& home, ProducerIdCallback done) = 0;
 };
 
 // What all shards of a broker share. Outlives them.

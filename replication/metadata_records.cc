@@ -14,6 +14,8 @@ namespace {
 
 using nlohmann::json;
 
+// Far below the end of 64 bits, so that a block more always fits.
+constexpr std::int64_t kProducerIdMax = std::int64_t{1} << 62;
 constexpr std::string_view kStates[] = {"CREATING", "READY", "DELETED"};
 
 // Reads the fields of one value; remembers the first thing that is wrong.
@@ -167,6 +169,10 @@ std::string encode(const PartitionRecord& record) {
       .dump();
 }
 
+std::string encode(const ProducerIdsRecord& record) {
+  return json{{"next", record.next}, {"nonce", record.nonce}}.dump();
+}
+
 Result<NameRecord> decode_name(std::string_view key, std::string_view value) {
   Reader reader(key, value);
   NameRecord record;
@@ -228,6 +234,20 @@ Result<PartitionRecord> decode_partition(std::string_view key, std::string_view 
   }
   record.leader_epoch = LeaderEpoch(reader.number(reader.root(), "leader_epoch", 0));
   record.min_isr = reader.number(reader.root(), "min_isr", 1);
+  record.nonce = reader.text(reader.root(), "nonce");
+  return reader.finish(std::move(record));
+}
+
+Result<ProducerIdsRecord> decode_producer_ids(std::string_view key, std::string_view value) {
+  Reader reader(key, value);
+  ProducerIdsRecord record;
+  if (const json* next = reader.field(reader.root(), "next")) {
+    if (!next->is_number_integer() || *next < 0 || *next > kProducerIdMax) {
+      reader.complain("has no producer id in 'next'");
+    } else {
+      record.next = next->get<std::int64_t>();
+    }
+  }
   record.nonce = reader.text(reader.root(), "nonce");
   return reader.finish(std::move(record));
 }

@@ -17,6 +17,7 @@ namespace tidelog::replication {
 inline constexpr std::string_view kNamePrefix = "/n/";
 inline constexpr std::string_view kTopicPrefix = "/t/";
 inline constexpr std::string_view kPartitionPrefix = "/p/";
+inline constexpr std::string_view kProducerIdsKey = "/producer-ids";
 
 std::string name_key(std::string_view topic_name);
 std::string topic_key(const TopicId& topic);
@@ -64,14 +65,22 @@ struct PartitionRecord {
   std::string nonce;
 };
 
+// Value of /producer-ids.
+struct ProducerIdsRecord {
+  std::int64_t next = 0;  // ids below it were given to brokers
+  std::string nonce;
+};
+
 std::string encode(const NameRecord& record);
 std::string encode(const TopicRecord& record);
 std::string encode(const PartitionRecord& record);
+std::string encode(const ProducerIdsRecord& record);
 
 // Fail with kCorruptData: the message names `key` and what is wrong with its value.
 Result<NameRecord> decode_name(std::string_view key, std::string_view value);
 Result<TopicRecord> decode_topic(std::string_view key, std::string_view value);
 Result<PartitionRecord> decode_partition(std::string_view key, std::string_view value);
+Result<ProducerIdsRecord> decode_producer_ids(std::string_view key, std::string_view value);
 
 // The nonce of any of these values; empty when there is none.
 std::string nonce_of(std::string_view value);

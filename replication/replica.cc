@@ -31,8 +31,8 @@ struct Replica::State {
   InSyncSet isr;
   Offset high_watermark{0};
   Offset end_at_election{0};
-  // Each in the order of offsets. Ten thousand idle replicas have them too: they take memory only
-  // once they are used.
+  // Each in the order of ends. Ten thousand idle replicas have them too: they take memory only once
+  // they are used.
   log::Fifo<Waiting> for_durable;
   log::Fifo<Waiting> for_commit;
   log::Fifo<Uncommitted> uncommitted;
@@ -110,20 +110,27 @@ void Replica::produce(std::span<const std::byte> batches, Acks acks, ProduceCall
   Result<log::AppendResult> appended = log_.append(batches, state.epoch);
   if (!appended) return refuse(std::move(appended).error());
 
-  state.uncommitted.push_back({appended->next_offset, batches.size()});
-  state.uncommitted_bytes += batches.size();
-  if (!done) return;
-  const ProduceOutcome outcome{appended->base_offset, appended->append_time_us, log_.log_start()};
-  switch (acks) {
-    case Acks::kNone:
-      executor_.post([done = std::move(done), outcome]() mutable { done(outcome); });
-      break;
-    case Acks::kLeader:
-      state.for_durable.push_back({appended->next_offset, outcome, std::move(done)});
-      break;
-    case Acks::kAll:
-      state.for_commit.push_back({appended->next_offset, outcome, std::move(done)});
-      break;
+  if (!appended->duplicate) {
+    state.uncommitted.push_back({appended->next_offset, batches.size()});
+    state.uncommitted_bytes += batches.size();
+  }
+  if (done) settle_later(*appended, acks, std::move(done));
+}
+
+void Replica::settle_later(const log::AppendResult& appended, Acks acks, ProduceCallback done) {
+  const ProduceOutcome outcome{appended.base_offset, appended.append_time_us, log_.log_start()};
+  const Offset end = appended.next_offset;
+  const Offset passed = acks == Acks::kAll ? state_->high_watermark : log_.durable_end();
+  // What was appended just now is above both.
+  if (acks == Acks::kNone || end <= passed) {
+    executor_.post([done = std::move(done), outcome]() mutable { done(outcome); });
+    return;
+  }
+  auto& waiting = acks == Acks::kAll ? state_->for_commit : state_->for_durable;
+  waiting.push_back({end, outcome, std::move(done)});
+  // A duplicate may end below others that wait.
+  for (std::size_t at = waiting.size() - 1; at > 0 && waiting[at - 1].end > end; --at) {
+    std::swap(waiting[at - 1], waiting[at]);
   }
 }
 

@@ -28,7 +28,7 @@ namespace tidelog::replication {
 enum class Acks : std::uint8_t { kNone = 0, kLeader = 1, kAll = 2 };
 
 struct ProduceOutcome {
-  Offset base_offset;
+  Offset base_offset;  // -1: of a duplicate so old that its place is no longer known
   std::int64_t append_time_us = 0;
   Offset start_offset;  // the log's start
 };
@@ -68,8 +68,9 @@ class Replica {
 
   using ProduceCallback = std::move_only_function<void(Result<ProduceOutcome>)>;
   // R1. `batches` as PartitionLog::append wants them; copied before the call returns. `done` may be
-  // null for kNone. Fails with kNotLeader, kNotEnoughReplicas, kOverloaded, and what
-  // PartitionLog::append fails with.
+  // null for kNone. What an idempotent producer sends again is not appended again: it settles as
+  // the original does, and no sooner. Fails with kNotLeader, kNotEnoughReplicas, kOverloaded, and
+  // what PartitionLog::append fails with.
   void produce(std::span<const std::byte> batches, Acks acks, ProduceCallback done);
 
   // R3: reads above the inherited high watermark answer kNotReady until it reached the end at
@@ -85,6 +86,8 @@ class Replica {
   void log_failed(const Error& error);
   // Raises the high watermark as far as R2 allows; true when it rose.
   bool raise_high_watermark();
+  // Settles `done` as soon as what lies below the outcome's end is as safe as `acks` asks for.
+  void settle_later(const log::AppendResult& appended, Acks acks, ProduceCallback done);
   // Answers what the durable end and the high watermark have passed.
   void settle();
   // Ends the term: everything pending answers kUnknownOutcome, later.

@@ -35,6 +35,7 @@ constexpr auto kApis = std::to_array<ApiInfo>({
     {ApiKey::kFetch, "fetch", 1, 1},
     {ApiKey::kListOffsets, "list_offsets", 1, 1},
     {ApiKey::kEpochEnd, "epoch_end", 1, 1},
+    {ApiKey::kInitProducerId, "init_producer_id", 1, 1},
     {ApiKey::kClusterStatus, "cluster_status", 1, 1},
     {ApiKey::kBrokerSettings, "broker_settings", 1, 1},
 });

@@ -49,6 +49,7 @@ enum class ApiKey : std::uint16_t {
   kFetch = 21,
   kListOffsets = 22,
   kEpochEnd = 23,
+  kInitProducerId = 24,
   kClusterStatus = 60,
   kBrokerSettings = 61,
 };

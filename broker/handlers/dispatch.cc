@@ -120,9 +120,10 @@ void dispatch(Shard& shard, RequestTicket ticket, Frame frame) {
         Error(ErrorCode::kHelloRequired, fmt::format("{} came before a hello", api->name)));
   }
   // Produce is refused by its handler, which knows whether an answer is wanted.
-  const bool changes = api->key >= wire::ApiKey::kCreateTopic &&
-                       api->key <= wire::ApiKey::kDeleteRecords &&
-                       api->key != wire::ApiKey::kDescribeTopic;
+  const bool changes =
+      (api->key >= wire::ApiKey::kCreateTopic && api->key <= wire::ApiKey::kDeleteRecords &&
+       api->key != wire::ApiKey::kDescribeTopic) ||
+      api->key == wire::ApiKey::kInitProducerId;
   if (shard.draining() && changes) return ticket.fail(draining_error(shard));
   switch (api->key) {
     case wire::ApiKey::kNotice:
@@ -155,6 +156,8 @@ void dispatch(Shard& shard, RequestTicket ticket, Frame frame) {
       return handle_list_offsets(shard, std::move(ticket), std::move(frame));
     case wire::ApiKey::kEpochEnd:
       return handle_epoch_end(shard, std::move(ticket), std::move(frame));
+    case wire::ApiKey::kInitProducerId:
+      return handle_init_producer_id(shard, std::move(ticket), std::move(frame));
     case wire::ApiKey::kClusterStatus:
       return handle_cluster_status(shard, std::move(ticket), std::move(frame));
     case wire::ApiKey::kBrokerSettings:

@@ -28,6 +28,7 @@ void handle_produce(Shard& shard, RequestTicket ticket, Frame frame);
 void handle_fetch(Shard& shard, RequestTicket ticket, Frame frame);
 void handle_list_offsets(Shard& shard, RequestTicket ticket, Frame frame);
 void handle_epoch_end(Shard& shard, RequestTicket ticket, Frame frame);
+void handle_init_producer_id(Shard& shard, RequestTicket ticket, Frame frame);
 void handle_cluster_status(Shard& shard, RequestTicket ticket, Frame frame);
 void handle_broker_settings(Shard& shard, RequestTicket ticket, Frame frame);
 

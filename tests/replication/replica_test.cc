@@ -33,21 +33,28 @@ class ReplicaTest : public testing::Test {
     advances_ = 0;
   }
 
-  SharedBytes batch(int records = 1, std::size_t value_bytes = 10) {
+  SharedBytes batch(int records = 1, std::size_t value_bytes = 10,
+                    const wire::BatchBuilder::Identity& identity = {}) {
     wire::BatchBuilder builder;
     value_ = std::string(value_bytes, 'v');
     for (int i = 0; i < records; ++i) builder.add(1000 + i, {.value = value_});
-    return *builder.finish(wire::Codec::kNone, wire::batch_seed(kPartition), {}, pool_);
+    return *builder.finish(wire::Codec::kNone, wire::batch_seed(kPartition), identity, pool_);
   }
 
-  void produce(Acks acks, int records = 1) {
+  // One record of the idempotent producer 7.
+  void produce_numbered(Acks acks, std::int32_t sequence) {
+    produce(acks, 1, {ProducerId(7), 0, sequence});
+  }
+
+  void produce(Acks acks, int records = 1, const wire::BatchBuilder::Identity& identity = {}) {
     const std::size_t at = answers_.size();
     answers_.emplace_back("pending");
-    replica_->produce(batch(records).bytes(), acks, [this, at](Result<ProduceOutcome> outcome) {
-      EXPECT_EQ(answers_[at], "pending") << "a produce was settled twice";
-      answers_[at] = outcome ? "ok " + std::to_string(outcome->base_offset.value())
-                             : std::string(outcome.error().info().name);
-    });
+    replica_->produce(
+        batch(records, 10, identity).bytes(), acks, [this, at](Result<ProduceOutcome> outcome) {
+          EXPECT_EQ(answers_[at], "pending") << "a produce was settled twice";
+          answers_[at] = outcome ? "ok " + std::to_string(outcome->base_offset.value())
+                                 : std::string(outcome.error().info().name);
+        });
   }
 
   SimExecutor executor_;
@@ -147,6 +154,51 @@ TEST_F(ReplicaTest, PassesOnWhyTheLogRefused) {
   produce(Acks::kAll);
   executor_.run_until_idle();
   EXPECT_THAT(answers_, ElementsAre("STORAGE_FULL", "ok 0"));
+}
+
+TEST_F(ReplicaTest, ADuplicateWaitsUntilItsOriginalIsCommitted) {
+  lead();
+  log_.hold();
+  produce_numbered(Acks::kAll, 0);
+  produce_numbered(Acks::kAll, 1);
+  produce_numbered(Acks::kAll, 0);     // again, behind a later one
+  produce_numbered(Acks::kLeader, 0);  // and as somebody who asks for less
+  executor_.run_until_idle();
+  EXPECT_THAT(answers_, ElementsAre("pending", "pending", "pending", "pending"));
+  EXPECT_EQ(log_.log_end(), Offset(2));
+  log_.release_up_to(Offset(1));
+  executor_.run_until_idle();
+  EXPECT_THAT(answers_, ElementsAre("ok 0", "pending", "ok 0", "ok 0"));
+  log_.release();
+  executor_.run_until_idle();
+  produce_numbered(Acks::kAll, 1);
+  executor_.run_until_idle();
+  EXPECT_THAT(answers_, ElementsAre("ok 0", "ok 1", "ok 0", "ok 0", "ok 1"));
+  EXPECT_EQ(log_.log_end(), Offset(2));
+}
+
+TEST_F(ReplicaTest, ADuplicateWaitsForTheInSyncSetLikeItsOriginal) {
+  lead({}, {kSelf, kOther});
+  produce_numbered(Acks::kAll, 0);
+  executor_.run_until_idle();
+  ASSERT_EQ(log_.durable_end(), Offset(1));
+  produce_numbered(Acks::kAll, 0);
+  executor_.run_until_idle();
+  EXPECT_THAT(answers_, ElementsAre("pending", "pending"));
+  replica_->stop();
+  executor_.run_until_idle();
+  EXPECT_THAT(answers_, ElementsAre("UNKNOWN_OUTCOME", "UNKNOWN_OUTCOME"));
+}
+
+TEST_F(ReplicaTest, DuplicatesTakeUpNothingOfTheUncommittedLimit) {
+  lead({.uncommitted_bytes_max = 300});
+  log_.hold();
+  produce_numbered(Acks::kAll, 0);
+  produce_numbered(Acks::kAll, 0);
+  produce_numbered(Acks::kAll, 1);
+  log_.release();
+  executor_.run_until_idle();
+  EXPECT_THAT(answers_, ElementsAre("ok 0", "ok 0", "ok 1"));
 }
 
 TEST_F(ReplicaTest, StoppingSettlesWhatIsPendingAsUnknownOnce) {

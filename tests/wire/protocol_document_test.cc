@@ -374,6 +374,18 @@ TEST_F(ProtocolDocumentTest, ListsTheApisOfTheCode) {
   EXPECT_EQ(rows, expected);
 }
 
+TEST_F(ProtocolDocumentTest, ShowsAnIdGivenToAProducer) {
+  flatbuffers::FlatBufferBuilder table;
+  const auto status = fb::CreateStatus(table);
+  table.Finish(fb::CreateInitProducerIdAnswer(table, status, 4000, 0));
+  EXPECT_EQ(block_hex("init-producer-id-answer"),
+            encoded({ApiKey::kInitProducerId, 1, 4, kFrameAnswer}, table));
+  const auto* decoded = decode<fb::InitProducerIdAnswer>("init-producer-id-answer");
+  ASSERT_NE(decoded, nullptr);
+  EXPECT_EQ(decoded->producer_id(), 4000);
+  EXPECT_EQ(decoded->producer_epoch(), 0);
+}
+
 TEST_F(ProtocolDocumentTest, StatesTheLimitsOfTheCode) {
   const std::vector<std::pair<std::string, std::uint64_t>> limits = {
       {"port", kDefaultPort},
