@@ -229,6 +229,23 @@ Result<ProduceAnswer> decode_produce(std::span<const std::byte> table) {
   return answer;
 }
 
+Table encode_init_producer_id() {
+  flatbuffers::FlatBufferBuilder builder;
+  builder.Finish(fb::CreateInitProducerIdRequest(builder));
+  return finished(builder);
+}
+
+Result<InitProducerIdAnswer> decode_init_producer_id(std::span<const std::byte> table) {
+  TIDELOG_ASSIGN(const fb::InitProducerIdAnswer* from,
+                 read_table<fb::InitProducerIdAnswer>(table, "init producer id"));
+  InitProducerIdAnswer answer{.status = read_status(from->status()),
+                              .id = ProducerId(from->producer_id())};
+  if (answer.status.ok() && (answer.id.value() < 0 || from->producer_epoch() != 0)) {
+    return fail(ErrorCode::kMalformedFrame, "the answer has no producer id to begin with");
+  }
+  return answer;
+}
+
 Table encode(const FetchRequest& request) {
   flatbuffers::FlatBufferBuilder builder;
   std::vector<fb::FetchPartition> changed;

@@ -190,6 +190,13 @@ struct ProduceAnswer {
 Table encode(const ProduceRequest& request);
 Result<ProduceAnswer> decode_produce(std::span<const std::byte> table);
 
+struct InitProducerIdAnswer {
+  AnswerStatus status;
+  ProducerId id{-1};
+};
+Table encode_init_producer_id();
+Result<InitProducerIdAnswer> decode_init_producer_id(std::span<const std::byte> table);
+
 struct FetchPartition {
   TopicPartition partition;
   std::uint32_t bytes_max = 0;

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/ids.h"
+#include "client/producer/sequence.h"
 #include "tidelog/producer.h"
 #include "wire/batch_builder.h"
 
@@ -35,12 +36,14 @@ struct Batch {
 
   // Set by the sender.
   SharedBytes encoded;
-  std::optional<TopicId> encoded_for;  // its header checksum holds for this topic only
-  std::size_t bytes_max = SIZE_MAX;    // larger was refused, whatever the metadata says
-  std::uint64_t order = 0;             // rises with every send to its partition
-  bool resolved = false;               // answered or lost, but held until those behind it are too
-  bool maybe_stored = false;           // lost: nobody knows
-  std::optional<Error> trouble;        // why it was not acknowledged
+  std::optional<TopicId> encoded_for;   // its header checksum holds for this topic only
+  std::optional<BatchNumbers> numbers;  // of an idempotent producer; its own once it was sent
+  std::size_t bytes_max = SIZE_MAX;     // larger was refused, whatever the metadata says
+  std::uint64_t order = 0;              // rises with every send to its partition
+  bool resolved = false;                // answered or lost, but held until those behind it are too
+  bool maybe_stored = false;            // lost: nobody knows
+  std::optional<Error> trouble;         // why it was not acknowledged
+  bool out_of_sequence = false;         // that is why: what comes before it is not in the log
 
   // What it adds to a request, about.
   std::size_t send_bytes() const { return encoded.empty() ? builder.size() : encoded.size(); }
@@ -63,6 +66,7 @@ struct PartitionQueue {
   // The sender's own.
   std::deque<std::unique_ptr<Batch>> retry;
   std::deque<std::unique_ptr<Batch>> in_flight;  // in the order sent
+  PartitionSequence sequence;                    // of an idempotent producer
   std::size_t unanswered = 0;                    // of in_flight
   std::uint64_t sent_on = 0;                     // connection of the last that was sent
   bool recovering = false;  // something was refused or lost: nothing new is sent until all is known

@@ -62,6 +62,9 @@ Result<> split_in_two(Batch& batch, std::deque<std::unique_ptr<Batch>>& to) {
     RecordSlot& slot = at < in_first ? first->records[at] : second->records[at - in_first];
     slot.callback = std::move(batch.records[at].callback);
   }
+  // The same records keep the same numbers: what is stored of them is found.
+  first->numbers = batch.numbers;
+  if (batch.numbers) second->numbers = behind(*batch.numbers, first->records.size());
   first->charged_bytes = batch.charged_bytes / 2;
   second->charged_bytes = batch.charged_bytes - first->charged_bytes;
   batch.records.clear();

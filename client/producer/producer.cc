@@ -53,6 +53,7 @@ core::SenderOptions sender_options(const ProducerOptions& options, core::PoolOpt
   sender.request_timeout = core::bounded(options.connect.request_timeout);
   sender.delivery_timeout = core::bounded(options.delivery_timeout);
   sender.in_flight_max = options.in_flight_max;
+  sender.idempotent = options.idempotent && options.acks != Acks::kNone;
   sender.retry_unknown = options.retry_unknown;
   return sender;
 }

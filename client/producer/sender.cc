@@ -39,8 +39,16 @@ Sender::Sender(wire::Network& network, Executor& executor, BufferPool& buffers,
                 {.request_timeout = options_.request_timeout,
                  .backoff_min = options_.pool.backoff_min,
                  .backoff_max = options_.pool.backoff_max},
+                random_.next()),
+      identity_(executor, pool_,
+                {.request_timeout = options_.request_timeout,
+                 .backoff_min = options_.pool.backoff_min,
+                 .backoff_max = options_.pool.backoff_max},
                 random_.next()) {
+  TIDELOG_CHECK(!options_.idempotent || options_.acks != AcksOnWire::kNone,
+                "whoever hears no answers cannot send again");
   pool_.on_change([this] { pump(); });
+  identity_.on_arrival([this] { pump(); });
   metadata_.on_update([this] { pump(); });
 }
 
@@ -51,6 +59,7 @@ void Sender::pump() {
   accumulator_.begin_collecting();
   take_new_work();
   metadata_.advance();
+  if (options_.idempotent && !topics_.empty()) identity_.want();
   note_metadata();
   const SteadyTime now = executor_.clock().now();
   if (now >= expiry_check_at_) expire(now);
@@ -130,18 +139,20 @@ void Sender::expire(SteadyTime now) {
       std::unique_ptr<Batch> batch = std::move(partition->retry.front());
       partition->retry.pop_front();
       const Error error = too_late(batch->trouble);
-      fail_batch(std::move(batch), error);
+      fail_batch(*partition, std::move(batch), error);
     }
     if (!partition->retry.empty()) continue;  // what is behind is younger
     for (auto oldest = accumulator_.state(*partition).oldest; oldest && *oldest <= too_old;
          oldest = accumulator_.state(*partition).oldest) {
-      fail_batch(accumulator_.take_batch(*partition), too_late(std::nullopt));
+      fail_batch(*partition, accumulator_.take_batch(*partition), too_late(std::nullopt));
     }
   }
 }
 
 Error Sender::too_late(const std::optional<Error>& trouble) const {
-  const std::optional<Error>& cause = trouble ? trouble : pool_.last_failure();
+  const std::optional<Error>& missing =
+      pool_.last_failure() ? pool_.last_failure() : identity_.trouble();
+  const std::optional<Error>& cause = trouble ? trouble : missing;
   return Error(ErrorCode::kTimedOut,
                fmt::format("not delivered within {} ms{}{}", options_.delivery_timeout.count(),
                            cause ? ": " : "", cause ? cause->message() : ""));
@@ -202,6 +213,7 @@ void Sender::send_due(SteadyTime now) {
       next_due_ = std::min(next_due_.value_or(*at), *at);
       continue;
     }
+    if (!has_identity(partition)) continue;
     const std::optional<BrokerId> leader = leader_of(partition);
     if (leader) due_by_leader[*leader].push_back(&partition);
   }
@@ -231,6 +243,8 @@ void Sender::send_request(Connection& connection, std::vector<PartitionQueue*>& 
   SentList sent;
   std::vector<PartitionQueue*> later;
   std::size_t bytes = 0;
+  // A broker remembers that many, to know them again.
+  const std::size_t unsettled_max = std::max(connection.hello().unsettled_batches_max, 1U);
   const std::size_t frame_room = connection.hello().frame_bytes_max - wire::kFrameOverheadBytesMax;
   for (PartitionQueue* partition : due) {
     const std::size_t next_bytes = partition->retry.empty()
@@ -241,6 +255,7 @@ void Sender::send_request(Connection& connection, std::vector<PartitionQueue*>& 
       later.push_back(partition);
       continue;
     }
+    if (options_.idempotent && partition->in_flight.size() >= unsettled_max) continue;
     std::unique_ptr<Batch> batch = next_batch(*partition);
     if (batch == nullptr) continue;
     bytes += batch->encoded.size();
@@ -250,6 +265,7 @@ void Sender::send_request(Connection& connection, std::vector<PartitionQueue*>& 
     sent.push_back({partition, batch.get()});
     batch->order = partition->next_order++;
     batch->resolved = false;
+    batch->out_of_sequence = false;
     partition->in_flight.push_back(std::move(batch));
     partition->sent_on = connection.serial();
     ++partition->unanswered;
@@ -282,7 +298,7 @@ std::unique_ptr<Batch> Sender::next_batch(PartitionQueue& partition) {
       if (ready) continue;
     }
     if (ready) return batch;
-    fail_batch(std::move(batch), ready.error().with_context(place(partition)));
+    fail_batch(partition, std::move(batch), ready.error().with_context(place(partition)));
   }
   return nullptr;
 }
@@ -294,16 +310,26 @@ std::unique_ptr<Batch> Sender::oldest_batch(PartitionQueue& partition) {
   return batch;
 }
 
-Result<> Sender::prepare(const PartitionQueue& partition, Batch& batch, const TopicId& id) {
+Result<> Sender::prepare(PartitionQueue& partition, Batch& batch, const TopicId& id) {
   if (batch.encoded_for && batch.encoded_for != id) {
     return fail(batch.maybe_stored ? ErrorCode::kUnknownOutcome : ErrorCode::kUnknownTopic,
                 "the topic was deleted and made again while this record was on its way to the one "
                 "that is gone");
   }
-  if (!batch.encoded.empty()) return {};
-  TIDELOG_ASSIGN(batch.encoded,
-                 batch.builder.finish(options_.compression, wire::batch_seed({id, partition.index}),
-                                      {}, buffers_));
+  const bool numbered = !options_.idempotent || batch.numbers;
+  if (numbered && !batch.encoded.empty()) return {};
+  const std::uint64_t seed = wire::batch_seed({id, partition.index});
+  if (!numbered) {
+    partition.sequence.follow(id);
+    batch.numbers = partition.sequence.take(batch.records.size());
+  }
+  if (batch.encoded.empty()) {
+    TIDELOG_ASSIGN(batch.encoded,
+                   batch.builder.finish(options_.compression, seed,
+                                        batch.numbers.value_or(BatchNumbers{}), buffers_));
+  } else {
+    batch.encoded = renumber(batch.encoded, *batch.numbers, seed, buffers_);
+  }
   batch.encoded_for = id;
   return {};
 }

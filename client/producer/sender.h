@@ -11,6 +11,11 @@
 // Outcome. A batch whose connection broke, or that the broker itself reports as timed out, may or
 // may not be in the log: UNKNOWN_OUTCOME, or sent again under `retry_unknown`.
 //
+// Idempotence. With it every batch has a number in its partition, by which the broker takes it once
+// and in order: whatever is refused or lost is sent again, first, until its delivery timeout, and
+// UNKNOWN_OUTCOME remains only for what was lost then. Where a batch can never be sent again, the
+// partition goes on in a new epoch (idempotence.cc).
+//
 // Thread: the executor's.
 #pragma once
 
@@ -28,6 +33,7 @@
 #include "client/broker_pool.h"
 #include "client/cluster_metadata.h"
 #include "client/producer/accumulator.h"
+#include "client/producer/identity.h"
 
 namespace tidelog::client_core {
 
@@ -39,7 +45,8 @@ struct SenderOptions {
   std::chrono::milliseconds request_timeout{30000};
   std::chrono::milliseconds delivery_timeout{120000};
   int in_flight_max = 5;
-  bool retry_unknown = false;
+  bool retry_unknown = false;  // without idempotence
+  bool idempotent = false;     // REQUIRES: acks is not kNone
 };
 
 class Sender {
@@ -84,9 +91,9 @@ class Sender {
   // what cannot be sent fails. Null: nothing is left.
   std::unique_ptr<Batch> next_batch(PartitionQueue& partition);
   std::unique_ptr<Batch> oldest_batch(PartitionQueue& partition);
-  // Encodes a batch that is not yet. Fails with kUnknownTopic, kUnknownOutcome (made for a topic
-  // that is gone), kUnsupportedCodec.
-  Result<> prepare(const PartitionQueue& partition, Batch& batch, const TopicId& id);
+  // Encodes a batch that is not yet, with the numbers it is due. Fails with kUnknownTopic,
+  // kUnknownOutcome (made for a topic that is gone), kUnsupportedCodec.
+  Result<> prepare(PartitionQueue& partition, Batch& batch, const TopicId& id);
   void transmit(Connection& connection, const ProduceRequest& request, std::vector<SharedBytes> raw,
                 SentList sent);
   void arm_timer(SteadyTime now);
@@ -100,11 +107,21 @@ class Sender {
   void recover_batch(PartitionQueue& partition, std::unique_ptr<Batch> batch,
                      std::deque<std::unique_ptr<Batch>>& again);
 
+  // --- Idempotence.
+  bool sends_again_what_is_lost() const { return options_.idempotent || options_.retry_unknown; }
+  // False: the partition waits for a producer id.
+  bool has_identity(PartitionQueue& partition);
+  // The broker misses what comes before this batch, or the producer as a whole.
+  void note_out_of_sequence(PartitionQueue& partition, Batch& batch, const AnswerStatus& status);
+  // The oldest batch does not fit: nothing that comes before it will ever be sent. Everything that
+  // is certainly not stored goes on in a new epoch.
+  void heal(PartitionQueue& partition);
+
   std::unique_ptr<Batch> take_in_flight(PartitionQueue& partition, const Batch& batch);
   void acknowledge(PartitionQueue& partition, std::unique_ptr<Batch> batch,
                    std::int64_t base_offset);
   // Reports `cause`, as an unknown outcome where the batch may be in the log.
-  void fail_batch(std::unique_ptr<Batch> batch, const Error& cause);
+  void fail_batch(PartitionQueue& partition, std::unique_ptr<Batch> batch, const Error& cause);
   void fail_record(const WaitingRecord& record, const Error& error);
   // Everything of the partition that is not in flight.
   void fail_queued(PartitionQueue& partition, const Error& error);
@@ -127,6 +144,7 @@ class Sender {
   // Last, so that connections and their callbacks go first.
   BrokerPool pool_;
   ClusterMetadata metadata_;
+  Identity identity_;
 };
 
 }  // namespace tidelog::client_core

@@ -21,6 +21,11 @@ bool says_unknown(ErrorCode code) {
          code == ErrorCode::kConnectionClosed;
 }
 
+bool is_out_of_sequence(ErrorCode code) {
+  return code == ErrorCode::kOutOfOrderSequence || code == ErrorCode::kUnknownProducer ||
+         code == ErrorCode::kFencedProducer;
+}
+
 // The topic's limit was lowered since the batch was filled.
 bool can_be_split(const Batch& batch, const AnswerStatus& status) {
   return status.code == ErrorCode::kBatchTooLarge && batch.records.size() > 1;
@@ -81,11 +86,13 @@ void Sender::settle(Sent& sent, const AnswerStatus& status, std::int64_t base_of
     acknowledge(partition, take_in_flight(partition, *sent.batch), base_offset);
   } else if (says_unknown(status.code)) {
     lose(partition, *sent.batch, status.error());
+  } else if (options_.idempotent && !abandoned_ && is_out_of_sequence(status.code)) {
+    note_out_of_sequence(partition, *sent.batch, status);
   } else if (!abandoned_ && (status.error().retriable() || can_be_split(*sent.batch, status))) {
     refuse(partition, *sent.batch, status);
   } else {
     if (status.code == ErrorCode::kBatchTooLarge) metadata_.refresh();  // the limit has changed
-    fail_batch(take_in_flight(partition, *sent.batch), status.error());
+    fail_batch(partition, take_in_flight(partition, *sent.batch), status.error());
   }
   recover_if_quiet(partition);
 }
@@ -111,7 +118,7 @@ void Sender::refuse(PartitionQueue& partition, Batch& batch, const AnswerStatus&
 void Sender::lose(PartitionQueue& partition, Batch& batch, const Error& cause) {
   const Error error(ErrorCode::kUnknownOutcome,
                     fmt::format("{}: {}", place(partition), cause.message()));
-  if (options_.retry_unknown && !abandoned_) {
+  if (sends_again_what_is_lost() && !abandoned_) {
     batch.resolved = true;
     batch.maybe_stored = true;
     batch.trouble = error;
@@ -119,12 +126,16 @@ void Sender::lose(PartitionQueue& partition, Batch& batch, const Error& cause) {
     return;
   }
   partition.maybe_stored_order = std::max(partition.maybe_stored_order, batch.order);
-  fail_batch(take_in_flight(partition, batch), error);
+  fail_batch(partition, take_in_flight(partition, batch), error);
 }
 
 void Sender::recover_if_quiet(PartitionQueue& partition) {
   if (!partition.recovering || partition.unanswered > 0) return;
   partition.recovering = false;
+  if (options_.idempotent && !abandoned_ && !partition.in_flight.empty() &&
+      partition.in_flight.front()->out_of_sequence) {
+    heal(partition);
+  }
   std::deque<std::unique_ptr<Batch>> held = std::exchange(partition.in_flight, {});
   std::deque<std::unique_ptr<Batch>> again;
   for (std::unique_ptr<Batch>& batch : held) {
@@ -148,18 +159,20 @@ void Sender::recover_batch(PartitionQueue& partition, std::unique_ptr<Batch> bat
   if (abandoned_) {
     const bool maybe = batch->maybe_stored;
     return fail_batch(
-        std::move(batch),
+        partition, std::move(batch),
         maybe ? trouble
               : Error(ErrorCode::kCancelled,
                       fmt::format("the producer was closed; before that: {}", trouble.message())));
   }
-  const bool overtaken = batch->order < partition.acknowledged_order ||
-                         (!options_.retry_unknown && batch->order < partition.maybe_stored_order);
+  // Numbers keep their order by themselves.
+  const bool overtaken = !options_.idempotent &&
+                         (batch->order < partition.acknowledged_order ||
+                          (!options_.retry_unknown && batch->order < partition.maybe_stored_order));
   if (!overtaken) {
     again.push_back(std::move(batch));
     return;
   }
-  fail_batch(std::move(batch),
+  fail_batch(partition, std::move(batch),
              Error(trouble.code(),
                    fmt::format("{}; not sent again, because later records of the partition are "
                                "in the log, or may be",
@@ -195,11 +208,13 @@ void Sender::acknowledge(PartitionQueue& partition, std::unique_ptr<Batch> batch
   accumulator_.recycle(std::move(batch));
 }
 
-void Sender::fail_batch(std::unique_ptr<Batch> batch, const Error& cause) {
+void Sender::fail_batch(PartitionQueue& partition, std::unique_ptr<Batch> batch,
+                        const Error& cause) {
   // An earlier try may have stored it, whatever became of the last.
   const Error error =
       batch->maybe_stored ? Error(ErrorCode::kUnknownOutcome, cause.message()) : cause;
   const bool unknown = error.code() == ErrorCode::kUnknownOutcome;
+  if (unknown && batch->numbers) partition.sequence.doubt(*batch->numbers);
   accumulator_.release_bytes(batch->charged_bytes);
   accumulator_.count({.records_failed = unknown ? 0 : batch->records.size(),
                       .records_unknown = unknown ? batch->records.size() : 0});
@@ -221,10 +236,10 @@ void Sender::fail_queued(PartitionQueue& partition, const Error& error) {
   std::deque<std::unique_ptr<Batch>> retry = std::exchange(partition.retry, {});
   for (std::unique_ptr<Batch>& batch : retry) {
     const Error own = batch->maybe_stored ? *batch->trouble : error;
-    fail_batch(std::move(batch), own);
+    fail_batch(partition, std::move(batch), own);
   }
   while (std::unique_ptr<Batch> batch = accumulator_.take_batch(partition)) {
-    fail_batch(std::move(batch), error);
+    fail_batch(partition, std::move(batch), error);
   }
 }
 

@@ -2,11 +2,13 @@
 """kill -9 of the broker while producers write, again and again.
 
 Three producers write numbered records to several partitions; `produce -o` keeps, outside the broker,
-what was acknowledged. After each kill and restart:
+what was acknowledged. Three die with each broker; two live through all kills and send again whatever
+was in flight. After each kill and restart:
   - every acknowledged record is in its partition at its offset, and nowhere else;
   - no record, acknowledged or not, is there twice;
   - each producer's records of a partition are in the order in which they were sent;
   - offsets have no gaps, and what was read after an earlier restart is still there, byte for byte.
+At the end everything that the survivors were fed is acknowledged, and in the log once, in order.
 
 Usage: kill_loop.py --binary BUILD/tools/tidelog [--rounds N] [--partitions N] [--seed N]
 """
@@ -38,6 +40,7 @@ class Producer:
         self.ledger_path = pathlib.Path(directory) / f"ledger-{self.prefix}"
         self.keyed = "-K" in options
         self.stopping = threading.Event()
+        self.fed = 0  # records, when the feeder has ended
         with open(self.ledger_path, "wb") as ledger, open(f"{self.ledger_path}.err", "wb") as errors:
             self.process = broker.popen("produce", TOPIC, "-o", "%p %o %v", *options,
                                         stdin=subprocess.PIPE, stdout=ledger, stderr=errors)
@@ -56,6 +59,7 @@ class Producer:
                     sequence += 1
                 self.process.stdin.write("".join(lines).encode())
                 self.process.stdin.flush()
+                self.fed = sequence
                 time.sleep(CHUNK_SECONDS)
         except (BrokenPipeError, OSError):
             pass  # the producer was stopped
@@ -78,6 +82,24 @@ class Producer:
             self.process.kill()
             self.process.wait()
         self.feeder.join(timeout=10)
+
+    def finish(self, seconds_max=150):
+        """Ends the input and lets the producer deliver what it has; yields complaints."""
+        self.stopping.set()
+        self.feeder.join(timeout=seconds_max)
+        try:
+            self.process.stdin.close()
+            code = self.process.wait(timeout=seconds_max)
+        except (subprocess.TimeoutExpired, OSError) as error:
+            self.process.kill()
+            self.process.wait()
+            yield f"{self.prefix} did not end: {error}; it said: {self.errors()[-500:]}"
+            return
+        if code != 0:
+            yield f"{self.prefix} ended with {code}: {self.errors()[-500:]}"
+        acknowledged = sum(1 for _ in self.acknowledged())
+        if acknowledged != self.fed:
+            yield f"{self.prefix} was fed {self.fed} records, {acknowledged} were acknowledged"
 
     def acknowledged(self):
         """(partition, offset, value) of each whole line."""
@@ -153,7 +175,21 @@ def wait_for_load(producers, broker, seconds_max=60):
         time.sleep(0.02)
 
 
-def run_round(broker, options, chance, round_number, directory, ledger):
+def wait_for_progress(producers, broker, seconds_max=60):
+    """Until each producer got acknowledgements from the broker that runs now."""
+    before = [one.acknowledged_bytes() for one in producers]
+    deadline = time.monotonic() + seconds_max
+    while any(one.acknowledged_bytes() == at for one, at in zip(producers, before)):
+        for one in producers:
+            if one.process.poll() is not None:
+                raise RuntimeError(f"{one.prefix} ended with {one.process.returncode}: {one.errors()}")
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"nobody goes on after a restart:\n{broker.log()[-3000:]}")
+        time.sleep(0.02)
+
+
+def run_round(broker, options, chance, round_number, directory, ledger, survivors):
+    wait_for_progress(survivors, broker)
     producers = [
         Producer(broker, "keyed", round_number, directory, ["-K", r"\t"]),
         Producer(broker, "sticky", round_number, directory, ["-z", "zstd"]),
@@ -191,29 +227,51 @@ def main():
 
     with tempfile.TemporaryDirectory(prefix="tidelog-kill-loop-") as directory:
         broker = Broker(options.binary, directory).start()
+        survivors = []
         try:
             broker.must_run("topic", "create", TOPIC, "-p", options.partitions)
             log, ledger = Log(options.partitions), []
+            survivors += [
+                Producer(broker, "survivor-keyed", 0, directory, ["-K", r"\t"]),
+                Producer(broker, "survivor-sticky", 0, directory, ["-z", "lz4"]),
+            ]
             for round_number in range(1, options.rounds + 1):
-                acknowledged = run_round(broker, options, chance, round_number, directory, ledger)
+                acknowledged = run_round(broker, options, chance, round_number, directory, ledger, survivors)
                 begin = time.monotonic()
                 broker.start()
                 seconds = time.monotonic() - begin
+                # Before the log is read: what is acknowledged meanwhile is looked for in the next round.
+                outside = ledger + [entry for one in survivors for entry in one.acknowledged()]
                 complaints = [c for p in range(options.partitions) for c in log.read_again(broker, p)]
-                complaints += complaints_about_ledger(log, ledger)
+                complaints += complaints_about_ledger(log, outside)
                 complaints += complaints_about_order(log)
-                print(f"round {round_number}: {acknowledged} acknowledged, {len(ledger)} in all, "
+                print(f"round {round_number}: {acknowledged} acknowledged, {len(outside)} in all, "
                       f"{sum(map(len, log.records))} in the log; restarted in {seconds:.2f} s", flush=True)
                 if complaints:
                     print(f"FAILED: {len(complaints)} complaints", *complaints[:10], sep="\n  ")
                     print(broker.log()[-3000:])
                     return 1
+            complaints = [c for one in survivors for c in one.finish()]
+            complaints += [c for p in range(options.partitions) for c in log.read_again(broker, p)]
+            outside = ledger + [entry for one in survivors for entry in one.acknowledged()]
+            complaints += complaints_about_ledger(log, outside)
+            complaints += complaints_about_order(log)
+            if complaints:
+                print(f"FAILED at the end: {len(complaints)} complaints", *complaints[:10], sep="\n  ")
+                print(broker.log()[-3000:])
+                return 1
+            fed = sum(one.fed for one in survivors)
+            print(f"two producers lived through all kills: each of their {fed} records is there once", flush=True)
             if broker.stop() != 0:
                 print(f"FAILED: the clean stop at the end failed:\n{broker.log()[-3000:]}")
                 return 1
         finally:
+            for one in survivors:
+                one.stopping.set()
+                one.process.kill()
+                one.process.wait()
             broker.close()
-    print(f"all {len(ledger)} acknowledged records were there once, in order, after each of {options.rounds} kills")
+    print(f"all {len(outside)} acknowledged records were there once, in order, after each of {options.rounds} kills")
     return 0
 
 

@@ -72,7 +72,8 @@ class ScriptedBroker {
     std::uint32_t requests_in_flight_max = wire::kRequestsInFlightMax;
     std::size_t bytes_in_flight_max = wire::kBytesInFlightMax;
     std::uint32_t idle_timeout_ms = 600'000;
-    std::uint8_t cluster = 42;  // stands for its id
+    std::uint8_t cluster = 42;     // stands for its id
+    int producer_ids_refused = 0;  // the next ones
     std::uint32_t ping_throttle_ms = 0;
     bool answers_one_way = false;  // produce requests with acks=none too
     std::uint32_t topic_batch_bytes_max = wire::kBatchBytesMax;  // may change at any time
@@ -86,6 +87,7 @@ class ScriptedBroker {
     int metadata = 0;
     int produces = 0;
     int fetches = 0;
+    int producer_ids = 0;
   };
   Counts counts;
   std::size_t fetch_bytes_answered = 0;

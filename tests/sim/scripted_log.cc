@@ -16,6 +16,10 @@ Result<Offset> ScriptedLog::append(std::span<const std::byte> batch, std::int64_
     return fail(ErrorCode::kInvalidBatch, "an entry holds more than its batch");
   }
   TIDELOG_TRY(view.verify(wire::batch_seed(partition_)));
+  if (view.producer_id().value() >= 0) {
+    TIDELOG_ASSIGN(const auto original, producers_.check(view));
+    if (original) return *original;
+  }
   Buffer copy = Buffer::allocate(batch.size());
   std::memcpy(copy.data(), batch.data(), batch.size());
   wire::stamp_batch(copy.bytes().first(batch.size()),
@@ -25,6 +29,7 @@ Result<Offset> ScriptedLog::append(std::span<const std::byte> batch, std::int64_
                      .log_append_time_ms = std::nullopt},
                     wire::batch_seed(partition_));
   const Offset base = end_;
+  producers_.apply(view, base);
   end_ = base + view.last_offset_delta() + 1;
   batches_.push_back({std::move(copy).freeze(batch.size()), base, end_, view.max_timestamp_ms()});
   return base;

@@ -9,6 +9,7 @@
 #include "base/buffer_pool.h"
 #include "base/ids.h"
 #include "base/result.h"
+#include "tests/sim/scripted_producers.h"
 #include "wire/record_batch.h"
 
 namespace tidelog::sim {
@@ -17,7 +18,8 @@ class ScriptedLog {
  public:
   explicit ScriptedLog(TopicPartition partition) : partition_(partition) {}
 
-  // Verifies, stamps and keeps a batch as a producer sent it. Returns its base offset.
+  // Verifies, stamps and keeps a batch as a producer sent it, once if it has a producer id.
+  // Returns its base offset.
   Result<Offset> append(std::span<const std::byte> batch, std::int64_t append_time_us);
 
   // Batches from the one that holds `offset` on, whole, at most `bytes_max` but at least one.
@@ -27,6 +29,9 @@ class ScriptedLog {
     Offset next;
   };
   Read read(Offset offset, std::size_t bytes_max) const;
+
+  // Forgets every idempotent producer.
+  void forget_producers() { producers_.forget_all(); }
 
   const TopicPartition& partition() const { return partition_; }
   Offset end() const { return end_; }
@@ -50,6 +55,7 @@ class ScriptedLog {
     std::int64_t max_timestamp_ms;
   };
   TopicPartition partition_;
+  ScriptedProducers producers_;
   std::vector<Kept> batches_;
   Offset start_{0};
   Offset end_{0};

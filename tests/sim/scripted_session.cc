@@ -74,6 +74,8 @@ void ScriptedSession::handle(const wire::FramePrefix& prefix, std::span<const st
       return fetches_.fetch(prefix.correlation, table);
     case wire::ApiKey::kListOffsets:
       return list_offsets(prefix.correlation, table);
+    case wire::ApiKey::kInitProducerId:
+      return init_producer_id(prefix.correlation);
     default:
       TIDELOG_CHECK(false, "the tests use no other API");
   }
@@ -175,6 +177,19 @@ void ScriptedSession::metadata(std::uint64_t correlation, std::span<const std::b
   to.Finish(fb::CreateMetadataAnswerDirect(to, status(to, ErrorCode::kOk), nullptr, broker_.id_,
                                            &brokers, &topics));
   send(wire::ApiKey::kMetadata, correlation, to, {});
+}
+
+void ScriptedSession::init_producer_id(std::uint64_t correlation) {
+  ++broker_.counts.producer_ids;
+  flatbuffers::FlatBufferBuilder to;
+  if (broker_.settings.producer_ids_refused > 0) {
+    --broker_.settings.producer_ids_refused;
+    to.Finish(fb::CreateInitProducerIdAnswer(to, status(to, ErrorCode::kNotReady)));
+  } else {
+    to.Finish(fb::CreateInitProducerIdAnswer(to, status(to, ErrorCode::kOk),
+                                             broker_.counts.producer_ids));
+  }
+  send(wire::ApiKey::kInitProducerId, correlation, to, {});
 }
 
 void ScriptedSession::produce(std::uint64_t correlation, std::span<const std::byte> table,

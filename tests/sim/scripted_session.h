@@ -43,6 +43,7 @@ class ScriptedSession : public std::enable_shared_from_this<ScriptedSession> {
   ScriptedBroker::Verdict store(const TopicPartition& partition, std::span<const std::byte> batch,
                                 std::int64_t& base_offset);
   void list_offsets(std::uint64_t correlation, std::span<const std::byte> table);
+  void init_producer_id(std::uint64_t correlation);
 
   ScriptedBroker& broker_;
   std::unique_ptr<wire::Connection> stream_;

@@ -6,9 +6,10 @@
 //                    });
 //   producer.close(std::chrono::seconds(10));
 //
-// Order: records of one partition reach the log in the order one thread called produce(). A record
-// whose outcome is unknown (connection lost while it was in flight) is reported as UNKNOWN_OUTCOME,
-// or sent again when `retry_unknown` is set (then it may be in the log twice).
+// Order: records of one partition reach the log in the order one thread called produce(), and each
+// of them once: whatever is lost on its way is sent again, and the broker knows it again
+// (`idempotent`). Only what is still in doubt when its delivery timeout ends is reported as
+// UNKNOWN_OUTCOME; any other error says that the record is not in the log.
 //
 // Thread: any, for all calls. Callbacks run on the library's one thread, one at a time: they must
 // be short and must not throw; they may call try_produce(), produce() (which fails a record with
@@ -51,9 +52,14 @@ struct ProducerOptions {
   std::size_t buffer_bytes_max = 64 * 1024 * 1024;
   // Produce requests in flight per partition.
   int in_flight_max = 5;
-  // From produce() to the end of retries; a record that was never sent then fails with TIMED_OUT.
+  // From produce() to the end of retries; what was never sent, or certainly refused, then fails
+  // with TIMED_OUT, what may be in the log with UNKNOWN_OUTCOME.
   std::chrono::milliseconds delivery_timeout{120000};
-  // Send again what was in flight when a connection broke, instead of reporting UNKNOWN_OUTCOME.
+  // Number the records, so that the broker takes each once however often it is sent. Without it,
+  // and always with Acks::kNone, a record in flight when a connection breaks is reported as
+  // UNKNOWN_OUTCOME.
+  bool idempotent = true;
+  // Without `idempotent`: send such a record again instead. It may be in the log twice then.
   bool retry_unknown = false;
   // For records without a partition of their own. Runs inside produce(), or on the library's thread
   // for records whose topic had to be learnt first, one call at a time under the producer's lock:

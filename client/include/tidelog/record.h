@@ -29,7 +29,8 @@ struct Record {
 struct Delivery {
   std::string topic{};
   std::int32_t partition = 0;
-  std::int64_t offset = -1;  // -1 with Acks::kNone
+  // -1 with Acks::kNone, and where a record was sent again so late that its place is forgotten.
+  std::int64_t offset = -1;
   std::int64_t timestamp_ms = 0;
 };
 
