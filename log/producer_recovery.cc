@@ -1,9 +1,11 @@
 #include "log/producer_recovery.h"
 
+#include <algorithm>
 #include <limits>
 #include <optional>
 #include <utility>
 
+#include "log/segment_format.h"
 #include "log/segment_scan.h"
 #include "log/slot_file.h"
 
@@ -12,16 +14,20 @@ namespace {
 
 constexpr std::uint64_t kIndexBytesMax = std::uint64_t{256} << 20;
 
+std::optional<DecodedIndex> read_index(io::FileSystem& files, const std::string& path) {
+  const auto bytes = read_whole_file(files, path, kIndexBytesMax);
+  if (!bytes) return std::nullopt;
+  return decode_index(*bytes);
+}
+
 // What the .idx says of the producers behind the segment's end; nullopt on any doubt.
 std::optional<ProducerTable> snapshot_of(io::FileSystem& files, const SegmentPlace& segment) {
-  const auto bytes = read_whole_file(files, segment.index_path, kIndexBytesMax);
-  if (!bytes) return std::nullopt;
-  auto decoded = decode_index(*bytes);
-  if (!decoded || decoded->summary.file_id != segment.summary.file_id ||
-      decoded->summary.end != segment.summary.end) {
+  auto index = read_index(files, segment.index_path);
+  if (!index || index->summary.file_id != segment.summary.file_id ||
+      index->summary.end != segment.summary.end) {
     return std::nullopt;
   }
-  return std::move(decoded->producers);
+  return std::move(index->producers);
 }
 
 // Takes note of the segment's batches below `end`. What is unsound is stepped over, as readers do.
@@ -51,6 +57,22 @@ Result<> apply_segment(io::FileSystem& files, const TopicPartition& id, const Se
 
 }  // namespace
 
+Result<ProducerTable> producers_before(io::FileSystem& files, const std::string& directory,
+                                       Offset base) {
+  TIDELOG_ASSIGN(const auto entries, files.list(directory));
+  std::optional<Offset> newest;
+  for (const io::DirectoryEntry& entry : entries) {
+    const auto at = parse_index_file_name(entry.name);
+    if (at && *at < base) newest = std::max(newest.value_or(*at), *at);
+  }
+  if (!newest) return ProducerTable();
+  auto index = read_index(files, directory + "/" + index_file_name(*newest));
+  if (!index || index->summary.base != *newest || index->summary.end != base) {
+    return ProducerTable();
+  }
+  return std::move(index->producers);
+}
+
 Result<std::shared_ptr<ProducerTable>> producers_at(io::FileSystem& files, const TopicPartition& id,
                                                     const std::vector<SegmentPlace>& segments,
                                                     Offset end) {
@@ -65,6 +87,10 @@ Result<std::shared_ptr<ProducerTable>> producers_at(io::FileSystem& files, const
       }
     }
     --first;
+  }
+  if (first == 0 && !segments.empty()) {
+    TIDELOG_ASSIGN(*producers, producers_before(files, parent_of(segments.front().path),
+                                                segments.front().summary.base));
   }
   for (; first < segments.size() && segments[first].summary.base < end; ++first) {
     TIDELOG_TRY(apply_segment(files, id, segments[first], end, *producers));

@@ -21,10 +21,16 @@ struct SegmentPlace {
   SegmentSummary summary;
 };
 
+// The producers behind the segments that retention took: what their last .idx, which stays when its
+// segment goes, says of a log whose oldest segment begins at `base`. Empty where there is none, or
+// none that is sound: then they are unknown to the log. Blocking. Fails with kStorageFailed.
+Result<ProducerTable> producers_before(io::FileSystem& files, const std::string& directory,
+                                       Offset base);
+
 // The producers behind the last write that begins below `end`: from the snapshot of the newest
-// segment that ends at or below it and whose .idx is sound, then by the batch headers of what
-// follows. `segments`: rising, of the whole log. REQUIRES: `end` is where a write begins or the
-// log's end. Blocking. Fails with kStorageFailed.
+// segment that ends at or below it and whose .idx is sound, or else of what retention took, then by
+// the batch headers of what follows. `segments`: rising, of the whole log. REQUIRES: `end` is where
+// a write begins or the log's end. Blocking. Fails with kStorageFailed.
 Result<std::shared_ptr<ProducerTable>> producers_at(io::FileSystem& files, const TopicPartition& id,
                                                     const std::vector<SegmentPlace>& segments,
                                                     Offset end);

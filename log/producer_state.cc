@@ -12,8 +12,6 @@ namespace tidelog::log {
 namespace {
 
 constexpr std::uint32_t kSequenceMask = 0x7fffffff;
-// Half of all sequences: what lies further back than this looks as if it lay ahead.
-constexpr std::int32_t kRecordsBackMax = std::int32_t{1} << 30;
 
 // From `from` on to `to`, modulo 2^31.
 std::int32_t distance(std::int32_t from, std::int32_t to) {
@@ -70,7 +68,7 @@ Result<std::optional<ProducerTable::Original>> ProducerTable::check(
   const std::int32_t next = entry.next_sequence();
   if (sequence == next) return std::nullopt;
   const std::int32_t back = distance(sequence, next);
-  if (back < count || back > kRecordsBackMax) {
+  if (back < count || back > kRangeRecordsMax) {
     return refuse(ErrorCode::kOutOfOrderSequence, batch, fmt::format("sequence {} is due", next));
   }
   for (const ProducerRange& range : std::views::reverse(entry.ranges)) {
@@ -92,7 +90,7 @@ void ProducerTable::extend(ProducerEntry& entry, const wire::BatchView& batch) c
     ProducerRange& last = entry.ranges.back();
     if (entry.next_sequence() == batch.base_sequence() &&
         last.base + last.count == batch.base_offset()) {
-      const std::int32_t over = std::max(0, last.count - (kRecordsBackMax - count));
+      const std::int32_t over = std::max(0, last.count - (kRangeRecordsMax - count));
       last.base += over;
       last.sequence = advance(last.sequence, over);
       last.count += count - over;

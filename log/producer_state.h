@@ -25,6 +25,10 @@
 
 namespace tidelog::log {
 
+// More records than this make another range. Half of all sequences: what lies further back looks as
+// if it lay ahead.
+inline constexpr std::int32_t kRangeRecordsMax = std::int32_t{1} << 30;
+
 struct ProducerLimits {
   std::size_t producers_max = 1000;
   std::size_t ranges_max = 256;

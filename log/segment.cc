@@ -8,6 +8,7 @@
 
 #include "base/buffer_pool.h"
 #include "base/random.h"
+#include "log/io/storage_error.h"
 #include "log/segment_scan.h"
 #include "log/slot_file.h"
 
@@ -133,6 +134,12 @@ Result<> save_index(io::FileSystem& files, const Segment& segment) {
                                    .direct = false}));
   TIDELOG_TRY(file->truncate(content.size()));
   return file->write_at(FilePosition(0), content);
+}
+
+Result<> save_index_if_possible(io::FileSystem& files, const Segment& segment) {
+  const auto saved = save_index(files, segment);
+  if (!saved && io::is_final(saved.error())) return saved;
+  return {};
 }
 
 }  // namespace tidelog::log

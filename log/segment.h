@@ -90,5 +90,7 @@ Result<> seal_segment(io::File& file, std::uint64_t file_bytes, std::uint64_t by
 // Writes the .idx with the producer snapshot, unsynced: both are built anew when a crash spoils
 // them. REQUIRES: index and producers are there.
 Result<> save_index(io::FileSystem& files, const Segment& segment);
+// The same where nobody needs it now: only a failed disk is an error.
+Result<> save_index_if_possible(io::FileSystem& files, const Segment& segment);
 
 }  // namespace tidelog::log

@@ -41,6 +41,7 @@ Result<> SegmentFiller::begin_segment(std::vector<std::shared_ptr<Segment>>& seg
     Segment& last = *segments.back();
     TIDELOG_TRY(seal_segment(*last.file, last.file_bytes, last.summary.bytes));
     last.file_bytes = last.summary.bytes;
+    TIDELOG_TRY(save_index_if_possible(files_, last));
     last.file.reset();
   }
   TIDELOG_TRY(set_aside(base));

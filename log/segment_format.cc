@@ -16,6 +16,17 @@ constexpr std::size_t kChecksumAt = 56;
 constexpr std::size_t kNameDigits = 20;
 constexpr std::string_view kAsideMark = ".aside-";
 constexpr std::string_view kSuffix = ".log";
+constexpr std::string_view kIndexSuffix = ".idx";
+
+std::optional<Offset> parse_name(std::string_view name, std::string_view suffix) {
+  if (name.size() != kNameDigits + suffix.size() || !name.ends_with(suffix)) return std::nullopt;
+  std::int64_t base = 0;
+  const char* end = name.data() + kNameDigits;
+  const auto [parsed, problem] = std::from_chars(name.data(), end, base);
+  if (problem != std::errc() || parsed != end || base < 0) return std::nullopt;
+  return Offset(base);
+}
+
 }  // namespace
 
 void encode_segment_header(const SegmentFileHeader& header, std::span<std::byte> to) {
@@ -49,12 +60,11 @@ std::string segment_file_name(Offset base) { return fmt::format("{:020}.log", ba
 std::string index_file_name(Offset base) { return fmt::format("{:020}.idx", base.value()); }
 
 std::optional<Offset> parse_segment_file_name(std::string_view name) {
-  if (name.size() != kNameDigits + kSuffix.size() || !name.ends_with(kSuffix)) return std::nullopt;
-  std::int64_t base = 0;
-  const char* end = name.data() + kNameDigits;
-  const auto [parsed, problem] = std::from_chars(name.data(), end, base);
-  if (problem != std::errc() || parsed != end || base < 0) return std::nullopt;
-  return Offset(base);
+  return parse_name(name, kSuffix);
+}
+
+std::optional<Offset> parse_index_file_name(std::string_view name) {
+  return parse_name(name, kIndexSuffix);
 }
 
 bool is_set_aside(std::string_view name) {

@@ -41,6 +41,7 @@ std::string segment_file_name(Offset base);
 std::string index_file_name(Offset base);
 // The base offset in a segment's name; nullopt for other names.
 std::optional<Offset> parse_segment_file_name(std::string_view name);
+std::optional<Offset> parse_index_file_name(std::string_view name);
 
 // Whether `name` is of a segment that a recovery set aside: "<base>.log.aside-<n>".
 bool is_set_aside(std::string_view name);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/buffer_pool.h"
+#include "log/producer_recovery.h"
 #include "log/segment_scan.h"
 #include "log/slot_file.h"
 
@@ -164,15 +165,20 @@ Result<> add_sealed(const SegmentSearch& search, OpenSegment& open, FoundSegment
   const bool indexed = load_index(search, segment);
   Scan scan(search, open);
   if (!indexed || segment.summary.bytes != segment.file_bytes) {
+    bool sound = true;
     while (true) {
       TIDELOG_ASSIGN(const auto problem, scan.run());
       if (problem.empty()) break;
+      sound = false;
       found.problems.push_back(fmt::format("{}: {}", segment.path, problem));
       // Whoever reads there is refused that range only; the log itself is sound.
       TIDELOG_ASSIGN(const bool more, scan.skip_ahead());
       if (!more) break;
     }
     segment.summary.bytes = segment.file_bytes;
+    // Spares the next start the scan, and keeps the producers when the segment goes. A damaged one
+    // is to be found, and told, each time.
+    if (sound && !search.limit) TIDELOG_TRY(save_index_if_possible(*search.files, segment));
   }
   Scan::promise(found, segment.summary.end);
   segment.index.reset();  // loaded again by whoever reads here
@@ -255,6 +261,9 @@ Result<FoundSegments> find_segments(const SegmentSearch& search) {
   TIDELOG_TRY(drop_unfinished(search, bases, found));
   // Each segment begins with the producers of the one before, which needs them no longer.
   auto producers = std::make_shared<ProducerTable>();
+  if (!bases.empty()) {
+    TIDELOG_ASSIGN(*producers, producers_before(*search.files, search.directory, bases.front()));
+  }
   for (std::size_t i = 0; i < bases.size(); ++i) {
     TIDELOG_ASSIGN(OpenSegment one, open_found(search, bases[i]));
     if (!one.header_sound) {

@@ -46,7 +46,8 @@ struct FoundSegments {
   std::vector<std::string> problems;
 };
 
-// Blocking; changes nothing. Fails with kStorageFailed.
+// Blocking; changes nothing but indexes of sealed segments, which it writes where it had to build
+// them. Fails with kStorageFailed.
 Result<FoundSegments> find_segments(const SegmentSearch& search);
 
 // Continues behind the end of the last segment with what is sound there, when the end was not the

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <limits>
+#include <span>
 
 #include "log/cut_place.h"
 #include "log/segment_filler.h"
@@ -48,6 +49,19 @@ Result<> keep_head(io::FileSystem& files, const DataPaths& paths, const TopicPar
   return files.sync_directory(scratch);
 }
 
+// The indexes from here on know producers by what was cut. They go first: once nothing overlaps,
+// nobody would look for them.
+Result<> remove_indexes(io::FileSystem& files, const std::string& directory,
+                        std::span<const std::shared_ptr<Segment>> segments) {
+  bool any = false;
+  for (const auto& segment : segments) {
+    TIDELOG_ASSIGN(const bool indexed, files.exists(segment->index_path()));
+    if (indexed) TIDELOG_TRY(files.remove_file(segment->index_path()));
+    any |= indexed;
+  }
+  return any ? files.sync_directory(directory) : Result<>();
+}
+
 Result<> separate(io::FileSystem& files, const DataPaths& paths, const TopicPartition& id,
                   const Segment& segment, Offset end) {
   TIDELOG_ASSIGN(const CutPlace place, find_cut(files, segment.path, id, segment.summary, end));
@@ -60,11 +74,6 @@ Result<> separate(io::FileSystem& files, const DataPaths& paths, const TopicPart
   if (!place.head.empty()) TIDELOG_TRY(keep_head(files, paths, id, place));
   // The first write of the file: the new segment has replaced it.
   if (!place.head.empty() && place.base == segment.summary.base) return {};
-  TIDELOG_ASSIGN(const bool indexed, files.exists(segment.index_path()));
-  if (indexed) {
-    TIDELOG_TRY(files.remove_file(segment.index_path()));
-    TIDELOG_TRY(files.sync_directory(paths.partition(id)));
-  }
   TIDELOG_ASSIGN(auto file,
                  files.open(segment.path, {.mode = io::OpenMode::kWrite, .direct = true}));
   TIDELOG_TRY(file->truncate(place.position));
@@ -78,7 +87,9 @@ Result<> separate_overlaps(io::FileSystem& files, const DataPaths& paths, const 
   for (std::size_t i = 0; i < log.segments.size(); ++i) {
     const Segment& segment = *log.segments[i];
     const Offset end = i + 1 < log.segments.size() ? log.segments[i + 1]->summary.base : log.end;
-    if (segment.summary.end > end) TIDELOG_TRY(separate(files, paths, log.id, segment, end));
+    if (segment.summary.end <= end) continue;
+    TIDELOG_TRY(remove_indexes(files, paths.partition(log.id), std::span(log.segments).subspan(i)));
+    TIDELOG_TRY(separate(files, paths, log.id, segment, end));
   }
   return remove_scratch(files, paths);
 }

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "log/inspect.h"
+#include "log/segment_format.h"
 #include "tests/log/log_harness.h"
 #include "tests/log/produced_batches.h"
 
@@ -373,6 +374,103 @@ TEST_F(IdempotentLogTest, RollsProducersBackWithATruncation) {
   restart();
   EXPECT_EQ(send(6, 0, 15), "dup 31");
   EXPECT_EQ(send(5, 0, 17), "ok 33");
+}
+
+// What retention removes takes no producer with it: the last index of what is gone stays.
+class TrimmedLogTest : public IdempotentLogTest {
+ protected:
+  // Producer 5 wrote into the first segment only, producer 6 everything else. Only what lies in the
+  // last segments is left.
+  void trim() {
+    start();
+    ASSERT_TRUE(harness_->create(kFirst));
+    ASSERT_EQ(send(5, 0, 0), "ok 0");
+    ASSERT_EQ(send(5, 0, 1), "ok 1");
+    write(0, 250);
+    for (const int offset : {60, 120}) {
+      ASSERT_TRUE(harness_->trim(kFirst, Offset(offset)));
+      harness_->pass(milliseconds(500));
+    }
+    ASSERT_GT(names(".log").front(), segment_file_name(Offset(60)));
+    ASSERT_GT(names(".log").size(), 1U);
+    const std::string oldest = names(".log").front().substr(0, 20);
+    const auto left =
+        std::ranges::count_if(names(".idx"), [&](const auto& name) { return name < oldest; });
+    ASSERT_EQ(left, 1);
+  }
+  void write(int from, int to) {
+    for (int i = from; i < to; ++i) {
+      ASSERT_EQ(send(6, 0, i, 1, 3000), fmt::format("ok {}", i + 2));
+      if (i % 8 == 0) ASSERT_TRUE(harness_->wait_durable(kFirst));
+    }
+    ASSERT_TRUE(harness_->wait_durable(kFirst));
+    harness_->pass(milliseconds(2000));
+  }
+  std::vector<std::string> names(std::string_view suffix) {
+    std::vector<std::string> found;
+    for (const auto& entry : *disk_.list("data/" + kFirst.to_string())) {
+      if (entry.name.ends_with(suffix)) found.push_back(entry.name);
+    }
+    std::ranges::sort(found);
+    return found;
+  }
+  void remove(const std::string& name) {
+    ASSERT_TRUE(disk_.remove_file("data/" + kFirst.to_string() + "/" + name));
+  }
+};
+
+TEST_F(TrimmedLogTest, RemembersProducersOfWhichNoRecordIsLeft) {
+  trim();
+  EXPECT_EQ(send(5, 0, 1), "dup 1");
+  restart();
+  EXPECT_EQ(send(5, 0, 0), "dup 0");
+  EXPECT_EQ(send(5, 0, 3), "OUT_OF_ORDER_SEQUENCE");
+  EXPECT_EQ(send(6, 0, 249), "dup 251");
+  EXPECT_EQ(send(5, 0, 2), "ok 252");
+  ASSERT_TRUE(harness_->wait_durable(kFirst));
+  ASSERT_TRUE(harness_->stop_cleanly());
+  harness_.reset();
+  start();
+  EXPECT_EQ(send(5, 0, 0, 2), "dup 0");
+  EXPECT_EQ(send(5, 0, 2), "dup 252");
+}
+
+TEST_F(TrimmedLogTest, RemembersThemWithoutTheIndexesOfWhatIsThere) {
+  trim();
+  kill();
+  const auto indexes = names(".idx");
+  for (std::size_t i = 1; i < indexes.size(); ++i) remove(indexes[i]);
+  const std::size_t left = names(".idx").size();
+  start();
+  EXPECT_EQ(send(5, 0, 1), "dup 1");
+  EXPECT_EQ(send(6, 0, 240), "dup 242");
+  EXPECT_EQ(names(".idx").size(), left + names(".log").size() - 1)
+      << "what had to be built is written, so that it can stay when its segment goes";
+}
+
+TEST_F(TrimmedLogTest, RollsThemBackWithATruncation) {
+  trim();
+  EXPECT_EQ(send(5, 0, 2), "ok 252");
+  ASSERT_TRUE(harness_->truncate(kFirst, Offset(200)));
+  EXPECT_EQ(send(5, 0, 1), "dup 1");
+  EXPECT_EQ(send(6, 0, 197), "dup 199");
+  EXPECT_EQ(send(5, 0, 2), "ok 200");
+  EXPECT_EQ(send(6, 0, 198), "ok 201");
+}
+
+// Nothing sound is left that knew them: a producer that goes on is told so, it is never answered
+// from guesses.
+TEST_F(TrimmedLogTest, TellsAProducerThatItIsUnknownWhenItsIndexIsDamaged) {
+  trim();
+  kill();
+  const auto indexes = names(".idx");
+  disk_.flip_bit("data/" + kFirst.to_string() + "/" + indexes.front(), 100 * 8);
+  for (std::size_t i = 1; i < indexes.size(); ++i) remove(indexes[i]);
+  start();
+  EXPECT_EQ(send(5, 0, 1), "UNKNOWN_PRODUCER");
+  EXPECT_EQ(send(5, 0, 2), "UNKNOWN_PRODUCER");
+  EXPECT_EQ(send(5, 1, 0), "ok 252");
+  EXPECT_EQ(send(6, 0, 249), "dup 251") << "what the log still holds is known";
 }
 
 TEST_F(IdempotentLogTest, TakesOneBatchOfAProducerAtATime) {

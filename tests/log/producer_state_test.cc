@@ -5,6 +5,7 @@
 
 #include <limits>
 
+#include "base/bytes.h"
 #include "log/producer_snapshot.h"
 #include "tests/log/log_harness.h"
 #include "tests/log/produced_batches.h"
@@ -262,6 +263,37 @@ TEST(ProducerSnapshotTest, RefusesWhatIsShortLongOrSaysNonsense) {
   EXPECT_FALSE(decode_producers(with(8 + 24 + 11, 0x80)));  // a negative sequence
   EXPECT_FALSE(decode_producers(with(8 + 24 + 32, 7)));     // a producer twice
   EXPECT_FALSE(decode_producers(with(3, 1)));               // more producers than bytes
+  EXPECT_FALSE(decode_producers(with(4, 1)));               // not zero
+  EXPECT_FALSE(decode_producers(with(8 + 20, 1)));          // not zero
+  EXPECT_FALSE(decode_producers(with(8 + 7, 0x80)));        // a negative id
+  EXPECT_FALSE(decode_producers(with(8 + 17, 0x80)));       // a negative epoch
+  EXPECT_FALSE(decode_producers(with(8 + 24 + 7, 0x80)));   // a negative offset
+  EXPECT_FALSE(decode_producers(with(8 + 24 + 7, 0x7f)));   // offsets that do not rise
+  EXPECT_FALSE(decode_producers(with(8 + 24 + 15, 0x40)));  // more records than a range may have
+}
+
+// A count alone makes nobody allocate: the limits are checked first.
+TEST(ProducerSnapshotTest, RefusesMoreThanATableMayHold) {
+  const auto snapshot = [](std::uint32_t producers, std::uint16_t ranges) {
+    std::vector<std::byte> bytes(8 + producers * (24U + ranges * 16U));
+    store_le<std::uint32_t>(bytes.data(), producers);
+    std::byte* at = bytes.data() + 8;
+    for (std::uint32_t i = 0; i < producers; ++i) {
+      store_le<std::int64_t>(at, i);
+      store_le<std::uint16_t>(at + 18, ranges);
+      at += 24;
+      for (std::uint16_t r = 0; r < ranges; ++r, at += 16) {
+        store_le<std::int64_t>(at, r);
+        store_le<std::int32_t>(at + 8, r);
+        store_le<std::int32_t>(at + 12, 1);
+      }
+    }
+    return bytes;
+  };
+  EXPECT_TRUE(decode_producers(snapshot(1000, 1)));
+  EXPECT_FALSE(decode_producers(snapshot(1001, 1)));
+  EXPECT_TRUE(decode_producers(snapshot(1, 256)));
+  EXPECT_FALSE(decode_producers(snapshot(1, 257)));
 }
 
 }  // namespace
