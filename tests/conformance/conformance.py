@@ -18,7 +18,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "integration")]
 from broker_process import Broker  # noqa: E402
 from protocol_client import Schema, default_schema  # noqa: E402
 from world import CHECKS, World  # noqa: E402
-import checks_connection, checks_topics, checks_records, checks_end  # noqa: E401,E402,F401  (in this order)
+import checks_connection, checks_topics, checks_records, checks_producers, checks_end  # noqa: E401,E402,F401  (in this order)
 
 
 def run(world, names):

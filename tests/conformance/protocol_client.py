@@ -24,7 +24,7 @@ BATCH = struct.Struct("<4sBBHQIIqiiqqqihHiIq")  # all but the checksum
 BATCH_BYTES = 96
 ANSWER, MORE_PARTS = 1, 2
 APIS = {"hello": 1, "ping": 2, "cancel": 4, "metadata": 10, "create_topic": 11, "delete_topic": 12, "describe_topic": 13,
-        "produce": 20, "fetch": 21, "list_offsets": 22, "epoch_end": 23}
+        "produce": 20, "fetch": 21, "list_offsets": 22, "epoch_end": 23, "init_producer_id": 24}
 TABLES = {key: "".join(word.capitalize() for word in key.split("_")) for key in APIS}
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 

@@ -8,7 +8,8 @@ was in flight. After each kill and restart:
   - no record, acknowledged or not, is there twice;
   - each producer's records of a partition are in the order in which they were sent;
   - offsets have no gaps, and what was read after an earlier restart is still there, byte for byte.
-At the end everything that the survivors were fed is acknowledged, and in the log once, in order.
+At the end everything that the survivors were fed is acknowledged, and in the log once, in order, and nothing else of
+them: that is what their numbering by producer id, epoch and sequence is for.
 
 Usage: kill_loop.py --binary BUILD/tools/tidelog [--rounds N] [--partitions N] [--seed N]
 """
@@ -152,8 +153,26 @@ def complaints_about_order(log):
             last[producer] = int(sequence)
 
 
+def complaints_about_survivors(log, survivors):
+    """What a producer was fed, from its first record to its last, is in the log, and nothing else of it."""
+    sent = {}
+    for records in log.records:
+        for value in records:
+            producer, sequence = value.split(b" ", 1)[0].decode().rsplit(".", 1)
+            sent.setdefault(producer, []).append(int(sequence))
+    for one in survivors:
+        found = sorted(sent.get(one.prefix, []))
+        if found != list(range(one.fed)):
+            missing = sorted(set(range(one.fed)) - set(found))
+            yield (f"{one.prefix} was fed {one.fed} records, {len(found)} are in the log; {len(missing)} are missing, "
+                   f"the first of them {missing[:5]}")
+
+
 def complaints_about_ledger(log, acknowledged):
     for partition, offset, value in acknowledged:
+        if offset < 0:
+            yield f"{value[:40]!r} was acknowledged without its offset, though its producer has few batches in flight"
+            continue
         records = log.records[partition]
         if offset >= len(records):
             yield f"LOST: acknowledged {value[:40]!r}, partition {partition} offset {offset}; the log ends at {len(records)}"
@@ -256,6 +275,7 @@ def main():
             outside = ledger + [entry for one in survivors for entry in one.acknowledged()]
             complaints += complaints_about_ledger(log, outside)
             complaints += complaints_about_order(log)
+            complaints += complaints_about_survivors(log, survivors)
             if complaints:
                 print(f"FAILED at the end: {len(complaints)} complaints", *complaints[:10], sep="\n  ")
                 print(broker.log()[-3000:])
