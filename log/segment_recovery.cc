@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <span>
 #include <utility>
 
 #include "base/buffer_pool.h"
@@ -240,6 +241,33 @@ Result<> drop_unfinished(const SegmentSearch& search, std::vector<Offset>& bases
   return {};
 }
 
+// What `retired` segments, and those before them, say of the producers of a log that begins at
+// `first` now. A crash may have come before the last one's index was stable; then nothing was taken
+// from its segment yet, and the index is written once more, to stay.
+Result<std::shared_ptr<ProducerTable>> retired_producers(const SegmentSearch& search,
+                                                         std::span<const Offset> retired,
+                                                         Offset first) {
+  TIDELOG_ASSIGN(auto known, producers_before(*search.files, search.directory, first));
+  if (known) return std::make_shared<ProducerTable>(std::move(*known));
+  std::vector<SegmentPlace> places;
+  std::shared_ptr<Segment> last;
+  for (std::size_t i = 0; i < retired.size(); ++i) {
+    TIDELOG_ASSIGN(const OpenSegment one, open_found(search, retired[i]));
+    if (!one.header_sound) return std::make_shared<ProducerTable>();
+    last = one.segment;
+    last->summary.end = i + 1 < retired.size() ? retired[i + 1] : first;
+    last->summary.bytes = last->file_bytes;
+    places.push_back({last->path, last->index_path(), last->summary});
+  }
+  if (!last) return std::make_shared<ProducerTable>();
+  TIDELOG_ASSIGN(const FoundProducers found, producers_at(*search.files, search.id, places, first));
+  if (!found.whole) return std::make_shared<ProducerTable>();
+  last->producers = found.table;
+  last->index = std::make_shared<SegmentIndex>();  // nobody reads there
+  TIDELOG_TRY(save_index_if_possible(*search.files, *last));
+  return found.table;
+}
+
 }  // namespace
 
 Result<FoundSegments> find_segments(const SegmentSearch& search) {
@@ -254,15 +282,22 @@ Result<FoundSegments> find_segments(const SegmentSearch& search) {
   // Whatever is left of files that lie below the log's start: none of it counts.
   std::size_t below = 0;
   while (below + 1 < bases.size() && bases[below + 1] <= search.log_start) ++below;
-  for (std::size_t i = 0; i < below; ++i) {
-    found.retired.push_back(search.directory + "/" + segment_file_name(bases[i]));
-  }
+  std::vector<Offset> retired(bases.begin(), bases.begin() + static_cast<std::ptrdiff_t>(below));
   bases.erase(bases.begin(), bases.begin() + static_cast<std::ptrdiff_t>(below));
   TIDELOG_TRY(drop_unfinished(search, bases, found));
+  if (bases.empty() && !retired.empty() && found.holes.empty()) {
+    // The crash came while the segment behind it was made: it is the last one, and nothing of it
+    // was taken yet. The log's end and its producers are in it.
+    bases.push_back(retired.back());
+    retired.pop_back();
+  }
+  for (const Offset base : retired) {
+    found.retired.push_back(search.directory + "/" + segment_file_name(base));
+  }
   // Each segment begins with the producers of the one before, which needs them no longer.
   auto producers = std::make_shared<ProducerTable>();
   if (!bases.empty()) {
-    TIDELOG_ASSIGN(*producers, producers_before(*search.files, search.directory, bases.front()));
+    TIDELOG_ASSIGN(producers, retired_producers(search, retired, bases.front()));
   }
   for (std::size_t i = 0; i < bases.size(); ++i) {
     TIDELOG_ASSIGN(OpenSegment one, open_found(search, bases[i]));

@@ -119,7 +119,8 @@ void PartitionLogImpl::truncate_when_quiet() {
        offset = truncation_->offset, places = std::move(places)]() -> Result<FoundCut> {
         FoundCut found;
         TIDELOG_ASSIGN(found.place, find_cut(*files, path, id, summary, offset));
-        TIDELOG_ASSIGN(found.producers, producers_at(*files, id, places, found.place.base));
+        TIDELOG_ASSIGN(auto producers, producers_at(*files, id, places, found.place.base));
+        found.producers = std::move(producers.table);
         return found;
       },
       [self = shared_from_this(), truncation = truncation_](Result<FoundCut> found) {
