@@ -15,16 +15,32 @@ JournalRing::Place place_of(const WriteHeader& header) {
 }
 
 // Whether the replayed journal is whole and the one that `shards` shards of today would write.
-bool fits(const JournalHandover& handover, const ReplayedJournal& journal, std::size_t shard,
-          std::span<const JournalCheckpoint> marked) {
+bool fits(const JournalHandover& handover, const ReplayedJournal& journal, std::size_t shard) {
   if (journal.shard != shard || journal.shard_count != handover.shards) return false;
   if (journal.journal_id == 0 || !journal.problems.empty() || !journal.lost.empty()) return false;
+  // Nothing is left of what a checkpoint knew to be complete.
+  if (journal.writes.empty()) return journal.durable == 0;
+  std::uint64_t due = journal.writes.front().header.sequence;
+  return std::ranges::all_of(journal.writes, [&due](const ReplayWrite& write) {
+    return write.header.sequence == due++ &&
+           std::ranges::all_of(write.entries, &ReplayEntry::sound);
+  });
+}
+
+// Whether it ends where the clean stop left it.
+bool as_marked(const ReplayedJournal& journal, std::span<const JournalCheckpoint> marked) {
   const auto known = std::ranges::find(marked, journal.journal_id, &JournalCheckpoint::journal_id);
   if (known == marked.end() || known->durable_sequence != journal.durable) return false;
   const std::uint64_t last = journal.writes.empty() ? 0 : journal.writes.back().header.sequence;
-  if (last != journal.durable) return false;
-  return std::ranges::all_of(journal.writes, [](const ReplayWrite& write) {
-    return std::ranges::all_of(write.entries, &ReplayEntry::sound);
+  return last == journal.durable;
+}
+
+// A truncation that a crash cut short is finished on segments and journal alike.
+bool truncates(const ReplayedJournal& journal) {
+  return std::ranges::any_of(journal.writes, [](const ReplayWrite& write) {
+    return std::ranges::any_of(write.entries, [](const ReplayEntry& entry) {
+      return entry.entry.kind == EntryKind::kTruncate;
+    });
   });
 }
 
@@ -121,13 +137,14 @@ Result<std::vector<JournalFiles>> make_missing(const JournalHandover& handover,
 
 Result<std::optional<std::vector<StoredJournal>>> adopt_journals(
     const JournalHandover& handover, std::span<const ReplayedJournal> replayed,
-    std::span<const JournalCheckpoint> marked,
+    std::optional<std::span<const JournalCheckpoint>> marked,
     const std::function<bool(const JournalEntry&, std::size_t shard)>& misplaced) {
   if (replayed.size() != handover.shards) return std::nullopt;
   std::vector<StoredJournal> adopted;
   for (std::size_t shard = 0; shard < handover.shards; ++shard) {
     const ReplayedJournal& journal = replayed[shard];
-    if (!fits(handover, journal, shard, marked)) return std::nullopt;
+    if (!fits(handover, journal, shard)) return std::nullopt;
+    if (marked ? !as_marked(journal, *marked) : truncates(journal)) return std::nullopt;
     TIDELOG_ASSIGN(auto files, open_files(handover, journal));
     if (!files) return std::nullopt;
     StoredJournal stored{std::move(*files), {}, journal.tail};

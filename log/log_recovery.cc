@@ -191,10 +191,11 @@ Result<bool> cut_torn_tail(const LogRecoveryContext& context, const SegmentSearc
 }
 
 // What was read may not be stable: the process that wrote it can have been killed before it synced.
-// From here on it counts as stable, so it becomes that.
-Result<> make_stable(const LogRecoveryContext& context, const SegmentSearch& search,
-                     const LogEvidence& evidence, const FoundSegments& found) {
-  if (evidence.clean) return {};
+// From here on it counts as stable, so it becomes that. True: when the caller has synced the names
+// in the directory, too.
+Result<bool> make_stable(const LogRecoveryContext& context, const LogEvidence& evidence,
+                         const FoundSegments& found) {
+  if (evidence.clean) return false;
   const bool truncated = std::ranges::any_of(evidence.entries, [](const LogEvidence::Entry& entry) {
     return entry.entry->entry.kind == EntryKind::kTruncate;
   });
@@ -205,13 +206,12 @@ Result<> make_stable(const LogRecoveryContext& context, const SegmentSearch& sea
     const Segment& last = *found.segments.back();
     known = known && last.summary.end <= evidence.checkpoint->recovery_point &&
             last.summary.bytes > io::kBlockBytes && last.file_bytes > last.summary.bytes;
-    if (known) return {};
+    if (known) return false;
     TIDELOG_ASSIGN(auto file,
                    context.files->open(last.path, {.mode = io::OpenMode::kRead, .direct = true}));
     TIDELOG_TRY(file->sync_data());
   }
-  if (known) return {};
-  return context.files->sync_directory(search.directory);
+  return !known;
 }
 
 // Where a log goes on that ends at `end`: what a person accepted as lost is behind it.
@@ -343,7 +343,7 @@ Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPa
       TIDELOG_TRY(context.files->sync_directory(context.paths->root));
     }
     if (replay.batches().empty()) TIDELOG_TRY(find_beyond(search, found));
-    TIDELOG_TRY(make_stable(context, search, evidence, found));
+    TIDELOG_ASSIGN(recovery.names_unsynced, make_stable(context, evidence, found));
     const Offset end = behind_accepted(
         evidence, found.segments.empty() ? begin : found.segments.back()->summary.end);
     Replay rest(evidence, end, LeaderEpoch(-1));
@@ -354,7 +354,7 @@ Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPa
     std::ranges::copy(filler.problems(), std::back_inserter(recovery.problems));
   } else {
     TIDELOG_ASSIGN(recovery.torn, cut_torn_tail(context, search, found));
-    TIDELOG_TRY(make_stable(context, search, evidence, found));
+    TIDELOG_ASSIGN(recovery.names_unsynced, make_stable(context, evidence, found));
     if (evidence.journal_goes_on) {
       keep_tail(replay, log);
     } else {

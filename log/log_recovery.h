@@ -52,6 +52,8 @@ struct LogRecovery {
   RecoveredLog log;
   std::uint64_t entries_replayed = 0;
   bool torn = false;  // a torn tail was cut off
+  // What it found counts only once sync_all_names() returned.
+  bool names_unsynced = false;
   std::vector<std::string> problems;
 };
 

@@ -38,9 +38,10 @@ class Recovery {
     }
     TIDELOG_TRY(finish_removals());
     TIDELOG_TRY(note_strangers());
-    if (outcome_.summary.clean) TIDELOG_TRY(take_over_journals());
+    TIDELOG_TRY(take_over_journals());
     if (!goes_on_) TIDELOG_TRY(recover_from_journals());
     TIDELOG_TRY(recover_the_rest());
+    if (names_unsynced_) TIDELOG_TRY(files_.sync_all_names(paths_.root));
     // In this order: what only journals knew is in the checkpoint before they are emptied. A marker
     // goes last where the journals go on, since until then nothing it says has changed.
     TIDELOG_TRY(store_checkpoint());
@@ -143,6 +144,7 @@ class Recovery {
     ++outcome_.summary.logs;
     outcome_.summary.journal_entries_replayed += recovered.entries_replayed;
     if (recovered.torn) ++outcome_.summary.torn_logs_truncated;
+    names_unsynced_ = names_unsynced_ || recovered.names_unsynced;
     done_.insert(id);
     outcome_.logs[request_.shard_of(id)].push_back(std::move(recovered.log));
     return {};
@@ -159,12 +161,13 @@ class Recovery {
     return {};
   }
 
-  // After a clean stop the journals go on as they are, with what they hold of each log, when they
-  // can. When not, the marker goes first: what it says is true only while nothing changes.
+  // The journals go on as they are, with what they hold of each log, when they can. When not, the
+  // marker of a clean stop goes first: what it says is true only while nothing changes.
   Result<> take_over_journals() {
     if (request_.renews_journals) return request_.directory->remove_marker();
     std::vector<ReplayedJournal> replayed;
     for (const JournalFiles& journal : journals_) {
+      if (!outcome_.summary.clean) TIDELOG_TRY(sync_journal(journal));
       TIDELOG_ASSIGN(auto one, read_journal(files_, paths_, journal, journal_checkpoints_));
       replayed.push_back(std::move(one));
     }
@@ -173,8 +176,9 @@ class Recovery {
       return log != replicas_.end() && log->second.incarnation == entry.incarnation &&
              request_.shard_of(entry.id) != shard;
     };
-    TIDELOG_ASSIGN(auto adopted,
-                   adopt_journals(handover_, replayed, journal_checkpoints_, misplaced));
+    std::optional<std::span<const JournalCheckpoint>> marked;
+    if (outcome_.summary.clean) marked = journal_checkpoints_;
+    TIDELOG_ASSIGN(auto adopted, adopt_journals(handover_, replayed, marked, misplaced));
     if (!adopted) return request_.directory->remove_marker();
     goes_on_ = true;
     outcome_.journals = std::move(*adopted);
@@ -285,6 +289,7 @@ class Recovery {
   LogRecoveryContext context_;
   JournalHandover handover_;
   bool goes_on_ = false;  // the journals do, as they are
+  bool names_unsynced_ = false;
   RecoveryOutcome outcome_;
   struct Loss {
     std::uint32_t shard = 0;

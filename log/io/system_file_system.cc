@@ -142,6 +142,14 @@ Result<> SystemFileSystem::sync_directory(const std::string& path) {
   return fail(std::move(error));
 }
 
+Result<> SystemFileSystem::sync_all_names(const std::string& path) {
+  check_may_block("syncfs");
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return fail(storage_error(errno, "open directory", path));
+  if (::syncfs(fd.get()) == 0) return {};
+  return fail(sync_error(errno, "sync the file system of", path));
+}
+
 Result<std::unique_ptr<DirectoryLock>> SystemFileSystem::lock_directory(const std::string& path) {
   check_may_block("flock");
   const std::string name = path + "/lock";

@@ -107,9 +107,12 @@ TEST_F(RepairTest, GoesOnBehindWhatWasAcceptedAndKeepsTheHole) {
 }
 
 TEST_F(RepairTest, WhatLiesBehindADamagedWriteIsServedAfterwards) {
-  // Each start brings what the one before left in the journal to the segment, in one write.
+  // With another number of shards each start brings what the one before left in the journal to the
+  // segment, in one write.
   for (int life = 0; life < 5; ++life) {
-    start();
+    HarnessOptions options = one_shard();
+    options.shards += static_cast<std::size_t>(life % 2);
+    start(options);
     if (life == 0) {
       ASSERT_TRUE(harness_->create(kId));
     }

@@ -280,6 +280,18 @@ Result<> SimDisk::sync_directory(const std::string& path) {
   return {};
 }
 
+Result<> SimDisk::sync_all_names(const std::string& path) {
+  TIDELOG_TRY(enter(DiskOperation::kSyncDirectory, path));
+  if (point(DiskOperation::kSyncDirectory, path) != Power::kOn) {
+    return off(DiskOperation::kSyncDirectory, path);
+  }
+  for (const auto& [id, inode] : inodes_) {
+    if (inode->is_directory()) names_.sync(id);
+  }
+  forget_unreachable();
+  return {};
+}
+
 Result<std::unique_ptr<log::io::DirectoryLock>> SimDisk::lock_directory(const std::string& path) {
   if (powered_off_) return fail(off(DiskOperation::kOpen, path).error());
   const InodePtr inode = find(path);

@@ -92,6 +92,7 @@ class SimDisk final : public log::io::FileSystem {
   Result<> remove_file(const std::string& path) override;
   Result<> remove_directory(const std::string& path) override;
   Result<> sync_directory(const std::string& path) override;
+  Result<> sync_all_names(const std::string& path) override;
   Result<std::unique_ptr<log::io::DirectoryLock>> lock_directory(const std::string& path) override;
   Result<Space> space(const std::string& path) override;
 
