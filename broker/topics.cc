@@ -91,6 +91,7 @@ void Topics::lead(std::shared_ptr<const replication::TopicView> topic, log::Part
   replication::ReplicaOptions options;
   options.self = shard_.broker().id;
   options.min_isr = static_cast<std::size_t>(view.min_isr);
+  options.durability = topic->settings.durability();
   partition->replica = std::make_unique<replication::Replica>(shard_.executor(), log, options);
   // By number: a call that was posted may arrive when the replica is gone.
   partition->replica->on_advance([shard = &shard_, id] {
@@ -137,6 +138,7 @@ void Topics::apply(const std::shared_ptr<const replication::TopicView>& topic) {
     if (partition == nullptr) continue;
     partition->topic = topic;
     partition->log->change_settings(settings);
+    partition->replica->change_durability(topic->settings.durability());
   }
 }
 

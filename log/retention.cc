@@ -93,6 +93,11 @@ void PartitionLogImpl::trim(Offset offset, DoneCallback done) {
         ErrorCode::kLostData,
         fmt::format("{} misses acknowledged records; nothing of it is removed", id_.to_string())));
   }
+  if (offset > durable_end() && offset <= log_end()) {
+    return answer(
+        fail(ErrorCode::kOverloaded, fmt::format("{}: what lies below offset {} is being written",
+                                                 id_.to_string(), offset.value())));
+  }
   if (offset > durable_end()) {
     return answer(fail(ErrorCode::kOffsetOutOfRange,
                        fmt::format("{} ends at offset {}, it cannot begin at {}", id_.to_string(),

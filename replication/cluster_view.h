@@ -17,6 +17,12 @@
 
 namespace tidelog::replication {
 
+// What an acknowledgement of a topic's records means (`durability`).
+enum class RecordDurability : std::uint8_t {
+  kDurable,  // they are on stable storage
+  kMemory,   // they were received; they are written right after, but a crash may lose them
+};
+
 // Settings of one topic: only names of topic_setting_table(), values checked.
 struct TopicSettings {
   std::map<std::string, std::string, std::less<>> values;  // those set explicitly
@@ -32,6 +38,7 @@ struct TopicSettings {
 
   log::PartitionLogSettings log_settings() const;
   std::int32_t min_insync_replicas() const;
+  RecordDurability durability() const;
 };
 
 struct TopicSettingInfo {

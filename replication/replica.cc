@@ -13,7 +13,7 @@
 namespace tidelog::replication {
 
 struct Replica::State {
-  // A produce that was appended and waits for `end` to be durable, or committed.
+  // A produce that was appended and waits for everything below `end` to be held, or committed.
   struct Waiting {
     Offset end;
     ProduceOutcome outcome;
@@ -26,6 +26,7 @@ struct Replica::State {
 
   ReplicaOptions options;
   bool leading = false;
+  bool advance_posted = false;  // held_advanced() runs soon
   std::optional<Error> failure;
   LeaderEpoch epoch{-1};
   InSyncSet isr;
@@ -33,7 +34,7 @@ struct Replica::State {
   Offset end_at_election{0};
   // Each in the order of ends. Ten thousand idle replicas have them too: they take memory only once
   // they are used.
-  log::Fifo<Waiting> for_durable;
+  log::Fifo<Waiting> for_held;
   log::Fifo<Waiting> for_commit;
   log::Fifo<Uncommitted> uncommitted;
   std::size_t uncommitted_bytes = 0;
@@ -41,11 +42,11 @@ struct Replica::State {
 };
 
 Replica::Replica(Executor& executor, log::PartitionLog& log, const ReplicaOptions& options)
-    : executor_(executor), log_(log), state_(std::make_unique<State>()) {
+    : executor_(executor), log_(log), state_(std::make_shared<State>()) {
   state_->options = options;
   state_->high_watermark =
       std::min(std::max(log.recovered_high_watermark(), log.log_start()), log.durable_end());
-  log_.on_durable([this](Offset end) { durable_advanced(end); });
+  log_.on_durable([this](Offset) { held_advanced(); });
   log_.on_failure([this](const Error& error) { log_failed(error); });
 }
 
@@ -65,7 +66,7 @@ void Replica::become_leader(LeaderEpoch epoch, InSyncSet isr) {
   state_->epoch = epoch;
   state_->isr = std::move(isr);
   state_->end_at_election = log_.log_end();
-  state_->isr.advance(state_->options.self, log_.durable_end());
+  state_->isr.advance(state_->options.self, held_end());
   // Parked fetches look again also when nothing rose: the end of an unready time is news to them.
   raise_high_watermark();
   if (state_->advanced) executor_.post([advanced = state_->advanced] { advanced(); });
@@ -115,18 +116,38 @@ void Replica::produce(std::span<const std::byte> batches, Acks acks, ProduceCall
     state.uncommitted_bytes += batches.size();
   }
   if (done) settle_later(*appended, acks, std::move(done));
+  // Once for all that is appended meanwhile, and never inside this call.
+  if (state.options.durability == RecordDurability::kMemory &&
+      !std::exchange(state.advance_posted, true)) {
+    executor_.post([this, alive = std::weak_ptr<State>(state_)] {
+      const auto held = alive.lock();
+      if (held == nullptr) return;
+      held->advance_posted = false;
+      held_advanced();
+    });
+  }
+}
+
+void Replica::change_durability(RecordDurability durability) {
+  if (std::exchange(state_->options.durability, durability) == durability) return;
+  held_advanced();
+}
+
+Offset Replica::held_end() const {
+  return state_->options.durability == RecordDurability::kMemory ? log_.log_end()
+                                                                 : log_.durable_end();
 }
 
 void Replica::settle_later(const log::AppendResult& appended, Acks acks, ProduceCallback done) {
   const ProduceOutcome outcome{appended.base_offset, appended.append_time_us, log_.log_start()};
   const Offset end = appended.next_offset;
-  const Offset passed = acks == Acks::kAll ? state_->high_watermark : log_.durable_end();
+  const Offset passed = acks == Acks::kAll ? state_->high_watermark : held_end();
   // What was appended just now is above both.
   if (acks == Acks::kNone || end <= passed) {
     executor_.post([done = std::move(done), outcome]() mutable { done(outcome); });
     return;
   }
-  auto& waiting = acks == Acks::kAll ? state_->for_commit : state_->for_durable;
+  auto& waiting = acks == Acks::kAll ? state_->for_commit : state_->for_held;
   waiting.push_back({end, outcome, std::move(done)});
   // A duplicate may end below others that wait.
   for (std::size_t at = waiting.size() - 1; at > 0 && waiting[at - 1].end > end; --at) {
@@ -152,9 +173,9 @@ Result<Offset> Replica::readable_end() const {
 
 void Replica::on_advance(std::function<void()> listener) { state_->advanced = std::move(listener); }
 
-void Replica::durable_advanced(Offset end) {
+void Replica::held_advanced() {
   if (!state_->leading) return;
-  state_->isr.advance(state_->options.self, end);
+  state_->isr.advance(state_->options.self, held_end());
   const bool rose = raise_high_watermark();
   // A callback may stop this replica or set another listener; it may not destroy it.
   settle();
@@ -174,8 +195,9 @@ void Replica::log_failed(const Error& error) {
 bool Replica::raise_high_watermark() {
   State& state = *state_;
   if (state.isr.size() < state.options.min_isr) return false;
-  // The own durable end bounds it even where the set's minimum were reported higher.
-  const Offset committed = std::min(state.isr.committed(), log_.durable_end());
+  // The own end bounds it even where the set's minimum were reported higher, as it was before a
+  // topic became durable.
+  const Offset committed = std::min(state.isr.committed(), held_end());
   if (committed <= state.high_watermark) return false;
   state.high_watermark = committed;
   log_.set_checkpointed_high_watermark(committed);
@@ -195,7 +217,7 @@ void Replica::settle() {
       waiting.pop_front();
     }
   };
-  take(state_->for_durable, log_.durable_end());
+  take(state_->for_held, held_end());
   take(state_->for_commit, state_->high_watermark);
   for (State::Waiting& produce : ready) produce.done(produce.outcome);
 }
@@ -206,7 +228,7 @@ void Replica::abandon(const std::string& reason) {
   state.uncommitted.clear();
   state.uncommitted_bytes = 0;
   std::vector<ProduceCallback> unknown;
-  for (log::Fifo<State::Waiting>* waiting : {&state.for_durable, &state.for_commit}) {
+  for (log::Fifo<State::Waiting>* waiting : {&state.for_held, &state.for_commit}) {
     for (; !waiting->empty(); waiting->pop_front()) {
       unknown.push_back(std::move(waiting->front().done));
     }

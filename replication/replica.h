@@ -4,10 +4,13 @@
 // with clusters; the rules are numbered as in REPLICATION.md (R1: produce, R2: high watermark, R3:
 // leader start). With one broker the in-sync set is this replica.
 //
-// Invariants: high_watermark() <= log.durable_end(), never goes back within a leader epoch; a
-// produce is settled exactly once: success (committed in the same term), an error before anything
-// was appended, or kUnknownOutcome. Thread: the shard's. Callbacks run on the executor, never
-// inside the call. No clock, no randomness inside.
+// What the replica holds ends at the log's durable end or, where the topic says so
+// (RecordDurability::kMemory), at its end: "durable" in the rules reads "received" then.
+//
+// Invariants: high_watermark() never goes back within a leader epoch and was, when it rose, at most
+// the end of what the replica held; a produce is settled exactly once: success (committed in the
+// same term), an error before anything was appended, or kUnknownOutcome. Thread: the shard's.
+// Callbacks run on the executor, never inside the call. No clock, no randomness inside.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +23,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "log/partition_log.h"
+#include "replication/cluster_view.h"
 #include "replication/in_sync_set.h"
 
 namespace tidelog::replication {
@@ -36,6 +40,7 @@ struct ProduceOutcome {
 struct ReplicaOptions {
   BrokerId self{0};
   std::size_t min_isr = 1;
+  RecordDurability durability = RecordDurability::kDurable;
   // Appended and not yet committed; above it produce is refused with kOverloaded.
   std::size_t uncommitted_bytes_max = 64ULL << 20;
 };
@@ -56,6 +61,9 @@ class Replica {
   void become_leader(LeaderEpoch epoch, InSyncSet isr);
   // Settles everything pending with kUnknownOutcome; further calls fail with kNotLeader.
   void stop();
+
+  // The topic's durability was altered: what is acknowledged from now on.
+  void change_durability(RecordDurability durability);
 
   bool leading() const;
   LeaderEpoch leader_epoch() const;
@@ -82,7 +90,10 @@ class Replica {
   void on_advance(std::function<void()> listener);
 
  private:
-  void durable_advanced(Offset end);
+  // Where what this replica holds ends.
+  Offset held_end() const;
+  // Acknowledges what it holds, after held_end() may have moved.
+  void held_advanced();
   void log_failed(const Error& error);
   // Raises the high watermark as far as R2 allows; true when it rose.
   bool raise_high_watermark();
@@ -96,7 +107,7 @@ class Replica {
   Executor& executor_;
   log::PartitionLog& log_;
   struct State;
-  std::unique_ptr<State> state_;
+  std::shared_ptr<State> state_;
 };
 
 }  // namespace tidelog::replication

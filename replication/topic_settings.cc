@@ -13,6 +13,7 @@
 namespace tidelog::replication {
 namespace {
 
+constexpr std::string_view kDurability = "durability";
 constexpr std::string_view kMaxMessageBytes = "max.message.bytes";
 constexpr std::string_view kTimestampType = "message.timestamp.type";
 constexpr std::string_view kMinInsyncReplicas = "min.insync.replicas";
@@ -21,6 +22,7 @@ constexpr std::string_view kRetentionMs = "retention.ms";
 constexpr std::string_view kSegmentBytes = "segment.bytes";
 constexpr std::string_view kSegmentMs = "segment.ms";
 
+constexpr std::string_view kDurabilities[] = {"durable", "memory"};
 constexpr std::string_view kTimestampTypes[] = {"CreateTime", "LogAppendTime"};
 
 constexpr std::int64_t kMessageBytesMin = 1024;
@@ -32,6 +34,10 @@ constexpr std::int64_t kRetentionBytesMax = std::int64_t{1} << 60;
 constexpr std::int64_t kSegmentMsMin = 1000;
 
 constexpr auto kTable = std::to_array<TopicSettingInfo>({
+    {kDurability, "durable", "enum(durable|memory)",
+     "what an acknowledgement means: the record is on stable storage, or in the broker's memory "
+     "and "
+     "written right after, so that a crash may lose it"},
     {kMaxMessageBytes, "4194304", "bytes",
      "largest record batch that is accepted, from 1024 to 4194304"},
     {kTimestampType, "CreateTime", "enum(CreateTime|LogAppendTime)",
@@ -55,6 +61,10 @@ Result<std::string> checked(std::string_view name, std::string_view value) {
   if (name == kTimestampType) {
     TIDELOG_ASSIGN(const std::size_t choice, parse_choice(name, value, kTimestampTypes));
     return std::string(kTimestampTypes[choice]);
+  }
+  if (name == kDurability) {
+    TIDELOG_ASSIGN(const std::size_t choice, parse_choice(name, value, kDurabilities));
+    return std::string(kDurabilities[choice]);
   }
   Result<std::int64_t> number = 0;
   if (name == kMaxMessageBytes) {
@@ -124,6 +134,11 @@ log::PartitionLogSettings TopicSettings::log_settings() const {
           .retention_ms = number_of(value(kRetentionMs)),
           .retention_bytes = number_of(value(kRetentionBytes)),
           .segment_ms = number_of(value(kSegmentMs))};
+}
+
+RecordDurability TopicSettings::durability() const {
+  return value(kDurability) == kDurabilities[1] ? RecordDurability::kMemory
+                                                : RecordDurability::kDurable;
 }
 
 std::int32_t TopicSettings::min_insync_replicas() const {

@@ -73,6 +73,24 @@ TEST_F(RetentionTest, ALogFilledFarBeyondItsSizeKeepsDiskUseFlat) {
   EXPECT_EQ(compare(*harness_, ledger_), "");
 }
 
+TEST_F(RetentionTest, ATrimOfWhatIsBeingWrittenAsksToTryAgain) {
+  start();
+  ASSERT_TRUE(harness_->create(kId));
+  ASSERT_TRUE(harness_->append(kId, 300));
+  std::optional<Result<>> trimmed;
+  const auto trim = [&] {
+    trimmed.reset();
+    harness_->find(kId)->trim(Offset(1), [&](const Result<>& result) { trimmed = result; });
+    ASSERT_TRUE(harness_->executor().run_until([&] { return trimmed.has_value(); }));
+  };
+  trim();
+  ASSERT_FALSE(*trimmed);
+  EXPECT_EQ(trimmed->error().code(), ErrorCode::kOverloaded);
+  ASSERT_TRUE(harness_->wait_durable(kId));
+  trim();
+  EXPECT_TRUE(*trimmed) << trimmed->error().to_string();
+}
+
 TEST_F(RetentionTest, SegmentsGoWhenTheirLastRecordIsTooOld) {
   start(settings({.retention_ms = 60'000}));
   ASSERT_TRUE(harness_->create(kId));

@@ -66,6 +66,43 @@ class ReplicaTest : public testing::Test {
   int advances_ = 0;
 };
 
+TEST_F(ReplicaTest, InMemoryWhatWasAppendedIsAcknowledgedAndReadAtOnce) {
+  lead({.durability = RecordDurability::kMemory});
+  log_.hold();
+  produce(Acks::kAll, 2);
+  produce(Acks::kLeader);
+  EXPECT_THAT(answers_, ElementsAre("pending", "pending")) << "never inside the call";
+  executor_.run_until_idle();
+  EXPECT_THAT(answers_, ElementsAre("ok 0", "ok 2"));
+  EXPECT_EQ(replica_->high_watermark(), Offset(3));
+  EXPECT_EQ(log_.durable_end(), Offset(0));
+  EXPECT_EQ(advances_, 1) << "once for all that was appended meanwhile";
+}
+
+TEST_F(ReplicaTest, AChangeOfDurabilityHoldsForWhatFollowsAndTakesNothingBack) {
+  lead({.durability = RecordDurability::kMemory});
+  log_.hold();
+  produce(Acks::kAll);
+  executor_.run_until_idle();
+  replica_->change_durability(RecordDurability::kDurable);
+  produce(Acks::kAll);
+  produce(Acks::kLeader);
+  executor_.run_until_idle();
+  EXPECT_THAT(answers_, ElementsAre("ok 0", "pending", "pending"));
+  EXPECT_EQ(replica_->high_watermark(), Offset(1));
+  replica_->change_durability(RecordDurability::kMemory);
+  executor_.run_until_idle();
+  EXPECT_THAT(answers_, ElementsAre("ok 0", "ok 1", "ok 2"));
+}
+
+TEST_F(ReplicaTest, AReplicaThatGoesBeforeItCouldAcknowledgeSaysTheOutcomeIsUnknown) {
+  lead({.durability = RecordDurability::kMemory});
+  produce(Acks::kAll);
+  replica_.reset();
+  executor_.run_until_idle();
+  EXPECT_THAT(answers_, ElementsAre("UNKNOWN_OUTCOME"));
+}
+
 TEST_F(ReplicaTest, AcksAllWaitsUntilTheBatchIsCommitted) {
   lead();
   log_.hold();
