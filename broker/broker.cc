@@ -121,6 +121,7 @@ class Broker::Parts {
   log::io::StorageProfile storage_;
   std::unique_ptr<log::io::SystemFileSystem> files_;
   std::unique_ptr<BlockingPool> file_threads_;
+  std::unique_ptr<BlockingPool> removal_thread_;
   std::unique_ptr<ControlThread> control_;
   ShardSet shards_;
   std::unique_ptr<log::LogStore> logs_;
@@ -144,6 +145,7 @@ Result<> Broker::Parts::start() {
   TIDELOG_TRY(start_admin());
   files_ = std::make_unique<log::io::SystemFileSystem>(storage_.direct);
   file_threads_ = std::make_unique<BlockingPool>("files", kFileThreads);
+  removal_thread_ = std::make_unique<BlockingPool>("removal", 1);
   control_ = std::make_unique<ControlThread>(settings_.broker_id, *file_threads_);
   context_.control = control_.get();
   TIDELOG_ASSIGN(const auto topics, control_->open(*files_, settings_.data_dir + "/metadata"));
@@ -200,7 +202,7 @@ Result<> Broker::Parts::open_logs(const replication::ClusterView& topics) {
       std::min(options.shard.journal_bytes_min, options.shard.journal_bytes_max);
   TIDELOG_ASSIGN(logs_,
                  log::LogStore::open(
-                     *files_, options, shards_.environments(*file_threads_),
+                     *files_, options, shards_.environments(*file_threads_, *removal_thread_),
                      [count](const TopicPartition& id) { return shard_of_partition(id, count); },
                      [&topics](const TopicPartition& id) {
                        const replication::TopicView* topic = topics.find(id.topic);
@@ -366,6 +368,7 @@ void Broker::Parts::end_threads() {
   shards_.join();
   if (control_) control_->let_go();
   // Jobs and writes under way use the logs' own files and memory, so they end before the logs do.
+  removal_thread_.reset();
   file_threads_.reset();
   shards_.end_io();
 }

@@ -74,13 +74,15 @@ Result<> ShardSet::make(std::size_t count, BrokerContext& context, log::io::IoBa
   return {};
 }
 
-std::vector<log::ShardEnvironment> ShardSet::environments(BlockingExecutor& blocking) {
+std::vector<log::ShardEnvironment> ShardSet::environments(BlockingExecutor& blocking,
+                                                          BlockingExecutor& removal) {
   std::vector<log::ShardEnvironment> all;
   all.reserve(shards_.size());
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     all.push_back({.executor = &shards_[i]->executor(),
                    .queue = queues_[i].get(),
                    .blocking = &blocking,
+                   .removal = &removal,
                    .buffers = buffers_[i].get()});
   }
   return all;

@@ -40,7 +40,8 @@ class ShardSet {
   Result<> make(std::size_t count, BrokerContext& context, log::io::IoBackend backend,
                 const log::io::StorageProfile& storage);
   // What the logs of each shard are to use.
-  std::vector<log::ShardEnvironment> environments(BlockingExecutor& blocking);
+  std::vector<log::ShardEnvironment> environments(BlockingExecutor& blocking,
+                                                  BlockingExecutor& removal);
   // Gives each shard its logs and starts its thread.
   void start(log::LogStore& logs);
   // Listens on every shard; returns the port they share. Fails with kConnectionFailed.

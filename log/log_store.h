@@ -28,6 +28,9 @@ struct ShardEnvironment {
   Executor* executor = nullptr;
   io::IoQueue* queue = nullptr;
   BlockingExecutor* blocking = nullptr;
+  // For the removal of files, which may take long, so that nothing else waits for it; null:
+  // `blocking`.
+  BlockingExecutor* removal = nullptr;
   BufferPool* buffers = nullptr;
 };
 
@@ -74,7 +77,8 @@ class ShardLogs {
   using DoneCallback = std::move_only_function<void(Result<>)>;
   // Takes the log out of the catalog, durably, then removes its files on a file thread. The
   // PartitionLog is gone when `done` runs; reads in flight ended with kUnknownPartition. Without
-  // space it waits until there is some; close() ends the wait with kStorageFull.
+  // space it waits until there is some; close() ends the wait with kStorageFull, and the removal of
+  // many files with kDraining: the next start removes the rest.
   virtual void remove(const TopicPartition& id, DoneCallback done) = 0;
 
   // Called by the shard at the end of each loop turn: starts journal writes for what was staged,

@@ -1,5 +1,7 @@
 #include "log/partition_directories.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <charconv>
 #include <set>
@@ -20,13 +22,18 @@ Result<> PartitionDirectories::make(std::span<const TopicPartition> ids) {
   return files_.sync_directory(paths_.root);
 }
 
-Result<> PartitionDirectories::remove(const TopicPartition& id) {
+Result<> PartitionDirectories::remove(const TopicPartition& id, const std::stop_token& stop) {
   const std::string directory = paths_.partition(id);
   TIDELOG_ASSIGN(const bool exists, files_.exists(directory));
   if (exists) {
     TIDELOG_ASSIGN(auto entries, files_.list(directory));
     std::ranges::reverse(entries);  // newest first: what a crash leaves is a log without its end
     for (const io::DirectoryEntry& entry : entries) {
+      if (stop.stop_requested()) {
+        return fail(ErrorCode::kDraining,
+                    fmt::format("the broker is stopping; the next start removes what is left of {}",
+                                id.to_string()));
+      }
       TIDELOG_TRY(remove_in_steps(files_, directory + "/" + entry.name));
     }
     TIDELOG_TRY(files_.sync_directory(directory));

@@ -4,6 +4,7 @@
 
 #include <mutex>
 #include <span>
+#include <stop_token>
 #include <vector>
 
 #include "base/ids.h"
@@ -22,8 +23,9 @@ class PartitionDirectories {
   // Makes what is missing; stable on return. Fails with kStorageFull, kStorageFailed.
   Result<> make(std::span<const TopicPartition> ids);
   // Removes a log's directory with all that is in it, and the topic's with its last partition;
-  // stable on return. Nothing happens when it is not there. Fails with kStorageFailed.
-  Result<> remove(const TopicPartition& id);
+  // stable on return. Nothing happens when it is not there. Stops between two files when `stop` is
+  // requested. Fails with kDraining (stopped), kStorageFailed.
+  Result<> remove(const TopicPartition& id, const std::stop_token& stop = {});
   // All there are, in catalogs or not; other names are passed over. Fails with kStorageFailed.
   Result<std::vector<TopicPartition>> list() const;
 

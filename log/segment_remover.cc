@@ -72,7 +72,7 @@ void SegmentRemover::start() {
   running_ = true;
   running_directory_ = parent_of(segment->path);
   segment->file.reset();
-  context_.run_blocking<void>(
+  context_.run_removal<void>(
       [files = context_.files, segment] { return remove_files(*files, *segment); },
       [this, segment](Result<> removed) {
         running_ = false;

@@ -1,5 +1,6 @@
-// Removes the files of segments that a log does not hold any more: one at a time, on a file thread,
-// when their last reader is gone. What a stop leaves is found and removed by the next start.
+// Removes the files of segments that a log does not hold any more: one at a time, where files are
+// removed, when their last reader is gone. What a stop leaves is found and removed by the next
+// start.
 #pragma once
 
 #include <functional>

@@ -62,16 +62,28 @@ struct ShardContext {
   template <typename T>
   void run_blocking(std::move_only_function<Result<T>()> job,
                     std::move_only_function<void(Result<T>)> then) {
+    run_on<T>(*environment.blocking, std::move(job), std::move(then));
+  }
+  // The same where files are removed.
+  template <typename T>
+  void run_removal(std::move_only_function<Result<T>()> job,
+                   std::move_only_function<void(Result<T>)> then) {
+    run_on<T>(environment.removal != nullptr ? *environment.removal : *environment.blocking,
+              std::move(job), std::move(then));
+  }
+  template <typename T>
+  void run_on(BlockingExecutor& blocking, std::move_only_function<Result<T>()> job,
+              std::move_only_function<void(Result<T>)> then) {
     struct Call {
       std::move_only_function<Result<T>()> job;
       std::move_only_function<void(Result<T>)> then;
       std::optional<Result<T>> result;
     };
     auto call = std::make_shared<Call>(std::move(job), std::move(then), std::nullopt);
-    environment.blocking->run([call] { call->result = call->job(); }, *environment.executor,
-                              [call, alive = std::weak_ptr<bool>(alive)] {
-                                if (!alive.expired()) call->then(std::move(*call->result));
-                              });
+    blocking.run([call] { call->result = call->job(); }, *environment.executor,
+                 [call, alive = std::weak_ptr<bool>(alive)] {
+                   if (!alive.expired()) call->then(std::move(*call->result));
+                 });
   }
   std::shared_ptr<bool> alive = std::make_shared<bool>(true);
 };

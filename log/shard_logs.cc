@@ -159,7 +159,7 @@ void ShardLogsImpl::change_catalog() {
     return refuse_changes(Error(ErrorCode::kStorageFailed, context_.failure->message()));
   }
   if (context_.gave_up) return refuse_changes(no_space_to_close());
-  if (!removals_.empty() && !removals_wait_) return remove_all();
+  if (!removals_.empty() && !removals_wait_ && !removing_) return remove_all();
   if (!creations_.empty()) create_all();
 }
 
@@ -221,35 +221,85 @@ void ShardLogsImpl::finish_creation(Creation creation, const Result<std::uint32_
   creation.done(log.get());
 }
 
+// The catalog says that they go, then their files go, one log after the other, where nothing else
+// waits for them, then the catalog forgets them.
 void ShardLogsImpl::remove_all() {
-  changing_catalog_ = true;
-  auto removals = std::make_shared<std::vector<Removal>>(std::move(removals_));
-  removals_.clear();
+  changing_catalog_ = removing_ = true;
+  auto round = std::make_shared<RemovalRound>();
+  round->removals = std::exchange(removals_, {});
   std::vector<Catalog::Change> marked;
-  for (const Removal& removal : *removals) marked.push_back({removal.id, ReplicaState::kRemoving});
+  for (const Removal& removal : round->removals) {
+    marked.push_back({removal.id, ReplicaState::kRemoving});
+  }
+  apply_to_catalog(std::move(marked), [this, round](const Result<>& applied) {
+    changing_catalog_ = false;
+    if (applied) {
+      remove_files(round);
+    } else {
+      end_removals(round, applied);
+    }
+    change_catalog();
+  });
+}
+
+void ShardLogsImpl::remove_files(const RemovalRoundPtr& round) {
+  if (context_.failure || round->gone == round->removals.size()) return strike_out(round, {});
+  context_.run_removal<void>(
+      [this, id = round->removals[round->gone].id, stop = removal_stop_.get_token()] {
+        return directories_.remove(id, stop);
+      },
+      [this, round](const Result<>& removed) {
+        if (!removed) return strike_out(round, removed);
+        ++round->gone;
+        remove_files(round);
+      });
+}
+
+// `result`: of the one that was removed last.
+void ShardLogsImpl::strike_out(const RemovalRoundPtr& round, const Result<>& result) {
+  if (context_.failure) return end_removals(round, fail(*context_.failure));
+  std::vector<Catalog::Change> struck;
+  for (std::size_t i = 0; i < round->gone; ++i) {
+    struck.push_back({round->removals[i].id, std::nullopt});
+  }
+  if (struck.empty()) return end_removals(round, result);
+  apply_to_catalog(std::move(struck), [this, round, result](const Result<>& applied) {
+    if (!applied) round->gone = 0;
+    end_removals(round, applied ? result : applied);
+  });
+}
+
+// Those that are gone are answered; the others wait, or hear why they cannot go now.
+void ShardLogsImpl::end_removals(const RemovalRoundPtr& round, const Result<>& result) {
+  removing_ = false;
+  const bool stopped = !result && result.error().code() == ErrorCode::kDraining;
+  const bool later = !result && !stopped && !io::is_final(result.error());
+  if (!result && !stopped && !later) {
+    fail_directory(result.error());
+    round->gone = 0;  // what the catalog says is not known
+  }
+  std::vector<Removal> waiting;
+  for (std::size_t i = 0; i < round->removals.size(); ++i) {
+    Removal& removal = round->removals[i];
+    if (i >= round->gone && later) {
+      waiting.push_back(std::move(removal));
+      continue;
+    }
+    if (--leaving_[removal.id] == 0) leaving_.erase(removal.id);
+    removal.done(i < round->gone ? Result<>() : result);
+  }
+  if (later) return remove_later(std::move(waiting));
+  change_catalog();
+}
+
+void ShardLogsImpl::apply_to_catalog(std::vector<Catalog::Change> changes,
+                                     std::move_only_function<void(Result<>)> then) {
   context_.run_blocking<void>(
-      [this, marked]() -> Result<> {
-        if (const auto applied = catalog_.apply(marked); !applied) return fail(applied.error());
-        std::vector<Catalog::Change> struck;
-        for (const Catalog::Change& change : marked) {
-          TIDELOG_TRY(directories_.remove(change.id));
-          struck.push_back({change.id, std::nullopt});
-        }
-        if (const auto applied = catalog_.apply(struck); !applied) return fail(applied.error());
+      [this, changes = std::move(changes)]() -> Result<> {
+        if (const auto applied = catalog_.apply(changes); !applied) return fail(applied.error());
         return {};
       },
-      [this, removals](Result<> removed) {
-        changing_catalog_ = false;
-        if (!removed && !io::is_final(removed.error())) {
-          return remove_later(std::move(*removals));
-        }
-        if (!removed) fail_directory(removed.error());
-        for (Removal& removal : *removals) {
-          if (--leaving_[removal.id] == 0) leaving_.erase(removal.id);
-          removal.done(removed);
-        }
-        change_catalog();
-      });
+      std::move(then));
 }
 
 // A removal ends as a removal, so that no new life of a partition begins beside files of the old.
@@ -375,6 +425,7 @@ void ShardLogsImpl::start_checkpoint() {
 
 void ShardLogsImpl::close(DoneCallback done) {
   context_.closing = true;
+  removal_stop_.request_stop();
   close_done_ = std::move(done);
   if (context_.failure) {
     context_.environment.executor->post(
@@ -387,7 +438,7 @@ void ShardLogsImpl::close(DoneCallback done) {
 void ShardLogsImpl::drive_close() {
   // A start that moves up takes two checkpoints: the store may go only when nobody writes one any
   // more.
-  if (finishing_close_ || changing_catalog_ || checkpointing_) return;
+  if (finishing_close_ || changing_catalog_ || removing_ || checkpointing_) return;
   if (context_.gave_up) return give_up();
   if (!checkpoint_waiters_.empty()) return start_checkpoint();  // the last one found no space
   if (!journal_.idle() || !leaving_.empty()) return;

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <stop_token>
 #include <unordered_map>
 #include <vector>
 
@@ -70,6 +71,11 @@ class ShardLogsImpl final : public ShardLogs, public JournalEvents {
     TopicPartition id;
     DoneCallback done;
   };
+  struct RemovalRound {
+    std::vector<Removal> removals;
+    std::size_t gone = 0;  // so many, the first ones: their files are not there any more
+  };
+  using RemovalRoundPtr = std::shared_ptr<RemovalRound>;
 
   void start_timers();
   void start_retention();
@@ -78,6 +84,11 @@ class ShardLogsImpl final : public ShardLogs, public JournalEvents {
   void refuse_changes(const Error& error);
   void create_all();
   void remove_all();
+  void remove_files(const RemovalRoundPtr& round);
+  void strike_out(const RemovalRoundPtr& round, const Result<>& result);
+  void end_removals(const RemovalRoundPtr& round, const Result<>& result);
+  void apply_to_catalog(std::vector<Catalog::Change> changes,
+                        std::move_only_function<void(Result<>)> then);
   void remove_later(std::vector<Removal> removals);
   void finish_creation(Creation creation, const Result<std::uint32_t>& incarnation);
   void fail_directory(const Error& error);
@@ -115,7 +126,9 @@ class ShardLogsImpl final : public ShardLogs, public JournalEvents {
   std::vector<std::shared_ptr<PartitionLogImpl>> retiring_;  // of those, not at rest yet
   bool removals_wait_ = false;                               // for space
   bool changing_catalog_ = false;
-  int journal_lacking_ = 0;  // writes of the journal that found no space
+  bool removing_ = false;          // files, or about to
+  std::stop_source removal_stop_;  // requested when closing
+  int journal_lacking_ = 0;        // writes of the journal that found no space
   std::vector<std::move_only_function<void()>> checkpoint_waiters_;
   bool checkpointing_ = false;
   CheckpointContent stored_;  // by the last one

@@ -69,7 +69,13 @@ std::size_t LogHarness::shard_index(const TopicPartition& id) const {
 
 Result<> LogHarness::open() {
   std::vector<ShardEnvironment> shards;
-  for (auto& queue : queues_) shards.push_back({&executor_, queue.get(), &executor_, &buffers_});
+  for (auto& queue : queues_) {
+    shards.push_back({.executor = &executor_,
+                      .queue = queue.get(),
+                      .blocking = &executor_,
+                      .removal = options_.removal,
+                      .buffers = &buffers_});
+  }
   io::FileSystem& files = options_.files != nullptr ? *options_.files : disk_;
   TIDELOG_ASSIGN(store_, LogStore::open(
                              files, options_.store, shards,

@@ -50,7 +50,8 @@ struct HarnessOptions {
   PartitionLogSettings settings = small_settings();
   std::uint64_t seed = 1;
   std::function<std::chrono::microseconds(const sim::SimIoOperation&)> latency;
-  io::FileSystem* files = nullptr;  // over the disk; null: the disk itself
+  io::FileSystem* files = nullptr;      // over the disk; null: the disk itself
+  BlockingExecutor* removal = nullptr;  // null: the harness's own executor
 
   static LogStoreOptions small_store();
   static PartitionLogSettings small_settings();

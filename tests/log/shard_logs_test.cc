@@ -8,6 +8,7 @@
 #include "log/io/system_file_system.h"
 #include "log/partition_directories.h"
 #include "tests/log/log_harness.h"
+#include "tests/log/passing_disk.h"
 #include "tests/log_io/io_fixture.h"
 
 namespace tidelog::log {
@@ -52,6 +53,133 @@ TEST(ShardLogsTest, ARemovalThatFindsNoSpaceEndsBeforeTheNextLifeBegins) {
     EXPECT_EQ(harness->find(id)->log_end(), Offset(1));
     EXPECT_EQ(compare(*harness, ledger), "");
   }
+}
+
+// Runs nothing before it is let go: as a thread that somebody else's large files occupy.
+class HeldThread final : public BlockingExecutor {
+ public:
+  void run(Task job, Executor& home, Task done) override {
+    waiting_.push_back([job = std::move(job), &home, done = std::move(done)]() mutable {
+      job();
+      home.post(std::move(done));
+    });
+    if (let_go_) let_go();
+  }
+  std::size_t waiting() const { return waiting_.size(); }
+  void let_go() {
+    let_go_ = true;
+    for (Task& task : std::exchange(waiting_, {})) task();
+  }
+
+ private:
+  std::vector<Task> waiting_;
+  bool let_go_ = false;
+};
+
+TEST(ShardLogsTest, ALongRemovalKeepsNobodyWaitingAndEndsWithTheBroker) {
+  const TopicPartition first = partition_of(2, 0);
+  const TopicPartition second = partition_of(3, 0);
+  const TopicPartition other = partition_of(4, 0);
+  sim::SimDisk disk;
+  Ledger ledger;
+  HeldThread thread;
+  HarnessOptions options;
+  options.removal = &thread;
+  auto harness = std::make_unique<LogHarness>(disk, ledger, options);
+  ASSERT_TRUE(harness->open());
+  for (const TopicPartition& id : {first, second}) {
+    ASSERT_TRUE(harness->create(id));
+    for (int i = 0; i < 20; ++i) ASSERT_TRUE(harness->append(id, 2000));
+    ASSERT_TRUE(harness->wait_durable(id));
+  }
+  harness->pass(milliseconds(100));
+  std::vector<ErrorCode> answers;
+  for (const TopicPartition& id : {first, second}) {
+    harness->shard_of(id).remove(id, [&](const Result<>& removed) {
+      answers.push_back(removed ? ErrorCode::kOk : removed.error().code());
+    });
+  }
+  harness->pass(milliseconds(100));
+  EXPECT_EQ(thread.waiting(), 2U);
+  // Others are made, get segments and checkpoints meanwhile; the same ones do not.
+  ASSERT_TRUE(harness->create(other));
+  for (int i = 0; i < 60; ++i) {
+    ASSERT_TRUE(harness->append(other, 2000));
+    ASSERT_TRUE(harness->wait_durable(other));
+  }
+  harness->pass(milliseconds(100));
+  EXPECT_TRUE(*disk.exists("data/" + other.to_string() + "/00000000000000000000.log"));
+  ASSERT_TRUE(harness->trim(other, Offset(5)));
+  bool again = false;
+  harness->shard_of(first).create(first, {}, [&](const Result<PartitionLog*>&) { again = true; });
+  harness->pass(milliseconds(100));
+  EXPECT_FALSE(again);
+  EXPECT_TRUE(answers.empty());
+  // What has not begun when the broker stops, the next start does.
+  for (const TopicPartition& id : {first, second}) {
+    harness->shard_of(id).close([](const Result<>& closed) { EXPECT_TRUE(closed); });
+  }
+  harness->pass(milliseconds(100));
+  thread.let_go();
+  ASSERT_TRUE(harness->executor().run_until([&] { return answers.size() == 2; }));
+  EXPECT_EQ(answers, std::vector(2, ErrorCode::kDraining));
+  EXPECT_TRUE(*disk.exists("data/" + second.to_string() + "/00000000000000000000.log"));
+  harness->pass(milliseconds(100));
+  ASSERT_TRUE(harness->store().finish_clean_stop());
+  harness.reset();
+  ledger.logs.erase(second);
+  ledger.logs[first] = LedgerLog();
+  harness = std::make_unique<LogHarness>(disk, ledger);
+  ASSERT_TRUE(harness->open());
+  EXPECT_EQ(harness->find(second), nullptr);
+  EXPECT_FALSE(*disk.exists("data/" + second.to_string()));
+  EXPECT_EQ(harness->find(other)->log_start(), Offset(5));
+}
+
+TEST(ShardLogsTest, AStopWaitsForOneFileOfARemovalNotForAll) {
+  class SlowDisk final : public PassingDisk {
+   public:
+    using PassingDisk::PassingDisk;
+    Result<> remove_file(const std::string& path) override {
+      if (path.ends_with(".log") && ++segments == 2) on_second();
+      return PassingDisk::remove_file(path);
+    }
+    int segments = 0;
+    std::function<void()> on_second;
+  };
+  const TopicPartition id = partition_of(2, 0);
+  sim::SimDisk disk;
+  Ledger ledger;
+  SlowDisk slow(disk);
+  HarnessOptions options;
+  options.shards = 1;
+  options.files = &slow;
+  auto harness = std::make_unique<LogHarness>(disk, ledger, options);
+  ASSERT_TRUE(harness->open());
+  ASSERT_TRUE(harness->create(id));
+  for (int i = 0; i < 300; ++i) {
+    ASSERT_TRUE(harness->append(id, 2000));
+    ASSERT_TRUE(harness->wait_durable(id));
+  }
+  harness->pass(milliseconds(100));
+  bool closed = false;
+  slow.on_second = [&] {
+    harness->shard_of(id).close([&](const Result<>& result) { closed = result.has_value(); });
+  };
+  ErrorCode answer = ErrorCode::kOk;
+  harness->shard_of(id).remove(id, [&](const Result<>& removed) {
+    if (!removed) answer = removed.error().code();
+  });
+  ASSERT_TRUE(harness->executor().run_until([&] { return closed; }));
+  EXPECT_EQ(answer, ErrorCode::kDraining);
+  EXPECT_EQ(slow.segments, 2);
+  ASSERT_TRUE(harness->store().finish_clean_stop());
+  harness.reset();
+  ledger.logs.clear();
+  harness = std::make_unique<LogHarness>(disk, ledger);
+  ASSERT_TRUE(harness->open());
+  EXPECT_EQ(harness->find(id), nullptr);
+  EXPECT_FALSE(*disk.exists("data/" + id.to_string()));
 }
 
 TEST(ShardLogsTest, LargeBatchesTakeNoMoreOfTheJournalThanSmallOnes) {
