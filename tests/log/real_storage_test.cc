@@ -38,7 +38,10 @@ class RealStorageTest : public testing::TestWithParam<io::World> {
     pool_ = std::make_unique<BlockingPool>("files", 1);
     auto opened = LogStore::open(
         world_->files(), options_,
-        {{&world_->executor(), &world_->queue(), pool_.get(), &buffers_}},
+        {{.executor = &world_->executor(),
+          .queue = &world_->queue(),
+          .blocking = pool_.get(),
+          .buffers = &buffers_}},
         [](const TopicPartition&) { return 0; },
         [this](const TopicPartition&) { return settings_; });
     ASSERT_TRUE(opened) << opened.error().to_string();
