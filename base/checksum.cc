@@ -19,21 +19,4 @@ std::uint64_t xxh3_64_of_two(std::span<const std::byte> first, std::span<const s
   return XXH3_64bits_digest(&state);
 }
 
-struct ChecksumStream::State {
-  XXH3_state_t xxh3;
-};
-
-ChecksumStream::ChecksumStream(std::uint64_t seed) : state_(std::make_unique<State>()) {
-  XXH3_INITSTATE(&state_->xxh3);
-  XXH3_64bits_reset_withSeed(&state_->xxh3, seed);
-}
-
-ChecksumStream::~ChecksumStream() = default;
-
-void ChecksumStream::update(std::span<const std::byte> bytes) {
-  XXH3_64bits_update(&state_->xxh3, bytes.data(), bytes.size());
-}
-
-std::uint64_t ChecksumStream::digest() const { return XXH3_64bits_digest(&state_->xxh3); }
-
 }  // namespace tidelog

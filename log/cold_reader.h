@@ -62,8 +62,6 @@ class ColdReader {
   void with_index(std::shared_ptr<ColdSource> source, std::shared_ptr<Segment> segment,
                   std::move_only_function<void(Result<>)> done);
 
-  std::size_t cached_bytes() const { return bytes_; }
-
  private:
   struct Extent {
     Offset base;

@@ -141,7 +141,6 @@ class Journal {
   JournalCheckpoint checkpoint() const { return {id_, live_.durable_sequence()}; }
   std::uint64_t writes() const { return writes_; }
   std::uint64_t write_bytes() const { return write_bytes_; }
-  std::uint64_t ring_bytes() const { return ring_.bytes(); }
 
  private:
   struct Truncate {

@@ -1,5 +1,7 @@
 #include "log/open_segments.h"
 
+#include <algorithm>
+
 namespace tidelog::log {
 
 void OpenSegments::used(const std::shared_ptr<Segment>& segment) {
@@ -13,6 +15,13 @@ void OpenSegments::used(const std::shared_ptr<Segment>& segment) {
     ages_.splice(ages_.end(), ages_, place->second);
   }
   shrink();
+}
+
+std::size_t OpenSegments::count() const {
+  return static_cast<std::size_t>(std::ranges::count_if(ages_, [](const auto& held) {
+    const std::shared_ptr<Segment> segment = held.lock();
+    return segment && segment->file;
+  }));
 }
 
 void OpenSegments::shrink() {

@@ -22,7 +22,8 @@ class OpenSegments {
   // `segment` has its file open and is used now. Others may lose theirs.
   void used(const std::shared_ptr<Segment>& segment);
 
-  std::size_t count() const { return ages_.size(); }
+  // Those that have their file open now: the logs of others may be gone.
+  std::size_t count() const;
 
  private:
   using Ages = std::list<std::weak_ptr<Segment>>;

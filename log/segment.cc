@@ -25,12 +25,6 @@ std::shared_ptr<Segment> SegmentList::find(Offset offset) const {
   return offset < segment->summary.end ? segment : nullptr;
 }
 
-std::shared_ptr<Segment> SegmentList::after(Offset offset) const {
-  const auto next = std::ranges::upper_bound(
-      segments_, offset, {}, [](const auto& segment) { return segment->summary.base; });
-  return next == segments_.end() ? nullptr : *next;
-}
-
 std::shared_ptr<Segment> SegmentList::drop_first() {
   auto first = std::move(segments_.front());
   segments_.erase(segments_.begin());

@@ -46,8 +46,6 @@ class SegmentList {
   std::shared_ptr<Segment> active() const { return segments_.empty() ? nullptr : segments_.back(); }
   // The one that holds `offset`; null in a hole or outside.
   std::shared_ptr<Segment> find(Offset offset) const;
-  // The first that begins above `offset`.
-  std::shared_ptr<Segment> after(Offset offset) const;
   // REQUIRES: it begins at or behind the end of the last one.
   void add(std::shared_ptr<Segment> segment) {
     if (!segments_.empty()) segments_.back()->sealed = true;

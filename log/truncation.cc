@@ -126,6 +126,17 @@ void PartitionLogImpl::truncate_when_quiet() {
       [self = shared_from_this(), truncation = truncation_](Result<FoundCut> found) {
         if (self->truncation_ != truncation) return;
         if (!found) return self->truncation_failed(found.error());
+        const CutPlace& cut = found->place;
+        if (cut.end < self->log_start_) {
+          // The log's start lies inside the batch that would go: it would end before it begins.
+          return self->truncation_failed(
+              Error(ErrorCode::kOffsetOutOfRange,
+                    fmt::format(
+                        "{} begins at offset {}, inside the batch from offset {} on: it cannot be "
+                        "cut at {}",
+                        self->id_.to_string(), self->log_start_.value(), cut.end.value(),
+                        truncation->offset.value())));
+        }
         truncation->cut = std::move(found->place);
         truncation->producers = std::move(found->producers);
         self->truncate_journal(truncation);

@@ -272,6 +272,18 @@ class PartitionVerifier {
   std::string tail_problem_;
 };
 
+// What a broker that runs overwrites now may look damaged, or be gone for a moment: it is loaded
+// again.
+template <typename Load>
+auto load_settled(const Load& load) {
+  for (int attempt = 1;; ++attempt) {
+    auto loaded = load();
+    const bool settled =
+        loaded ? loaded->problems.empty() : loaded.error().code() != ErrorCode::kNotFound;
+    if (settled || attempt == kAttemptsMax) return loaded;
+  }
+}
+
 class DirectoryVerifier {
  public:
   DirectoryVerifier(io::FileSystem& files, const DataPaths& paths) : files_(files), paths_(paths) {}
@@ -279,7 +291,7 @@ class DirectoryVerifier {
   Result<VerifyReport> run() {
     TIDELOG_TRY(read_meta());
     Catalog catalog(files_, paths_.catalog());
-    TIDELOG_ASSIGN(const auto loaded, catalog.load());
+    TIDELOG_ASSIGN(const auto loaded, load_settled([&] { return catalog.load(); }));
     report_.files += loaded.any_exists ? 2 : 0;
     for (const std::string& problem : loaded.problems) say(problem);
     if (!loaded.sound) {
@@ -299,12 +311,15 @@ class DirectoryVerifier {
       Evidence evidence = evidence_of(id, replica.incarnation);
       evidence.accepted = replica.accepted;
       auto partition = PartitionVerifier(files_, paths_, id, evidence).run();
-      const bool doubtful = !partition || !partition->problems.empty();
-      if (doubtful) {
-        // A broker that runs may have removed it since the catalog was read.
-        TIDELOG_ASSIGN(const bool removed, no_longer_listed(id, replica.incarnation));
-        if (removed) continue;
+      bool removed = false;
+      // A broker that runs may have removed it, or its first segments, since that was read.
+      while (!partition || !partition->problems.empty()) {
+        TIDELOG_ASSIGN(removed, no_longer_listed(id, replica.incarnation));
+        TIDELOG_ASSIGN(const bool begins_later, start_rose(id, replica.incarnation, evidence));
+        if (removed || !begins_later) break;
+        partition = PartitionVerifier(files_, paths_, id, evidence).run();
       }
+      if (removed) continue;
       if (!partition) return fail(partition.error());
       report_.files += partition->segments;
       report_.partitions.push_back(std::move(*partition));
@@ -325,9 +340,31 @@ class DirectoryVerifier {
            now->second.state != ReplicaState::kLives;
   }
 
+  // Whether the log begins later now than `evidence` says, which then says so too. Nothing else of
+  // a newer checkpoint counts: the journals were read with the older one.
+  Result<bool> start_rose(const TopicPartition& id, std::uint32_t incarnation, Evidence& evidence) {
+    if (clean_) return false;
+    TIDELOG_ASSIGN(const auto loaded, load_checkpoint());
+    const auto content = loaded.content ? decode_checkpoint(loaded.content->body)
+                                        : std::optional<CheckpointContent>();
+    if (!content) return false;
+    for (const LogCheckpoint& log : content->logs) {
+      if (log.id != id || log.incarnation != incarnation) continue;
+      if (!evidence.checkpoint) {
+        evidence.checkpoint.emplace();
+        evidence.checkpoint->id = id;
+        evidence.checkpoint->incarnation = incarnation;
+      }
+      if (log.log_start <= evidence.checkpoint->log_start) return false;
+      evidence.checkpoint->log_start = log.log_start;
+      return true;
+    }
+    return false;
+  }
+
   Result<> read_meta() {
     SlotFile meta(files_, paths_.meta(), kMetaMagic, SlotPolicy::kBoth);
-    TIDELOG_ASSIGN(const auto loaded, meta.load());
+    TIDELOG_ASSIGN(const auto loaded, load_settled([&] { return meta.load(); }));
     report_.files += loaded.any_exists ? 2 : 0;
     for (const std::string& problem : loaded.problems) say(problem);
     if (!loaded.content || !decode_meta(loaded.content->body)) {
@@ -337,22 +374,14 @@ class DirectoryVerifier {
   }
 
   Result<> read_checkpoint() {
-    TIDELOG_ASSIGN(const bool stopped, files_.exists(paths_.clean_stop()));
-    if (stopped) {
-      TIDELOG_ASSIGN(const auto bytes,
-                     read_whole_file(files_, paths_.clean_stop(), kMarkerBytesMax));
-      const auto slot = decode_slot(kCleanStopMagic, bytes);
-      auto content = slot ? decode_checkpoint(slot->body) : std::nullopt;
-      if (content) {
-        ++report_.files;
-        checkpoint_ = std::move(*content);
-        clean_ = true;
-        return {};
-      }
-      say(paths_.clean_stop() + " is damaged; the next start scans all logs");
+    TIDELOG_ASSIGN(auto marker, read_marker());
+    if (marker) {
+      ++report_.files;
+      checkpoint_ = std::move(*marker);
+      clean_ = true;
+      return {};
     }
-    SlotFile file(files_, paths_.checkpoint(), kCheckpointMagic, SlotPolicy::kAlternate);
-    TIDELOG_ASSIGN(const auto loaded, file.load());
+    TIDELOG_ASSIGN(const auto loaded, load_checkpoint());
     report_.files += loaded.any_exists ? 2 : 0;
     for (const std::string& problem : loaded.problems) say(problem);
     if (!loaded.content) return {};
@@ -363,6 +392,26 @@ class DirectoryVerifier {
     }
     checkpoint_ = std::move(*content);
     return {};
+  }
+
+  // Nullopt: there is none, or none that counts.
+  Result<std::optional<CheckpointContent>> read_marker() {
+    for (int attempt = 1; attempt <= kAttemptsMax; ++attempt) {
+      const auto bytes = read_whole_file(files_, paths_.clean_stop(), kMarkerBytesMax);
+      if (!bytes && bytes.error().code() == ErrorCode::kNotFound) return std::nullopt;
+      if (!bytes) return fail(bytes.error());
+      const auto slot = decode_slot(kCleanStopMagic, *bytes);
+      if (auto content = slot ? decode_checkpoint(slot->body) : std::nullopt) return content;
+    }
+    say(paths_.clean_stop() + " is damaged; the next start scans all logs");
+    return std::nullopt;
+  }
+
+  Result<SlotFile::Loaded> load_checkpoint() {
+    return load_settled([this] {
+      SlotFile file(files_, paths_.checkpoint(), kCheckpointMagic, SlotPolicy::kAlternate);
+      return file.load();
+    });
   }
 
   Result<> read_journals() {

@@ -59,9 +59,6 @@ class File {
   // Reserves space [position, position + length) and extends the size; reads give zeros until
   // written. Fails with kStorageFull.
   virtual Result<> allocate(FilePosition position, std::uint64_t length) = 0;
-  // Makes [position, position + length) read as zeros, without changing the size. Stable after
-  // sync_data().
-  virtual Result<> zero_range(FilePosition position, std::uint64_t length) = 0;
 };
 
 // Holds a directory for one process while it lives.

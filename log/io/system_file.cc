@@ -123,38 +123,4 @@ Result<> SystemFile::allocate(FilePosition position, std::uint64_t length) {
   return truncate(position.value() + length);
 }
 
-Result<> SystemFile::zero_range(FilePosition position, std::uint64_t length) {
-  check_may_block("fallocate");
-  TIDELOG_CHECK(writable(), "the file is open for reading");
-  TIDELOG_ASSIGN(const std::uint64_t now, size());
-  if (position.value() >= now) return {};
-  length = std::min(length, now - position.value());
-  if (length == 0) return {};
-  const int result = uninterrupted([&] {
-    return ::fallocate(fd_.get(), FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
-                       static_cast<off_t>(position.value()), static_cast<off_t>(length));
-  });
-  if (result == 0) return {};
-  if (errno != EOPNOTSUPP) return fail(storage_error(errno, "zero", path_));
-  return write_zeros(position, length);
-}
-
-// Through a buffered descriptor of its own: the range may end inside a block.
-Result<> SystemFile::write_zeros(FilePosition position, std::uint64_t length) {
-  constexpr std::size_t kChunkBytes = 1 << 20;
-  const std::string again = fmt::format("/proc/self/fd/{}", fd_.get());
-  UniqueFd fd(::open(again.c_str(), O_WRONLY | O_CLOEXEC));
-  if (!fd) return fail(storage_error(errno, "open for zeros", path_));
-  const std::vector<std::byte> zeros(std::min<std::uint64_t>(length, kChunkBytes));
-  SystemFile buffered(std::move(fd), path_, {.mode = OpenMode::kWrite});
-  for (std::uint64_t done = 0; done < length;) {
-    const std::size_t part =
-        static_cast<std::size_t>(std::min<std::uint64_t>(zeros.size(), length - done));
-    TIDELOG_TRY(buffered.write_at(position + done, std::span(zeros).first(part)));
-    done += part;
-  }
-  // A direct read would look past the page cache.
-  return buffered.sync_data();
-}
-
 }  // namespace tidelog::log::io

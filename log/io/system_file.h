@@ -24,13 +24,11 @@ class SystemFile final : public File {
   // Where the file system cannot reserve space, only the size grows; writes may then fail with
   // kStorageFull.
   Result<> allocate(FilePosition position, std::uint64_t length) override;
-  Result<> zero_range(FilePosition position, std::uint64_t length) override;
 
   int fd() const { return fd_.get(); }
   bool writable() const { return options_.mode != OpenMode::kRead; }
 
  private:
-  Result<> write_zeros(FilePosition position, std::uint64_t length);
   void check_direct(FilePosition position, const void* address, std::uint64_t length) const;
 
   UniqueFd fd_;

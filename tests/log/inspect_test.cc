@@ -152,6 +152,86 @@ TEST_F(InspectTest, APartitionThatIsRemovedMeanwhileIsNoProblem) {
   EXPECT_TRUE(report->partitions.empty());
 }
 
+// A disk on which a file is just being overwritten when it is opened for the first time.
+class OverwrittenDisk final : public PassingDisk {
+ public:
+  OverwrittenDisk(sim::SimDisk& disk, std::string path)
+      : PassingDisk(disk), disk_(disk), path_(std::move(path)), whole_(disk.contents(path_)) {}
+
+  Result<std::unique_ptr<io::File>> open(const std::string& path,
+                                         const io::OpenOptions& options) override {
+    if (path == path_ && opened_++ < 2) {
+      const std::span<const std::byte> whole(whole_);
+      disk_.put(path_, opened_ == 1 ? whole.first(whole.size() / 2) : whole);
+    }
+    return PassingDisk::open(path, options);
+  }
+  int opened() const { return opened_; }
+
+ private:
+  sim::SimDisk& disk_;
+  std::string path_;
+  std::vector<std::byte> whole_;
+  int opened_ = 0;
+};
+
+TEST_F(InspectTest, WhatABrokerOverwritesJustNowIsReadAgain) {
+  ASSERT_TRUE(harness_->trim(id_, Offset(2)));  // two checkpoints
+  for (const char* path : {"data/meta.0", "data/catalog.1", "data/checkpoint.0",
+                           "data/checkpoint.1", "data/clean-stop"}) {
+    if (path == std::string("data/clean-stop")) ASSERT_TRUE(harness_->stop_cleanly());
+    OverwrittenDisk disk(disk_, path);
+    const auto report = verify_path(disk, "data");
+    ASSERT_TRUE(report) << report.error().to_string();
+    EXPECT_TRUE(report->ok()) << path;
+    EXPECT_TRUE(report->problems.empty()) << path << ": " << report->problems.front();
+    EXPECT_GT(disk.opened(), 1) << path;
+  }
+}
+
+// Retention goes on while the directory is read: before a partition is listed, or behind that.
+TEST_F(InspectTest, SegmentsThatRetentionTakesMeanwhileAreNoProblem) {
+  class TrimmedDisk final : public PassingDisk {
+   public:
+    using PassingDisk::PassingDisk;
+    Result<std::vector<io::DirectoryEntry>> list(const std::string& path) override {
+      const bool now = path == partition && trim;
+      if (now && !listed_first) std::exchange(trim, nullptr)();
+      auto entries = PassingDisk::list(path);
+      if (now && listed_first) std::exchange(trim, nullptr)();
+      return entries;
+    }
+    std::string partition;
+    std::function<void()> trim;
+    bool listed_first = false;
+  };
+  harness_->pass(std::chrono::seconds(6));
+  std::int64_t start = 40;
+  for (const bool listed_first : {false, true}) {
+    TrimmedDisk trimmed(disk_);
+    trimmed.partition = "data/" + id_.to_string();
+    trimmed.listed_first = listed_first;
+    bool gone = false;
+    trimmed.trim = [&] {
+      ASSERT_TRUE(harness_->trim(id_, Offset(start)));
+      harness_->pass(std::chrono::milliseconds(100));
+      gone = true;
+    };
+    const auto report = verify_path(trimmed, "data");
+    ASSERT_TRUE(gone);
+    ASSERT_TRUE(report) << report.error().to_string();
+    ASSERT_EQ(report->partitions.size(), 1U);
+    EXPECT_TRUE(report->ok()) << (report->partitions[0].problems.empty()
+                                      ? ""
+                                      : report->partitions[0].problems[0]);
+    EXPECT_EQ(report->partitions[0].first, Offset(start));
+    for (int i = 0; i < 60; ++i) ASSERT_TRUE(harness_->append(id_, 2000));
+    ASSERT_TRUE(harness_->wait_durable(id_));
+    harness_->pass(std::chrono::seconds(6));
+    start = 100;
+  }
+}
+
 TEST_F(InspectTest, AMissingJournalIsAProblem) {
   for (const std::string& path : disk_.files()) {
     if (path.starts_with("data/journal/")) disk_.erase(path);

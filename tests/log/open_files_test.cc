@@ -42,6 +42,21 @@ TEST(OpenFilesTest, ManyLogsShareAFewHandles) {
   ASSERT_TRUE(harness.stop_cleanly());
 }
 
+TEST(OpenFilesTest, ARemovedLogHoldsNoFileOpen) {
+  sim::SimDisk disk;
+  Ledger ledger;
+  LogHarness harness(disk, ledger, few_files());
+  ASSERT_TRUE(harness.open());
+  const TopicPartition id = partition_of(2, 0);
+  ASSERT_TRUE(harness.create(id));
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(harness.append(id, 6000));
+  ASSERT_TRUE(harness.wait_durable(id));
+  harness.pass(milliseconds(100));
+  EXPECT_GT(harness.shard_of(id).counters().open_segments, 0U);
+  ASSERT_TRUE(harness.remove(id));
+  EXPECT_EQ(harness.shard_of(id).counters().open_segments, 0U);
+}
+
 TEST(OpenFilesTest, SegmentsThatWereRolledGiveUpTheirFiles) {
   sim::SimDisk disk;
   Ledger ledger;

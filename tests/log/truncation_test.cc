@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "tests/log/log_harness.h"
+#include "wire/batch_builder.h"
 
 namespace tidelog::log {
 namespace {
@@ -63,6 +64,41 @@ TEST_F(TruncationTest, ACutBetweenTwoWritesHoldsNoSpaceOfTheJournal) {
   EXPECT_EQ(compare(*harness_, ledger_), "");
   restart(small_ring());
   EXPECT_EQ(compare(*harness_, ledger_), "");
+}
+
+TEST_F(TruncationTest, NeverEndsALogBeforeItsStart) {
+  start(small_ring());
+  ASSERT_TRUE(harness_->create(kId));
+  wire::BatchBuilder builder;
+  BufferPool pool(0);
+  for (int i = 0; i < 10; ++i) {
+    wire::RecordView record;
+    record.value = "v";
+    builder.add(1000 + i, record);
+  }
+  const auto batch = builder.finish(wire::Codec::kNone, wire::batch_seed(kId), {}, pool);
+  ASSERT_TRUE(batch);
+  ASSERT_TRUE(harness_->append_batch(kId, batch->bytes()));
+  append(kId, 2, 500);
+  ASSERT_TRUE(harness_->wait_durable(kId));
+  ASSERT_TRUE(harness_->trim(kId, Offset(5)));
+  for (const std::int64_t offset : {5, 7, 9}) {
+    std::optional<Result<>> answer;
+    harness_->find(kId)->truncate(Offset(offset), [&](Result<> result) { answer = result; });
+    ASSERT_TRUE(harness_->executor().run_until([&] { return answer.has_value(); }));
+    ASSERT_FALSE(*answer) << offset;
+    EXPECT_EQ(answer->error().code(), ErrorCode::kOffsetOutOfRange);
+  }
+  EXPECT_EQ(harness_->find(kId)->log_end(), Offset(12));
+  ASSERT_TRUE(harness_->truncate(kId, Offset(10)));
+  append(kId, 1, 500, LeaderEpoch(2));
+  ASSERT_TRUE(harness_->wait_durable(kId));
+  for (int life = 0; life < 2; ++life) {
+    EXPECT_EQ(harness_->find(kId)->log_start(), Offset(5));
+    EXPECT_EQ(harness_->find(kId)->log_end(), Offset(11));
+    EXPECT_TRUE(harness_->read_all(kId, Offset(5), Offset(11)));
+    restart(small_ring());
+  }
 }
 
 TEST_F(TruncationTest, EndsWhenItsOwnLogFillsTheRing) {

@@ -50,15 +50,6 @@ TEST_F(SystemFileSystemTest, WritesAndReadsAtAnyPositionWhenBuffered) {
   EXPECT_EQ(*file->read_at(FilePosition(12), into), 0U);
 }
 
-TEST_F(SystemFileSystemTest, ZerosARangeThatBeginsAndEndsInsideBlocks) {
-  auto file = create("f", std::string(10000, 'x'));
-  ASSERT_TRUE(file->zero_range(FilePosition(100), 9000).has_value());
-  EXPECT_EQ(read("f"), std::string(100, 'x') + std::string(9000, '\0') + std::string(900, 'x'));
-  ASSERT_TRUE(file->zero_range(FilePosition(9900), 5000).has_value());
-  EXPECT_EQ(*file->size(), 10000U) << "the size stays";
-  EXPECT_EQ(read("f").substr(9900), std::string(100, '\0'));
-}
-
 TEST_F(SystemFileSystemTest, FailuresNameTheFileAndTheCause) {
   create("f");
   const auto missing = files_.open(path("none"), {});

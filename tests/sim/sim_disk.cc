@@ -48,8 +48,6 @@ std::string_view to_string(DiskOperation operation) {
       return "truncate";
     case DiskOperation::kAllocate:
       return "allocate";
-    case DiskOperation::kZeroRange:
-      return "zero range";
     case DiskOperation::kRename:
       return "rename";
     case DiskOperation::kRemove:
@@ -393,14 +391,6 @@ Result<> SimFile::allocate(FilePosition position, std::uint64_t length) {
   return disk_.change(DiskOperation::kAllocate,
                       fmt::format("{} at {}, {} bytes", path_, position.value(), length),
                       [&] { inode_->allocate(position.value(), length); });
-}
-
-Result<> SimFile::zero_range(FilePosition position, std::uint64_t length) {
-  check_writable();
-  TIDELOG_TRY(disk_.enter(DiskOperation::kZeroRange, path_));
-  return disk_.change(DiskOperation::kZeroRange,
-                      fmt::format("{} at {}, {} bytes", path_, position.value(), length),
-                      [&] { inode_->zero(position.value(), length); });
 }
 
 }  // namespace tidelog::sim

@@ -1,7 +1,7 @@
 // A disk in memory that keeps exactly what log/io/file_system.h promises, and loses the rest.
 //
 // What it does:
-// - Contents: a write, zero_range, truncate or allocate is un-synced until sync_data() (or a
+// - Contents: a write, truncate or allocate is un-synced until sync_data() (or a
 // durable write of
 //   SimIoQueue) covers it. A crash keeps any part of what is un-synced: per 512-byte sector, sizes
 //   apart from contents, a torn sector with or without damage to its 4,096-byte block. Older
@@ -18,7 +18,7 @@
 //   calls fail with kStorageFailed. crash_image() is the disk found afterwards; kill_image() the
 //   one that is found when the process ended there and the power did not.
 //
-// Misuse is a CHECK: overlapping writes in flight, truncating or zeroing under one, unaligned
+// Misuse is a CHECK: overlapping writes in flight, truncating under one, unaligned
 // direct I/O, writing through a File opened for reading.
 //
 // A typical enumeration:
@@ -58,7 +58,6 @@ enum class DiskOperation : std::uint8_t {
   kSync,
   kTruncate,
   kAllocate,
-  kZeroRange,
   kRename,
   kRemove,
   kSyncDirectory,

@@ -171,17 +171,6 @@ TEST_F(SimDiskTest, AnUnalignedWriteKeepsTheRestOfItsSector) {
   EXPECT_EQ(text(*crash(CrashPolicy::everything()), "f"), whole);
 }
 
-TEST_F(SimDiskTest, ZerosSurviveSectorBySector) {
-  auto file = stable_file("f", std::string(4096, 'x'));
-  ASSERT_TRUE(file->zero_range(FilePosition(100), 3000).has_value());
-  const std::string zeroed =
-      std::string(100, 'x') + std::string(3000, '\0') + std::string(996, 'x');
-  EXPECT_EQ(text(disk_, "f"), zeroed);
-  EXPECT_EQ(text(*crash(), "f"), std::string(4096, 'x'));
-  ASSERT_TRUE(file->sync_data().has_value());
-  EXPECT_EQ(text(*crash(), "f"), zeroed);
-}
-
 TEST_F(SimDiskTest, BytesBehindACutComeBackAsZeros) {
   auto file = stable_file("f", "secret");
   ASSERT_TRUE(file->truncate(1).has_value());

@@ -37,9 +37,6 @@ void SimInode::apply(const Change& change, State to) {
     case ChangeKind::kWrite:
       to.bytes.write(change.position, *change.bytes);
       break;
-    case ChangeKind::kZero:
-      to.bytes.zero(change.position, change.length);
-      break;
     case ChangeKind::kAllocate:
       to.bytes.reserve(change.position, change.length);
       break;
@@ -75,13 +72,9 @@ void SimInode::apply_some(const Change& change, State to, SimRandom& random, boo
         continue;
       }
       some = true;
-      if (change.kind == ChangeKind::kZero) {
-        to.bytes.zero(sector, length);
-      } else {
-        to.bytes.write(sector, std::span(*change.bytes).subspan(sector - change.position, length));
-      }
+      to.bytes.write(sector, std::span(*change.bytes).subspan(sector - change.position, length));
     }
-    if (!damage || !some || all || change.kind == ChangeKind::kZero) continue;
+    if (!damage || !some || all) continue;
     for (std::uint64_t sector = block; sector < block + kPhysicalBytes; sector += kSectorBytes) {
       if (!random.one_in(2)) continue;
       std::array<std::byte, kSectorBytes> garbage;
@@ -93,8 +86,7 @@ void SimInode::apply_some(const Change& change, State to, SimRandom& random, boo
 
 void SimInode::apply_choice(const Change& change, State to, CrashChooser& chooser) {
   const CrashChooser::Data choice = chooser.next_data();
-  const bool has_sectors = change.kind == ChangeKind::kWrite || change.kind == ChangeKind::kZero;
-  if (!has_sectors) {
+  if (change.kind != ChangeKind::kWrite) {
     if (choice.bytes != CrashChooser::Part::kNone) apply(change, to);
     return;
   }
@@ -154,24 +146,6 @@ void SimInode::allocate(std::uint64_t position, std::uint64_t length) {
        .position = position,
        .length = length,
        .size_after = position + length});
-}
-
-void SimInode::zero(std::uint64_t position, std::uint64_t length) {
-  check_not_in_flight(position, position + length);
-  const std::uint64_t end = std::min(position + length, current_size_);
-  if (end <= position) return;
-  // Zeros are a write that holds no bytes where they cover whole sectors.
-  const std::uint64_t first = align_up(position, kSectorBytes);
-  const std::uint64_t last = align_down(end, kSectorBytes);
-  if (first >= last) {
-    const std::vector<std::byte> zeros(end - position);
-    write(position, zeros);
-    return;
-  }
-  const std::vector<std::byte> edge(kSectorBytes);
-  write(position, std::span(edge).first(first - position));
-  write(last, std::span(edge).first(end - last));
-  add({.kind = ChangeKind::kZero, .position = first, .length = last - first});
 }
 
 void SimInode::check_not_in_flight(std::uint64_t position, std::uint64_t end) const {

@@ -56,7 +56,6 @@ class SimInode {
   void write(std::uint64_t position, std::span<const std::byte> bytes, bool stable = false);
   void truncate(std::uint64_t size, bool stable = false);
   void allocate(std::uint64_t position, std::uint64_t length);
-  void zero(std::uint64_t position, std::uint64_t length);
 
   // Writes in flight: on the disk in any part until they complete.
   // REQUIRES: sector-aligned; overlaps no write in flight (CHECKed).
@@ -85,7 +84,7 @@ class SimInode {
   std::shared_ptr<SimInode> after_kill(CrashChooser& chooser) const;
 
  private:
-  enum class ChangeKind : std::uint8_t { kWrite, kZero, kAllocate, kTruncate };
+  enum class ChangeKind : std::uint8_t { kWrite, kAllocate, kTruncate };
   struct Change {
     ChangeKind kind;
     std::uint64_t number = 0;
