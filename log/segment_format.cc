@@ -57,6 +57,7 @@ std::optional<SegmentFileHeader> decode_segment_header(std::span<const std::byte
 }
 
 std::string segment_file_name(Offset base) { return fmt::format("{:020}.log", base.value()); }
+std::string index_file_name(Offset base) { return fmt::format("{:020}.idx", base.value()); }
 
 std::optional<Offset> parse_segment_file_name(std::string_view name) {
   return parse_name(name, kSuffix);

@@ -36,8 +36,9 @@ struct SegmentFileHeader {
 void encode_segment_header(const SegmentFileHeader& header, std::span<std::byte> to);
 std::optional<SegmentFileHeader> decode_segment_header(std::span<const std::byte> from);
 
-// "00000000000000000042.log".
+// "00000000000000000042.log" and ".idx".
 std::string segment_file_name(Offset base);
+std::string index_file_name(Offset base);
 // The base offset in a segment's name; nullopt for other names.
 std::optional<Offset> parse_segment_file_name(std::string_view name);
 std::optional<Offset> parse_index_file_name(std::string_view name);
