@@ -153,7 +153,8 @@ class PartitionLog {
   // Makes `offset` the log's start, when it is above it: reads below fail from now on; durable when
   // `done` runs. The files of whole segments below go later, on a file thread, when their last
   // reader has gone. Fails with kOffsetOutOfRange (above log_end()), kOverloaded (above
-  // durable_end(), or a truncation is under way: retriable), kDraining, kLostData, kUnknownPartition, kStorageFailed.
+  // durable_end(), or a truncation is under way: retriable), kDraining, kLostData,
+  // kUnknownPartition, kStorageFailed.
   virtual void trim(Offset offset, DoneCallback done) = 0;
 
   // The topic's settings changed: they count from now on.

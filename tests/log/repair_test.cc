@@ -109,17 +109,20 @@ TEST_F(RepairTest, GoesOnBehindWhatWasAcceptedAndKeepsTheHole) {
 TEST_F(RepairTest, WhatLiesBehindADamagedWriteIsServedAfterwards) {
   // With another number of shards each start brings what the one before left in the journal to the
   // segment, in one write.
-  for (int life = 0; life < 5; ++life) {
+  const auto start_life = [&](int life) {
     HarnessOptions options = one_shard();
     options.shards += static_cast<std::size_t>(life % 2);
     start(options);
+  };
+  for (int life = 0; life < 5; ++life) {
+    start_life(life);
     if (life == 0) {
       ASSERT_TRUE(harness_->create(kId));
     }
     append_durably(kId, 2, 3000, LeaderEpoch(1 + life));
     crash();
   }
-  start();
+  start_life(5);
   ASSERT_TRUE(harness_->stop_cleanly());
   harness_.reset();
   disk_->erase("data/clean-stop");
