@@ -51,6 +51,7 @@ TEST_F(AsioExecutorTest, WakesForPostsOfOtherThreadsAndKeepsEachThreadsOrder) {
 
 TEST_F(AsioExecutorTest, RunsTimersByTheirTimeAndForgetsCancelledOnes) {
   std::vector<int> order;
+  const SteadyTime start = executor_.clock().now();
   executor_.run_after(milliseconds(30), [&] { order.push_back(3); });
   const TimerId cancelled = executor_.run_after(milliseconds(1), [&] { order.push_back(9); });
   executor_.run_after(milliseconds(10), [&] {
@@ -60,10 +61,12 @@ TEST_F(AsioExecutorTest, RunsTimersByTheirTimeAndForgetsCancelledOnes) {
   executor_.run_after(microseconds(200), [&] { order.push_back(1); });
   executor_.cancel(cancelled);
   executor_.cancel(cancelled);
-  const SteadyTime start = executor_.clock().now();
   run_until([&] { return order.size() == 4; });
   EXPECT_GE(executor_.clock().now() - start, milliseconds(30));
-  EXPECT_EQ(order, (std::vector{1, 2, 4, 3}));
+  // On a machine that is late the third may be due before the fourth was asked for.
+  EXPECT_LT(std::ranges::find(order, 2), std::ranges::find(order, 4));
+  std::erase(order, 4);
+  EXPECT_EQ(order, (std::vector{1, 2, 3}));
 }
 
 TEST_F(AsioExecutorTest, CallsTheTurnHookBehindTheTasksOfATurnAndRunsWhatItPosts) {
