@@ -19,8 +19,9 @@ namespace {
 constexpr std::size_t kQueueLines = 8192;
 
 struct Logging {
-  std::shared_ptr<spdlog::details::thread_pool> pool;
+  // Outlives the pool's thread, which holds it too: its memory goes when that has ended.
   std::shared_ptr<spdlog::async_logger> logger;
+  std::shared_ptr<spdlog::details::thread_pool> pool;
   LogFormat format = LogFormat::kText;
 };
 
