@@ -144,9 +144,9 @@ Result<bool> RecordSource::run_lines(InputBuffer& input, const Take& take) {
 }
 
 Result<bool> RecordSource::run_format(InputBuffer& input, const Take& take) {
-  ParsedRecord parsed;
   bool at_end = false;
   for (std::uint64_t number = 1;; ++number) {
+    ParsedRecord parsed;
     std::optional<std::size_t> length;
     while (!length) {
       if (at_end && input.unread().empty()) return true;
