@@ -30,17 +30,21 @@ from broker_process import Broker
 TOPIC = "ledger"
 LINES_PER_CHUNK = 200
 CHUNK_SECONDS = 0.01  # 20,000 records a second and producer: load, not saturation
+SURVIVOR_LINES_PER_CHUNK = 20  # they write all the time, and every round reads all of it
 ACKNOWLEDGED_MIN = 2000  # per producer and round, before the broker may be killed
 
 
 class Producer:
     """`tidelog produce` with its ledger, fed with numbered records until it is stopped."""
 
-    def __init__(self, broker, name, round_number, directory, options):
+    def __init__(self, broker, name, round_number, directory, options, lines_per_chunk=LINES_PER_CHUNK):
+        self.lines_per_chunk = lines_per_chunk
         self.prefix = f"{name}.{round_number}"
         self.ledger_path = pathlib.Path(directory) / f"ledger-{self.prefix}"
         self.keyed = "-K" in options
         self.stopping = threading.Event()
+        self.feeding = threading.Event()  # cleared: it gets nothing new
+        self.feeding.set()
         self.fed = 0  # records, when the feeder has ended
         with open(self.ledger_path, "wb") as ledger, open(f"{self.ledger_path}.err", "wb") as errors:
             self.process = broker.popen("produce", TOPIC, "-o", "%p %o %v", *options,
@@ -54,7 +58,7 @@ class Producer:
         try:
             while not self.stopping.is_set():
                 lines = []
-                for _ in range(LINES_PER_CHUNK):
+                for _ in range(self.lines_per_chunk):
                     key = f"key-{sequence % 61}\t" if self.keyed else ""
                     lines.append(f"{key}{self.prefix}.{sequence} {padding[:sequence % 80]}\n")
                     sequence += 1
@@ -62,6 +66,7 @@ class Producer:
                 self.process.stdin.flush()
                 self.fed = sequence
                 time.sleep(CHUNK_SECONDS)
+                self.feeding.wait()
         except (BrokenPipeError, OSError):
             pass  # the producer was stopped
 
@@ -71,8 +76,12 @@ class Producer:
     def errors(self):
         return pathlib.Path(f"{self.ledger_path}.err").read_text(errors="replace")
 
-    def ask_to_stop(self):
+    def stop_feeding(self):
         self.stopping.set()
+        self.feeding.set()
+
+    def ask_to_stop(self):
+        self.stop_feeding()
         self.process.send_signal(signal.SIGTERM)
 
     def end(self):
@@ -86,7 +95,7 @@ class Producer:
 
     def finish(self, seconds_max=150):
         """Ends the input and lets the producer deliver what it has; yields complaints."""
-        self.stopping.set()
+        self.stop_feeding()
         self.feeder.join(timeout=seconds_max)
         try:
             self.process.stdin.close()
@@ -208,6 +217,8 @@ def wait_for_progress(producers, broker, seconds_max=60):
 
 
 def run_round(broker, options, chance, round_number, directory, ledger, survivors):
+    for survivor in survivors:
+        survivor.feeding.set()
     wait_for_progress(survivors, broker)
     producers = [
         Producer(broker, "keyed", round_number, directory, ["-K", r"\t"]),
@@ -223,6 +234,9 @@ def run_round(broker, options, chance, round_number, directory, ledger, survivor
             producer.ask_to_stop()
         for producer in producers:
             producer.end()
+    # What is checked takes time, in which they would fill the log; they still have to deliver what they took.
+    for survivor in survivors:
+        survivor.feeding.clear()
     count = 0
     for producer in producers:
         entries = list(producer.acknowledged())
@@ -251,8 +265,8 @@ def main():
             broker.must_run("topic", "create", TOPIC, "-p", options.partitions)
             log, ledger = Log(options.partitions), []
             survivors += [
-                Producer(broker, "survivor-keyed", 0, directory, ["-K", r"\t"]),
-                Producer(broker, "survivor-sticky", 0, directory, ["-z", "lz4"]),
+                Producer(broker, "survivor-keyed", 0, directory, ["-K", r"\t"], SURVIVOR_LINES_PER_CHUNK),
+                Producer(broker, "survivor-sticky", 0, directory, ["-z", "lz4"], SURVIVOR_LINES_PER_CHUNK),
             ]
             for round_number in range(1, options.rounds + 1):
                 acknowledged = run_round(broker, options, chance, round_number, directory, ledger, survivors)
