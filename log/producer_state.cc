@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <limits>
 #include <ranges>
 #include <utility>
 
@@ -103,7 +104,11 @@ void ProducerTable::extend(ProducerEntry& entry, const wire::BatchView& batch) c
 
 void ProducerTable::apply(const wire::BatchView& batch) {
   const std::int64_t now_us = batch.append_time_us();
-  while (!entries_.empty() && entries_.front().last_append_us < now_us - limits_.forget_after_us) {
+  // A batch may say any time.
+  constexpr std::int64_t kEver = std::numeric_limits<std::int64_t>::min();
+  const std::int64_t oldest_us =
+      std::max(now_us, kEver + limits_.forget_after_us) - limits_.forget_after_us;
+  while (!entries_.empty() && entries_.front().last_append_us < oldest_us) {
     forget_first();
   }
   const ProducerId id = batch.producer_id();

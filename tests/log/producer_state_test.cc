@@ -194,6 +194,16 @@ TEST(ProducerTableTest, ForgetsProducersSevenDaysBehindTheNewestRecordOfTheLog) 
   EXPECT_EQ(log.send(1, 0, 1), "UNKNOWN_PRODUCER");
 }
 
+// Found by fuzzing.
+TEST(ProducerTableTest, BelievesATimeBeforeAllTimes) {
+  Producers log;
+  log.now_us = std::numeric_limits<std::int64_t>::min() + 5;
+  EXPECT_EQ(log.send(1, 0, 0), "ok");
+  EXPECT_EQ(log.send(2, 0, 0), "ok");
+  EXPECT_EQ(log.send(1, 0, 0), "dup 0");
+  EXPECT_EQ(log.table.size(), 2U);
+}
+
 // At whatever batch a snapshot is taken, what follows it leads to the same table.
 TEST(ProducerTableTest, IsTheSameFromASnapshotAndTheRest) {
   const ProducerLimits limits{.producers_max = 5, .ranges_max = 3, .forget_after_us = 1000};
