@@ -64,7 +64,7 @@ class FetchSession {
   void deliver(std::size_t from, std::vector<FetchChunk> chunks);
   // Answers what can be answered now: the peer took bytes, or time passed.
   void advance();
-  // The peer takes no answer for now: nothing is read for it until advance().
+  // While the peer takes no answer: nothing is read for it until advance().
   void cannot_answer();
   // Answers every open fetch at once with what is there.
   void answer_all();

@@ -116,21 +116,21 @@ void Replica::produce(std::span<const std::byte> batches, Acks acks, ProduceCall
     state.uncommitted_bytes += batches.size();
   }
   if (done) settle_later(*appended, acks, std::move(done));
-  // Once for all that is appended meanwhile, and never inside this call.
-  if (state.options.durability == RecordDurability::kMemory &&
-      !std::exchange(state.advance_posted, true)) {
-    executor_.post([this, alive = std::weak_ptr<State>(state_)] {
-      const auto held = alive.lock();
-      if (held == nullptr) return;
-      held->advance_posted = false;
-      held_advanced();
-    });
-  }
+  if (state.options.durability == RecordDurability::kMemory) advance_later();
 }
 
 void Replica::change_durability(RecordDurability durability) {
-  if (std::exchange(state_->options.durability, durability) == durability) return;
-  held_advanced();
+  if (std::exchange(state_->options.durability, durability) != durability) advance_later();
+}
+
+void Replica::advance_later() {
+  if (std::exchange(state_->advance_posted, true)) return;
+  executor_.post([this, alive = std::weak_ptr<State>(state_)] {
+    const auto held = alive.lock();
+    if (held == nullptr) return;
+    held->advance_posted = false;
+    held_advanced();
+  });
 }
 
 Offset Replica::held_end() const {
@@ -142,7 +142,7 @@ void Replica::settle_later(const log::AppendResult& appended, Acks acks, Produce
   const ProduceOutcome outcome{appended.base_offset, appended.append_time_us, log_.log_start()};
   const Offset end = appended.next_offset;
   const Offset passed = acks == Acks::kAll ? state_->high_watermark : held_end();
-  // What was appended just now is above both.
+  // A duplicate's original may be settled; and from memory the leader alone holds it at once.
   if (acks == Acks::kNone || end <= passed) {
     executor_.post([done = std::move(done), outcome]() mutable { done(outcome); });
     return;

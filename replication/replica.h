@@ -92,6 +92,8 @@ class Replica {
  private:
   // Where what this replica holds ends.
   Offset held_end() const;
+  // Calls held_advanced() once, soon, for all that happens meanwhile: never inside a caller's call.
+  void advance_later();
   // Acknowledges what it holds, after held_end() may have moved.
   void held_advanced();
   void log_failed(const Error& error);

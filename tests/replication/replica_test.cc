@@ -91,6 +91,7 @@ TEST_F(ReplicaTest, AChangeOfDurabilityHoldsForWhatFollowsAndTakesNothingBack) {
   EXPECT_THAT(answers_, ElementsAre("ok 0", "pending", "pending"));
   EXPECT_EQ(replica_->high_watermark(), Offset(1));
   replica_->change_durability(RecordDurability::kMemory);
+  EXPECT_THAT(answers_, ElementsAre("ok 0", "pending", "pending")) << "never inside the call";
   executor_.run_until_idle();
   EXPECT_THAT(answers_, ElementsAre("ok 0", "ok 1", "ok 2"));
 }
