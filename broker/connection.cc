@@ -216,6 +216,9 @@ bool ClientConnection::admit(const wire::FramePrefix& prefix) {
   BrokerContext& broker = shard_.broker();
   MemoryBudget* budget = nullptr;
   if (prefix.api_key == static_cast<std::uint16_t>(wire::ApiKey::kProduce)) {
+    // Another connection of this client may have used its quota up.
+    charge_in(0);
+    if (unthrottle_in_ != 0) return false;
     budget = &broker.produce_budget;
   } else if (prefix.frame_bytes > kSmallRequestBytesMax) {
     budget = &broker.control_budget;

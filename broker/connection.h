@@ -136,7 +136,8 @@ class ClientConnection : public std::enable_shared_from_this<ClientConnection> {
   bool over_limits() const;
   // Refuses what cannot begin a request.
   Result<> check_prefix(const wire::FramePrefix& prefix) const;
-  // False while the budget that the frame takes from has no room for it.
+  // False while the budget that the frame takes from has no room for it, or its client is above its
+  // quota.
   bool admit(const wire::FramePrefix& prefix);
   bool can_send() const;
   void charge_in(std::size_t bytes);

@@ -13,11 +13,16 @@ namespace tidelog::broker {
 namespace {
 
 constexpr std::size_t kOpenChangesMax = 1000;
+constexpr std::size_t kOpenChangeBytesMax = 16 << 20;
 
 }  // namespace
 
 ControlThread::ControlThread(BrokerId self, BlockingExecutor& blocking)
-    : self_(self), blocking_(blocking), executor_(std::make_unique<wire::AsioExecutor>()) {}
+    : self_(self),
+      blocking_(blocking),
+      open_changes_(kOpenChangesMax),
+      open_change_bytes_(kOpenChangeBytesMax),
+      executor_(std::make_unique<wire::AsioExecutor>()) {}
 
 ControlThread::~ControlThread() { let_go(); }
 
@@ -124,44 +129,34 @@ void ControlThread::when_views_arrived(Task then) {
       [then = std::move(then)](const Result<>&) mutable { then(); });
 }
 
-Result<> ControlThread::begin_change() {
-  if (open_changes_.fetch_add(1, std::memory_order_relaxed) < kOpenChangesMax) return {};
-  end_change();
+Result<ControlThread::OpenChange> ControlThread::open_change(std::size_t named_bytes) {
+  OpenChange change{.place = open_changes_.take_if_room(1),
+                    .bytes = open_change_bytes_.take_if_room(named_bytes)};
+  if (change.place && change.bytes) return change;
   return fail(ErrorCode::kOverloaded,
-              fmt::format("{} changes of topics are under way already", kOpenChangesMax));
+              change.place
+                  ? fmt::format("changes of topics that name {} bytes are under way already",
+                                open_change_bytes_.used())
+                  : fmt::format("{} changes of topics are under way already", kOpenChangesMax));
 }
 
-void ControlThread::create_topic(replication::NewTopic topic, Executor& home, CreateCallback done) {
-  if (Result<> may = begin_change(); !may) {
-    return home.post([may = std::move(may), done = std::move(done)]() mutable {
-      done(fail(std::move(may).error()));
+template <typename T>
+void ControlThread::change(std::size_t named_bytes, Change<T> begin, Executor& home,
+                           Outcome<T> done) {
+  Result<OpenChange> open = open_change(named_bytes);
+  if (!open) {
+    return home.post([error = std::move(open).error(), done = std::move(done)]() mutable {
+      done(fail(std::move(error)));
     });
   }
-  executor_->post([this, topic = std::move(topic), &home, done = std::move(done)]() mutable {
-    auto answer = [this, &home, done = std::move(done)](Result<TopicViewPointer> created) mutable {
-      end_change();
-      when_views_arrived([&home, done = std::move(done), created = std::move(created)]() mutable {
-        home.post([done = std::move(done), created = std::move(created)]() mutable {
-          done(std::move(created));
-        });
-      });
-    };
-    if (!controller_) return answer(fail(ErrorCode::kDraining, "the broker is stopping"));
-    controller_->create_topic(std::move(topic), std::move(answer));
-  });
-}
-
-void ControlThread::change(Change begin, Executor& home, DoneCallback done) {
-  if (Result<> may = begin_change(); !may) {
-    return home.post(
-        [may = std::move(may), done = std::move(done)]() mutable { done(std::move(may)); });
-  }
-  executor_->post([this, begin = std::move(begin), &home, done = std::move(done)]() mutable {
-    auto answer = [this, &home, done = std::move(done)](Result<> changed) mutable {
-      end_change();
-      when_views_arrived([&home, done = std::move(done), changed = std::move(changed)]() mutable {
-        home.post([done = std::move(done), changed = std::move(changed)]() mutable {
-          done(std::move(changed));
+  executor_->post([this, open = std::move(*open), begin = std::move(begin), &home,
+                   done = std::move(done)]() mutable {
+    auto answer = [this, open = std::move(open), &home,
+                   done = std::move(done)](Result<T> outcome) mutable {
+      open.end();
+      when_views_arrived([&home, done = std::move(done), outcome = std::move(outcome)]() mutable {
+        home.post([done = std::move(done), outcome = std::move(outcome)]() mutable {
+          done(std::move(outcome));
         });
       });
     };
@@ -170,10 +165,23 @@ void ControlThread::change(Change begin, Executor& home, DoneCallback done) {
   });
 }
 
+void ControlThread::create_topic(replication::NewTopic topic, Executor& home, CreateCallback done) {
+  std::size_t named_bytes = topic.name.size();
+  for (const auto& [name, value] : topic.settings.values) named_bytes += name.size() + value.size();
+  change<TopicViewPointer>(
+      named_bytes,
+      [topic = std::move(topic)](replication::Controller& controller,
+                                 Outcome<TopicViewPointer> answer) mutable {
+        controller.create_topic(std::move(topic), std::move(answer));
+      },
+      home, std::move(done));
+}
+
 void ControlThread::delete_topic(std::string name, Executor& home, DoneCallback done) {
-  change(
-      [name = std::move(name)](replication::Controller& controller,
-                               replication::Controller::DoneCallback answer) mutable {
+  const std::size_t named_bytes = name.size();
+  change<void>(
+      named_bytes,
+      [name = std::move(name)](replication::Controller& controller, Outcome<void> answer) mutable {
         controller.delete_topic(std::move(name), std::move(answer));
       },
       home, std::move(done));
@@ -181,10 +189,14 @@ void ControlThread::delete_topic(std::string name, Executor& home, DoneCallback 
 
 void ControlThread::alter_topic(std::string name, replication::Controller::SettingChanges changes,
                                 Executor& home, DoneCallback done) {
-  change(
-      [name = std::move(name), changes = std::move(changes)](
-          replication::Controller& controller,
-          replication::Controller::DoneCallback answer) mutable {
+  std::size_t named_bytes = name.size();
+  for (const auto& [setting, value] : changes) {
+    named_bytes += setting.size() + (value ? value->size() : 0);
+  }
+  change<void>(
+      named_bytes,
+      [name = std::move(name), changes = std::move(changes)](replication::Controller& controller,
+                                                             Outcome<void> answer) mutable {
         controller.alter_topic(std::move(name), std::move(changes), std::move(answer));
       },
       home, std::move(done));
@@ -192,9 +204,11 @@ void ControlThread::alter_topic(std::string name, replication::Controller::Setti
 
 void ControlThread::add_partitions(std::string name, std::int32_t total, Executor& home,
                                    DoneCallback done) {
-  change(
+  const std::size_t named_bytes = name.size();
+  change<void>(
+      named_bytes,
       [name = std::move(name), total](replication::Controller& controller,
-                                      replication::Controller::DoneCallback answer) mutable {
+                                      Outcome<void> answer) mutable {
         controller.add_partitions(std::move(name), total, std::move(answer));
       },
       home, std::move(done));

@@ -1,9 +1,8 @@
 // The control thread: cluster metadata and the decisions about topics, away from the shards. It
-// takes a bounded number of changes at once: a request whose deadline passed is answered, but its
-// change goes on.
+// takes a bounded number of changes at once, which name a bounded number of bytes: a request whose
+// deadline passed is answered, but its change goes on and keeps what it named.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -14,6 +13,7 @@
 #include "base/executor.h"
 #include "base/ids.h"
 #include "base/result.h"
+#include "broker/budgets.h"
 #include "broker/shard.h"
 #include "log/io/file_system.h"
 #include "replication/controller.h"
@@ -61,28 +61,41 @@ class ControlThread final : public ControlPlane {
   void on_all_shards(const TopicViewPointer& topic, const OnShard& work,
                      replication::Controller::TopicReady ready);
   void publish(const std::shared_ptr<const replication::ClusterView>& view);
-  // Begins a change on this thread; `done` runs on `home`, when the views that it made have
-  // arrived.
-  using Change = std::move_only_function<void(replication::Controller&,
-                                              replication::Controller::DoneCallback)>;
-  void change(Change begin, Executor& home, DoneCallback done);
+  template <typename T>
+  using Outcome = std::move_only_function<void(Result<T>)>;
+  template <typename T>
+  using Change = std::move_only_function<void(replication::Controller&, Outcome<T>)>;
+  // Begins a change, whose names and values take so many bytes, on this thread; `done` runs on
+  // `home`, when the views that it made have arrived. Fails with kOverloaded, kDraining.
+  template <typename T>
+  void change(std::size_t named_bytes, Change<T> begin, Executor& home, Outcome<T> done);
   // Runs `then` on this thread once every shard has the views published so far. A shard looks at
   // its sockets before its posts: a client that heard of a change from one shard and asks another
   // must find it there.
   void when_views_arrived(Task then);
-  // Whether one more change may begin; each that may ends with end_change(). Thread: any.
-  Result<> begin_change();
-  void end_change() { open_changes_.fetch_sub(1, std::memory_order_relaxed); }
+  // What a change that is under way takes of its bounds.
+  struct OpenChange {
+    BudgetHold place;
+    BudgetHold bytes;
+    void end() {
+      place.release();
+      bytes.release();
+    }
+  };
+  // Fails with kOverloaded. Thread: any.
+  Result<OpenChange> open_change(std::size_t named_bytes);
 
   const BrokerId self_;
   BlockingExecutor& blocking_;
+  // Before the executor, whose tasks may hold of them when it goes.
+  MemoryBudget open_changes_;
+  MemoryBudget open_change_bytes_;
   std::unique_ptr<wire::AsioExecutor> executor_;
   std::unique_ptr<replication::LocalStore> store_;
   std::unique_ptr<replication::Controller> controller_;
   std::unique_ptr<replication::ProducerIds> producer_ids_;
   std::vector<Router::Peer> shards_;
   std::thread thread_;
-  std::atomic<std::size_t> open_changes_{0};
 };
 
 }  // namespace tidelog::broker

@@ -15,8 +15,10 @@ std::chrono::microseconds QuotaMeter::charge(std::uint64_t bytes, std::uint64_t 
   const std::chrono::duration<double> worth(static_cast<double>(bytes) /
                                             static_cast<double>(bytes_per_second));
   const std::lock_guard lock(mutex_);
-  paid_until_ =
-      std::max(paid_until_, now - kBurst) + std::chrono::duration_cast<SteadyTime::duration>(worth);
+  // Compared before it is added: an absurd number of bytes is worth more than the clock can count.
+  const auto debt = std::min<std::chrono::duration<double>>(
+      std::max(paid_until_, now - kBurst) - now + worth, kDebtMax);
+  paid_until_ = now + std::chrono::duration_cast<SteadyTime::duration>(debt);
   return std::max(std::chrono::ceil<std::chrono::microseconds>(paid_until_ - now),
                   std::chrono::microseconds::zero());
 }

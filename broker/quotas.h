@@ -1,6 +1,6 @@
 // Bytes a second that each client may send and receive. A client is known by the name of its
 // hello; all its connections, on all shards, share what it may. Nothing is refused: who is above
-// its quota waits, and its answers say how long.
+// its quota waits, and its answers say how long, which is never more than QuotaMeter::kDebtMax.
 #pragma once
 
 #include <atomic>
@@ -18,8 +18,12 @@ namespace tidelog::broker {
 // What was used of one rate. It may be used for a second in advance by who was idle. Thread: any.
 class QuotaMeter {
  public:
-  // Counts `bytes` at `now`; returns how long their client must wait before it uses more. A rate of
-  // 0 is no limit.
+  // What is worth more time than this is forgiven: one large request at a low rate, or a rate that
+  // was lower for a while, would else silence a client for hours.
+  static constexpr std::chrono::seconds kDebtMax{30};
+
+  // Counts `bytes` at `now`; returns how long their client must wait before it uses more, at most
+  // kDebtMax. A rate of 0 is no limit.
   std::chrono::microseconds charge(std::uint64_t bytes, std::uint64_t bytes_per_second,
                                    SteadyTime now);
   // Whether a new meter would say the same.

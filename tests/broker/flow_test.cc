@@ -271,40 +271,66 @@ TEST_P(FlowTest, ConnectionsThatMoveLeaveNoRequestsInFlight) {
 }
 
 // Who leaves before the answer still has its changes made: they wait in a queue.
-TEST_P(FlowTest, TooManyChangesAtOnceAreRefused) {
-  stop();
-  limits_.requests_in_flight_max = 10'000;
-  start();
-  make_topic("t");
-  RawClient client = connect();
-  constexpr int kChanges = 3'000;
-  std::vector<std::byte> requests;
-  for (int i = 0; i < kChanges; ++i) {
-    flatbuffers::FlatBufferBuilder to;
-    const auto name = to.CreateString("retention.ms");
-    const auto value = to.CreateString(std::to_string(1'000'000 + i));
-    const auto settings = to.CreateVector(
-        std::vector<flatbuffers::Offset<fb::Setting>>{fb::CreateSetting(to, name, value)});
-    const auto topic = to.CreateString("t");
-    to.Finish(fb::CreateAlterTopicRequest(to, topic, settings));
-    const std::vector<std::byte> request = client.encode(wire::ApiKey::kAlterTopic, to, {});
-    requests.insert(requests.end(), request.begin(), request.end());
+class ChangesTest : public FlowTest {
+ protected:
+  void SetUp() override {
+    limits_.requests_in_flight_max = 10'000;
+    limits_.bytes_in_flight_max = 1 << 30;
+    start();
+    make_topic("t");
   }
-  client.send_bytes(requests);
-  int made = 0;
-  int refused = 0;
-  while (made + refused < kChanges) {
-    const std::optional<Answer> answer = client.receive();
-    ASSERT_TRUE(answer);
-    if (answer->code() == ErrorCode::kOk) {
-      ++made;
-    } else {
-      ++refused;
-      ASSERT_EQ(answer->code(), ErrorCode::kOverloaded) << answer->message();
+
+  struct Outcome {
+    int made = 0;
+    int refused = 0;
+  };
+  // Sends so many changes at once, each of which sets retention.ms so many times, by values of this
+  // length.
+  Outcome change(int changes, int settings, std::size_t value_bytes) {
+    RawClient client = connect();
+    std::vector<std::byte> requests;
+    for (int i = 0; i < changes; ++i) {
+      flatbuffers::FlatBufferBuilder to;
+      const auto name = to.CreateString("retention.ms");
+      std::string number = std::to_string(1'000'000 + i);
+      number.insert(0, value_bytes - number.size(), '0');
+      std::vector<flatbuffers::Offset<fb::Setting>> named;
+      for (int n = 0; n < settings; ++n) {
+        named.push_back(fb::CreateSetting(to, name, to.CreateString(number)));
+      }
+      const auto listed = to.CreateVector(named);
+      to.Finish(fb::CreateAlterTopicRequest(to, to.CreateString("t"), listed));
+      const std::vector<std::byte> request = client.encode(wire::ApiKey::kAlterTopic, to, {});
+      requests.insert(requests.end(), request.begin(), request.end());
     }
+    client.send_bytes(requests);
+    Outcome outcome;
+    while (outcome.made + outcome.refused < changes) {
+      const std::optional<Answer> answer = client.receive();
+      EXPECT_TRUE(answer);
+      if (!answer) break;
+      if (answer->code() == ErrorCode::kOk) {
+        ++outcome.made;
+        continue;
+      }
+      ++outcome.refused;
+      EXPECT_EQ(answer->code(), ErrorCode::kOverloaded) << answer->message();
+    }
+    return outcome;
   }
-  EXPECT_GE(made, 1000);
-  EXPECT_GT(refused, 0);
+};
+
+TEST_P(ChangesTest, TooManyAtOnceAreRefused) {
+  const Outcome outcome = change(3'000, 1, 7);
+  EXPECT_GE(outcome.made, 1000);
+  EXPECT_GT(outcome.refused, 0);
+  make_topic("another");
+}
+
+TEST_P(ChangesTest, ThatNameTooMuchAtOnceAreRefused) {
+  const Outcome outcome = change(600, 100, 1000);
+  EXPECT_GE(outcome.made, (16 << 20) / (100 * 1012));
+  EXPECT_GT(outcome.refused, 0);
   make_topic("another");
 }
 
@@ -397,15 +423,32 @@ TEST_P(QuotaTest, ConnectionsOfOneClientShareItsQuotaOnWhateverShardTheyAre) {
   std::uint32_t throttle_ms = 0;
   for (RawClient& client : clients) {
     const Answer answer =
-        client.receive(client.send_produce({{id, make_large_batch(id, 1'000'000)}}));
+        client.receive(client.send_produce({{id, make_large_batch(id, 600'000)}}));
     throttle_ms = answer.table<fb::ProduceAnswer>().status()->throttle_ms();
   }
   EXPECT_GT(throttle_ms, 0U);
 }
 
+// It had its say before the other one used the quota up.
+TEST_P(QuotaTest, NoConnectionOfAClientAboveItsQuotaIsRead) {
+  const TopicPartition id = make_partition("t");
+  RawClient waits = connect();
+  RawClient client = connect();
+  const Answer told = client.receive(client.send_produce({{id, make_large_batch(id, 1'200'000)}}));
+  const std::uint32_t throttle_ms = told.table<fb::ProduceAnswer>().status()->throttle_ms();
+  ASSERT_GT(throttle_ms, 500U);
+  const auto begin = steady_clock::now();
+  EXPECT_EQ(waits.produce(id, make_batch(id, {"later"})), 1);
+  EXPECT_GE(steady_clock::now() - begin, milliseconds(throttle_ms) / 2);
+}
+
 TEST_P(QuotaTest, AConsumerAboveItsQuotaIsToldAndItsNextAnswerWaits) {
   const TopicPartition id = make_partition("t");
-  for (int i = 0; i < 3; ++i) connect().produce(id, make_large_batch(id, 1'000'000));
+  for (const char* name : {"one", "two", "three"}) {
+    RawClient producer(broker_->port());
+    ASSERT_EQ(producer.hello_as(name).code(), ErrorCode::kOk);
+    producer.produce(id, make_large_batch(id, 1'000'000));
+  }
   RawClient client = connect();
   const auto first = client.fetch(
       {.changed = {fetch_from(id, 0)}, .max_wait_ms = kLongWaitMs, .bytes_max = 2'500'000});
@@ -419,6 +462,7 @@ TEST_P(QuotaTest, AConsumerAboveItsQuotaIsToldAndItsNextAnswerWaits) {
 }
 
 TIDELOG_WITH_SHARDS(FlowTest);
+TIDELOG_WITH_SHARDS(ChangesTest);
 TIDELOG_WITH_SHARDS(QuotaTest);
 
 }  // namespace

@@ -46,6 +46,17 @@ TEST(QuotaMeterTest, TimeThatWasNotUsedIsLostAfterASecond) {
   EXPECT_EQ(meter.charge(1000, 1000, kStart + seconds(3600)), seconds(1));
 }
 
+TEST(QuotaMeterTest, NobodyIsDelayedForLongerThanTheLargestDebt) {
+  QuotaMeter meter;
+  EXPECT_EQ(meter.charge(8 << 20, 1000, kStart), QuotaMeter::kDebtMax);
+  EXPECT_EQ(meter.charge(~0ULL, 1, kStart), QuotaMeter::kDebtMax);
+  const SteadyTime later = kStart + seconds(10);
+  EXPECT_EQ(meter.charge(0, 1000, later), QuotaMeter::kDebtMax - seconds(10));
+  EXPECT_EQ(meter.charge(0, 1000, kStart + QuotaMeter::kDebtMax), microseconds(0));
+  EXPECT_EQ(meter.charge(1000, 1000, kStart + QuotaMeter::kDebtMax), seconds(1))
+      << "what was forgiven is not given on top";
+}
+
 TEST(QuotasTest, ConnectionsOfOneNameShareWhatTheyMay) {
   Quotas quotas;
   quotas.set_limits(1000, 2000);
