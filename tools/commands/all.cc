@@ -10,6 +10,7 @@ void add_all_commands(CommandLine& line) {
   add_offset_command(line);
   add_cluster_commands(line);
   add_log_commands(line);
+  add_bench_commands(line);
   add_completion_command(line);
 }
 

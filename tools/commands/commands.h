@@ -15,6 +15,7 @@ void add_produce_command(CommandLine& line);
 void add_consume_command(CommandLine& line);
 void add_offset_command(CommandLine& line);
 void add_log_commands(CommandLine& line);
+void add_bench_commands(CommandLine& line);
 void add_completion_command(CommandLine& line);
 
 }  // namespace tidelog::tools
