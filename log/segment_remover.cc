@@ -14,6 +14,11 @@
 namespace tidelog::log {
 namespace {
 
+// How much of a log goes at once. A stop waits for as much; less would let logs with small segments
+// be written faster than they are removed, as each time costs syncs.
+constexpr std::uint64_t kBytesAtOnce = std::uint64_t{64} << 20;
+constexpr std::size_t kSegmentsAtOnce = 256;
+
 // A read under way holds the segment, or its file while an operation is in flight.
 bool unread(const std::shared_ptr<Segment>& segment) {
   return segment.use_count() == 1 && segment->file.use_count() <= 1;
@@ -53,34 +58,51 @@ Result<> remove_old_indexes(io::FileSystem& files, const std::string& directory)
   return unless_gone(files.sync_directory(directory));
 }
 
-Result<> remove_files(io::FileSystem& files, const Segment& segment) {
-  const std::string directory = parent_of(segment.path);
-  TIDELOG_TRY(make_stable(files, segment.index_path()));
-  TIDELOG_TRY(remove_in_steps(files, segment.path));
+// Of one log, the oldest first.
+Result<> remove_files(io::FileSystem& files,
+                      const std::vector<std::shared_ptr<Segment>>& segments) {
+  const std::string directory = parent_of(segments.back()->path);
+  // The only one of their indexes that stays.
+  TIDELOG_TRY(make_stable(files, segments.back()->index_path()));
+  for (const auto& segment : segments) TIDELOG_TRY(remove_in_steps(files, segment->path));
   TIDELOG_TRY(unless_gone(files.sync_directory(directory)));
   return remove_old_indexes(files, directory);
 }
 
 }  // namespace
 
+std::vector<std::shared_ptr<Segment>> SegmentRemover::take_next() {
+  std::vector<std::shared_ptr<Segment>> taken;
+  std::uint64_t bytes = 0;
+  for (auto& segment : waiting_) {
+    if (!unread(segment)) continue;
+    if (!taken.empty() && parent_of(segment->path) != parent_of(taken.front()->path)) continue;
+    bytes += segment->summary.bytes;
+    if (!taken.empty() && bytes > kBytesAtOnce) break;
+    taken.push_back(std::move(segment));
+    if (taken.size() == kSegmentsAtOnce) break;
+  }
+  std::erase(waiting_, nullptr);
+  return taken;
+}
+
 void SegmentRemover::start() {
   if (running_ || context_.failure || context_.closing) return;
-  const auto next = std::ranges::find_if(waiting_, unread);
-  if (next == waiting_.end()) return;
-  const std::shared_ptr<Segment> segment = std::move(*next);
-  waiting_.erase(next);
+  std::vector<std::shared_ptr<Segment>> segments = take_next();
+  if (segments.empty()) return;
   running_ = true;
-  running_directory_ = parent_of(segment->path);
-  segment->file.reset();
+  running_directory_ = parent_of(segments.front()->path);
+  for (const auto& segment : segments) segment->file.reset();
   context_.run_removal<void>(
-      [files = context_.files, segment] { return remove_files(*files, *segment); },
-      [this, segment](Result<> removed) {
+      [files = context_.files, segments] { return remove_files(*files, segments); },
+      [this, segments](Result<> removed) {
         running_ = false;
         auto forgotten = std::exchange(forgotten_, {});
         if (!removed && io::is_final(removed.error())) {
           context_.fail(removed.error());
         } else if (!removed && forgotten.empty()) {
-          add(segment);  // tried again when start() is called next
+          // Tried again when start() is called next.
+          waiting_.insert(waiting_.begin(), segments.begin(), segments.end());
         } else {
           start();
         }

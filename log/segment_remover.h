@@ -1,5 +1,6 @@
-// Removes the files of segments that a log does not hold any more: one at a time, where files are
-// removed, when their last reader is gone. What a stop leaves is found and removed by the next
+// Removes the files of segments that a log does not hold any more, where files are removed, when
+// their last reader is gone: one log at a time, of it as many small segments at once as bring the
+// syncs of a removal to few for the bytes. What a stop leaves is found and removed by the next
 // start.
 #pragma once
 
@@ -30,6 +31,9 @@ class SegmentRemover {
   bool idle() const { return !running_; }
 
  private:
+  // What goes next: segments of one log, the oldest first; none where all are read.
+  std::vector<std::shared_ptr<Segment>> take_next();
+
   ShardContext& context_;
   std::vector<std::shared_ptr<Segment>> waiting_;
   bool running_ = false;

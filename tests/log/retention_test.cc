@@ -6,6 +6,7 @@
 
 #include "log/inspect.h"
 #include "tests/log/log_fixture.h"
+#include "tests/log/passing_disk.h"
 #include "wire/batch_builder.h"
 
 namespace tidelog::log {
@@ -71,6 +72,34 @@ TEST_F(RetentionTest, ALogFilledFarBeyondItsSizeKeepsDiskUseFlat) {
   crash(sim::CrashPolicy::nothing());
   start(settings({.retention_bytes = 100 << 10}));
   EXPECT_EQ(compare(*harness_, ledger_), "");
+}
+
+// Else small segments are made faster than they go.
+TEST_F(RetentionTest, SmallSegmentsGoTogetherForFewSyncs) {
+  class CountingDisk final : public PassingDisk {
+   public:
+    using PassingDisk::PassingDisk;
+    Result<> sync_directory(const std::string& path) override {
+      if (path == "data/" + kId.to_string()) ++syncs;
+      return PassingDisk::sync_directory(path);
+    }
+    int syncs = 0;
+  };
+  CountingDisk counting(*disk_);
+  HarnessOptions options = one_shard();
+  options.files = &counting;
+  start(options);
+  ASSERT_TRUE(harness_->create(kId));
+  fill(400);
+  const std::size_t files = segment_files();
+  ASSERT_GT(files, 10U);
+  const Offset end = harness_->find(kId)->log_end();
+  counting.syncs = 0;
+  ASSERT_TRUE(harness_->trim(kId, end - 1));
+  harness_->pass(milliseconds(100));
+  EXPECT_LE(segment_files(), 2U);
+  EXPECT_LE(counting.syncs, 2) << "for " << files << " files";
+  harness_.reset();
 }
 
 TEST_F(RetentionTest, ATrimOfWhatIsBeingWrittenAsksToTryAgain) {
