@@ -89,6 +89,7 @@ std::string in_words(const Error& error) {
   // Its hint is for who runs a broker, not for who reads a file or writes to a full disk here.
   const bool is_local = error.code() == ErrorCode::kStorageFailed;
   if (is_local || error.info().hint.empty()) return error.message();
+  if (error.code() == ErrorCode::kDirectoryInUse) return error.message() + "; stop it first";
   return fmt::format("{}; {}", error.message(), error.info().hint);
 }
 
@@ -131,6 +132,20 @@ const CLI::Option* repeated_option(const CLI::App& app) {
     if (option->get_expected_max() == 1 && option->count() > 1) return option;
   }
   return nullptr;
+}
+
+// The first word that must be there and is not.
+const CLI::Option* missing_option(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->get_required() && option->count() == 0) return option;
+  }
+  return nullptr;
+}
+
+// NAME of a positional, --flag VALUE of an option.
+std::string name_in_usage(const CLI::Option& option) {
+  if (option.get_positional()) return option.get_type_name();
+  return fmt::format("{} {}", option.get_name(), option.get_type_name());
 }
 
 }  // namespace
@@ -236,9 +251,13 @@ int CommandLine::run_chosen() {
 
 int CommandLine::report_usage_error(const CLI::ParseError& error) {
   const CLI::App& app = innermost(root_);
-  const std::vector<std::string> extras = root_.remaining(/*recurse=*/true);
-  // A mistyped command also makes required words missing, so it is looked at first.
-  if (!extras.empty()) return usage_error(app, explain_extra(app, extras.front()));
+  // A mistyped command also makes required words missing, so it is looked at first; the outermost
+  // before all, since a known word behind it was not meant as a command.
+  for (const CLI::App* at = &root_;; at = at->get_subcommands().back()) {
+    const std::vector<std::string> extras = at->remaining();
+    if (!extras.empty()) return usage_error(*at, explain_extra(*at, extras.front()));
+    if (at->get_subcommands().empty()) break;
+  }
   if (!command_names(app).empty()) {
     return usage_error(
         app, fmt::format("{} needs a command: {}", path_of(app), join(command_names(app))));
@@ -246,6 +265,9 @@ int CommandLine::report_usage_error(const CLI::ParseError& error) {
   if (const CLI::Option* option = repeated_option(app)) {
     return usage_error(app, fmt::format("{} is there {}; give it once", option->get_name(),
                                         option->count() == 2 ? "twice" : "several times"));
+  }
+  if (const CLI::Option* option = missing_option(app)) {
+    return usage_error(app, fmt::format("{} needs {}", path_of(app), name_in_usage(*option)));
   }
   return usage_error(app, error.what() + variable_of(app, error.what()));
 }

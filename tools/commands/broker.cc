@@ -113,7 +113,11 @@ class StopOnInterrupt {
 };
 
 int report(const Error& error, LogFormat format = LogFormat::kText) {
-  const std::string_view hint = error.info().hint;
+  // The table's sentence is for who connects.
+  const bool cannot_listen = error.code() == ErrorCode::kConnectionFailed;
+  const std::string_view hint =
+      cannot_listen ? "choose other addresses with --listen and --admin, or stop what listens there"
+                    : error.info().hint;
   const std::string sentence =
       fmt::format("{}{}{}", error.message(), hint.empty() ? "" : "; ", hint);
   if (format == LogFormat::kJson) {
@@ -190,15 +194,21 @@ void add_broker_command(CommandLine& line) {
   command
       ->add_option("--data", options->data, "Directory of all data (data.dir) [TIDELOG_DATA_DIR]")
       ->type_name("DIR");
-  command->add_option("--id", options->id, "Number of this broker (broker.id) [TIDELOG_BROKER_ID]");
-  command->add_option("--listen", options->listen,
-                      "HOST:PORT for clients (listen) [TIDELOG_LISTEN]");
-  command->add_option(
-      "--admin", options->admin,
-      "HOST:PORT for health and metrics, or off (admin.listen) [TIDELOG_ADMIN_LISTEN]");
-  command->add_option("--shards", options->shards, "Threads that serve (shards) [TIDELOG_SHARDS]");
+  command
+      ->add_option("--id", options->id, "Number of this broker (broker.id) [TIDELOG_BROKER_ID]")
+      ->type_name("N");
+  command
+      ->add_option("--listen", options->listen, "Where clients connect (listen) [TIDELOG_LISTEN]")
+      ->type_name("HOST:PORT");
+  command
+      ->add_option("--admin", options->admin,
+                   "Where health and metrics answer, or off (admin.listen) [TIDELOG_ADMIN_LISTEN]")
+      ->type_name("HOST:PORT");
+  command->add_option("--shards", options->shards, "Threads that serve (shards) [TIDELOG_SHARDS]")
+      ->type_name("N");
   command->add_option("--config", options->config, "Settings file, TOML")->type_name("FILE");
-  add_repeated(*command, "--set", options->settings, "Any setting, key=value; may be repeated");
+  add_repeated(*command, "--set", options->settings, "Any setting; may be repeated")
+      ->type_name("KEY=VALUE");
   command->add_flag("--settings", options->prints_settings,
                     "Print all settings with type, default and meaning, and exit");
   command->add_flag("--json", options->is_json, "With --settings: print JSON");

@@ -117,6 +117,13 @@ class Dump {
   explicit Dump(const LogOptions& options) : options_(options), out_(STDOUT_FILENO) {}
 
   Result<int> run() {
+    struct stat status;
+    if (stat(options_.path.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("'{}' is a directory; name a file in it, or check all of them with: "
+                              "tidelog log verify {}",
+                              options_.path, options_.path));
+    }
     log::io::SystemFileSystem files(can_read_unbuffered(options_.path));
     TIDELOG_TRY(
         log::dump_file(files, options_.path, [this](const log::DumpItem& item) { show(item); }));

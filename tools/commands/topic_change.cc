@@ -76,6 +76,11 @@ Result<int> add_partitions(const ChangeOptions& options) {
                                  in_words(added.error())));
     return kExitFailed;
   }
+  if (std::cmp_equal(options.total, topic->partitions.size())) {
+    messages.note(fmt::format("topic '{}' has {} already", options.name,
+                              counted(topic->partitions.size(), "partition")));
+    return kExitDone;
+  }
   messages.note(fmt::format(
       "topic '{}' has {} now, {} before; records with a key may go to other partitions than before",
       options.name, counted(static_cast<std::uint64_t>(options.total), "partition"),
