@@ -127,9 +127,7 @@ Result<> AdminHttp::Server::listen(const HostPort& address) {
   }
   if (port < 0) {
     return fail(ErrorCode::kConnectionFailed,
-                fmt::format("cannot serve admin pages on {}: {}; choose another address with "
-                            "--admin HOST:PORT",
-                            address.to_string(),
+                fmt::format("cannot serve admin pages on {}: {}", address.to_string(),
                             errno != 0 ? std::generic_category().message(errno)
                                        : "the address cannot be used"));
   }

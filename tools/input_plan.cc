@@ -82,7 +82,7 @@ void add_precedence(CommandLine& line, const CLI::App& command) {
 }  // namespace
 
 void InputFlags::add_to(CommandLine& line, CLI::App& command) {
-  command.add_option("-k,--key", key, "Key of all records");
+  command.add_option("-k,--key", key, "Key of all records")->type_name("KEY");
   command
       .add_option("-K,--key-delimiter", key_delimiter,
                   "The line up to this is the key; lines without it have none")

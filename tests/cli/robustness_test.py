@@ -10,7 +10,7 @@ import tempfile
 import time
 import unittest
 
-from command_case import WAIT_SECONDS_MAX, Broker, CommandCase, binary, clean_environment, main, run_alone
+from command_case import WAIT_SECONDS_MAX, Broker, CommandCase, binary, main, run_alone
 
 
 class Words(CommandCase):
@@ -173,6 +173,7 @@ class Streams(CommandCase):
             self.assertEqual(result.returncode, 1)
             self.assertIn(path.encode(), result.stderr)
             self.assertNotIn(b"replace it", result.stderr)
+        self.assertIn(b"tidelog log verify /proc", result.stderr)
 
 
 class Signals(CommandCase):

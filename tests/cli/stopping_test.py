@@ -1,14 +1,10 @@
 #!/usr/bin/env python3
-"""Brokers that stop, die and come back under the commands, and directories without a broker.
+"""Brokers that stop, die and come back under the commands.
 
 Usage: stopping_test.py BUILD/tools/tidelog [unittest options]
 """
 
-import json
 import os
-import pathlib
-import random
-import select
 import signal
 import subprocess
 import tempfile
@@ -64,111 +60,6 @@ class Stopping(unittest.TestCase):
             self.assertLess(time.monotonic() - begin, 5)
         self.broker.start()
         self.assertEqual(len(self.broker.must_run("consume", "t", "-e").splitlines()), partitions * 4)
-
-    def test_log_verify_and_dump_show_stopped_files_and_find_a_flipped_bit(self):
-        self.broker.must_run("topic", "create", "t")
-        # More than a clean stop leaves in the journal, also when compressed.
-        noise = random.Random(1)
-        values = [f"record number {i} {noise.randbytes(600).hex()}" for i in range(1000)]
-        self.broker.must_run("produce", "t", "-k", "key", "-z", "zstd", stdin="".join(
-            value + "\n" for value in values).encode())
-        self.assertEqual(self.broker.stop(), 0)
-        report = json.loads(self.broker.must_run("log", "verify", self.broker.data, "--json"))
-        self.assertTrue(report["ok"], report)
-        self.assertEqual(report["partitions"][0]["records"], 1000)
-        (segment,) = pathlib.Path(report["partitions"][0]["path"]).glob("*.log")
-        rows = [json.loads(row) for row in
-                self.broker.must_run("log", "dump", segment, "--records", "--json").splitlines()]
-        self.assertEqual(rows[0]["base_offset"], 0)
-        records = [row for row in rows if "value" in row]
-        self.assertGreater(len(records), 7)  # the newest may be in the journal only
-        self.assertEqual([row["offset"] for row in records], list(range(len(records))))
-        self.assertEqual((records[7]["key"], records[7]["value"]), ("key", values[7]))
-        batches = [row for row in rows if row.get("kind") == "batch"]
-        self.assertEqual(sum(row["records"] for row in batches), len(records))
-        self.assertEqual({row["codec"] for row in batches}, {4})
-        self.assertIn(b" base_offset=0 ", self.broker.must_run("log", "dump", segment))
-
-        data = bytearray(segment.read_bytes())
-        data[batches[-1]["at"] + batches[-1]["bytes"] // 2] ^= 1
-        segment.write_bytes(data)
-        result = self.broker.run("log", "verify", self.broker.data, "--json")
-        self.assertEqual(result.returncode, 1)
-        report = json.loads(result.stdout)
-        self.assertFalse(report["ok"])
-        self.assertIn("checksum of the records", " ".join(report["partitions"][0]["problems"]))
-        result = self.broker.run("log", "verify", self.broker.data)
-        self.assertEqual(result.returncode, 1)
-        self.assertIn(b"NOT ok", result.stdout)
-        result = self.broker.run("log", "dump", segment)
-        self.assertEqual(result.returncode, 1)
-        self.assertIn(b"PROBLEM", result.stdout)
-
-    def test_log_verify_finds_what_was_acknowledged_before_a_kill(self):
-        self.broker.must_run("topic", "create", "t", "-p", 3)
-        for partition in range(3):
-            self.broker.must_run("produce", "t", "-p", partition, stdin=b"small\n" * (partition + 1))
-        self.broker.kill()
-        report = json.loads(self.broker.must_run("log", "verify", self.broker.data, "--json"))
-        self.assertEqual(sorted(item["end_offset"] for item in report["partitions"]), [1, 2, 3])
-        journals = sorted(pathlib.Path(self.broker.data, "journal").iterdir())
-        dumped = b"".join(self.broker.must_run("log", "dump", path, "--records") for path in journals)
-        self.assertEqual(dumped.count(b'"value":"small"'), 6)
-
-    def test_log_repair_tells_what_is_lost_and_accepts_it_when_told_to(self):
-        self.broker.must_run("topic", "create", "t")
-        self.broker.must_run("produce", "t", stdin=b"".join(b"record %d\n" % i for i in range(10)))
-        refused = self.broker.run("log", "repair", self.broker.data)
-        self.assertEqual(refused.returncode, 1)
-        self.assertIn(str(self.broker.process.pid).encode(), refused.stderr)
-        self.assertEqual(self.broker.stop(), 0)
-        sound = self.broker.run("log", "repair", self.broker.data)
-        self.assertEqual(sound.returncode, 0, sound.stderr)
-        self.assertIn(b"nothing is missing", sound.stdout)
-        (segment,) = pathlib.Path(self.broker.data).glob("*/0/*.log")
-        segment.unlink()
-        for _ in range(2):  # asking changes nothing
-            asked = self.broker.run("log", "repair", self.broker.data)
-            self.assertEqual(asked.returncode, 1)
-            self.assertIn(b"offsets 0 to 9 are lost (10 records)", asked.stdout)
-            self.assertIn(b"--accept-loss", asked.stderr)
-        shown = self.answer_on_a_terminal(b"n\n", "log", "repair", self.broker.data, "--json")
-        self.assertRegex(shown, rb"(?s)offsets 0 to 9 are lost.*Accept this loss\?.*nothing was accepted")
-        self.broker.start()
-        self.assertIn(b"acknowledged records are missing", self.broker.run("produce", "t", stdin=b"x\n").stderr)
-        self.broker.stop()
-        repaired = self.broker.must_run("log", "repair", self.broker.data, "--accept-loss", "--json")
-        report = json.loads(repaired)
-        self.assertTrue(report["ok"])
-        (partition,) = report["findings"][0]["partitions"]
-        self.assertEqual(partition["lost"], [{"first_offset": 0, "last_offset": 9}])
-        self.assertEqual(partition["end_offset"], 10)
-        self.broker.start()
-        self.broker.must_run("produce", "t", stdin=b"after\n")
-        self.assertEqual(self.broker.must_run("consume", "t", "-o", 10, "-e", "-f", "%o %v\n"), b"10 after\n")
-        self.broker.stop()
-        self.assertIn(b"note: offsets 0 to 9 were lost",
-                      self.broker.must_run("log", "verify", self.broker.data))
-
-    def answer_on_a_terminal(self, answer, *words):
-        """Runs a command that asks once on a terminal, and fails; what it wrote to standard error."""
-        main_end, terminal = os.openpty()
-        self.addCleanup(os.close, main_end)
-        command = self.broker.popen(*words, stdin=terminal, stdout=subprocess.PIPE, stderr=terminal)
-        os.close(terminal)
-        shown = b""
-        while b"[y/N] " not in shown:
-            shown += os.read(main_end, 4096)
-        os.write(main_end, answer)
-        self.assertFalse(json.loads(command.stdout.read())["ok"])
-        command.stdout.close()
-        self.assertEqual(command.wait(WAIT_SECONDS_MAX), 1)
-        while select.select([main_end], [], [], 0)[0]:
-            try:
-                shown += os.read(main_end, 4096)
-            except OSError:  # what was written is read, and nobody holds the terminal any more
-                break
-        return shown
 
     def test_produce_survives_a_restart_of_the_broker(self):
         self.broker.must_run("topic", "create", "t")

@@ -194,8 +194,7 @@ void add_broker_command(CommandLine& line) {
   command
       ->add_option("--data", options->data, "Directory of all data (data.dir) [TIDELOG_DATA_DIR]")
       ->type_name("DIR");
-  command
-      ->add_option("--id", options->id, "Number of this broker (broker.id) [TIDELOG_BROKER_ID]")
+  command->add_option("--id", options->id, "Number of this broker (broker.id) [TIDELOG_BROKER_ID]")
       ->type_name("N");
   command
       ->add_option("--listen", options->listen, "Where clients connect (listen) [TIDELOG_LISTEN]")

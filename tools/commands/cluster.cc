@@ -184,7 +184,8 @@ void add_cluster_commands(CommandLine& line) {
       [config] { return show_settings(*config); });
   config->cluster.add_to(*config_command);
   add_repeated(*config_command, "--set", config->settings,
-               "A change, key=value; may be repeated; all are made or none");
+               "A change; may be repeated; all are made or none")
+      ->type_name("KEY=VALUE");
   config_command->add_flag("--json", config->is_json, "Print JSON");
 }
 

@@ -119,7 +119,7 @@ class Dump {
   Result<int> run() {
     struct stat status;
     if (stat(options_.path.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) {
-      return fail(ErrorCode::kInvalidArgument,
+      return fail(ErrorCode::kStorageFailed,
                   fmt::format("'{}' is a directory; name a file in it, or check all of them with: "
                               "tidelog log verify {}",
                               options_.path, options_.path));

@@ -211,7 +211,9 @@ void add_create(CommandLine& line, CLI::App& topic) {
                         "  tidelog topic create events\n"
                         "  tidelog topic create clicks views -p 8 --set retention.ms=3600000",
                         create_topics);
-  command->add_option("name", options->names, "Names: letters, digits, '.', '_', '-'")->required();
+  command->add_option("name", options->names, "Letters, digits, '.', '_', '-'")
+      ->type_name("NAME")
+      ->required();
   command
       ->add_option("-p,--partitions", options->partitions,
                    "Partitions of each topic (default: the broker's)")

@@ -192,14 +192,17 @@ void add_topic_changes(CommandLine& line, CLI::App& topic) {
                                "  tidelog topic alter events --set retention.ms=3600000\n"
                                "  tidelog topic alter events --unset retention.ms",
                                alter_topic);
-  add_repeated(*alter, "--set", altered->settings, "A setting, key=value; may be repeated");
+  add_repeated(*alter, "--set", altered->settings, "A setting; may be repeated")
+      ->type_name("KEY=VALUE");
   add_repeated(*alter, "--unset", altered->defaults,
-               "A setting that goes back to its default; may be repeated");
+               "A setting that goes back to its default; may be repeated")
+      ->type_name("KEY");
 
   const auto grown = std::make_shared<ChangeOptions>();
   CLI::App* grow = add_change(line, topic, grown, "add-partitions", "Give a topic more partitions",
                               "  tidelog topic add-partitions events 8", add_partitions);
   grow->add_option("total", grown->total, "How many partitions the topic has then")
+      ->type_name("TOTAL")
       ->required()
       ->check(CLI::Range(1, 1'000'000).description(""));
 
@@ -210,10 +213,12 @@ void add_topic_changes(CommandLine& line, CLI::App& topic) {
                               "  tidelog topic trim events --before end",
                               trim_topic);
   trim->add_option("-p,--partitions", trimmed->partitions,
-                   "Partitions, such as 0,2 or 0-3 (default: all)");
+                   "Partitions, such as 0,2 or 0-3 (default: all)")
+      ->type_name("LIST");
   trim->add_option("--before", trimmed->before,
                    "Offset of the first record that stays: N, -N before the end, +N after the "
                    "start, end, @time")
+      ->type_name("OFFSET")
       ->required();
   trim->add_flag("--json", trimmed->is_json, "Print JSON");
 }

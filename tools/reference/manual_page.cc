@@ -56,7 +56,7 @@ std::string option_heading(const CLI::Option& option) {
   };
   for (const std::string& name : option.get_snames()) add("-", name);
   for (const std::string& name : option.get_lnames()) add("--", name);
-  if (names.empty()) names = fmt::format("\\fI{}\\fR", roff(option.get_name(true)));
+  if (names.empty()) names = fmt::format("\\fI{}\\fR", roff(option.get_type_name()));
   return names + roff(HelpFormatter().make_option_opts(&option));
 }
 
@@ -92,7 +92,7 @@ std::string commands_section(CLI::App& app) {
 }
 
 std::string synopsis(const CLI::App& app) {
-  const CLI::Formatter formatter;
+  const HelpFormatter formatter;
   std::string usage = formatter.make_usage(&app, path(app, " "));
   constexpr std::string_view kTitle = "Usage: ";
   if (usage.starts_with(kTitle)) usage.erase(0, kTitle.size());
