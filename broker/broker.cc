@@ -97,6 +97,7 @@ class Broker::Parts {
   enum class Phase : std::uint8_t { kStarting, kServing, kStopping };
 
   Result<> make_shards();
+  Result<> open_data();
   Result<> open_logs(const replication::ClusterView& topics);
   Result<> start_admin();
   Readiness readiness() const;
@@ -148,8 +149,7 @@ Result<> Broker::Parts::start() {
   removal_thread_ = std::make_unique<BlockingPool>("removal", 1);
   control_ = std::make_unique<ControlThread>(settings_.broker_id, *file_threads_);
   context_.control = control_.get();
-  TIDELOG_ASSIGN(const auto topics, control_->open(*files_, settings_.data_dir + "/metadata"));
-  TIDELOG_TRY(open_logs(*topics));
+  TIDELOG_TRY(open_data());
   shards_.start(*logs_);
   TIDELOG_TRY(control_->start(logs_->needs_new_epochs(), shards_.peers()));
   TIDELOG_TRY(shards_.on_every_shard(
@@ -187,6 +187,28 @@ Result<> Broker::Parts::make_shards() {
   return shards_.make(count, context_, io_backend(settings_.storage_io), storage_);
 }
 
+// Metadata and logs belong together. Where one of them is missing the start ends before it makes
+// anything: the next one would take what was made for all there ever was.
+Result<> Broker::Parts::open_data() {
+  const std::string metadata = settings_.data_dir + "/metadata";
+  TIDELOG_ASSIGN(const bool has_logs, log::LogStore::exists(*files_, settings_.data_dir));
+  TIDELOG_ASSIGN(const bool has_metadata, replication::LocalStore::exists(*files_, metadata));
+  if (has_logs && !has_metadata) {
+    return fail(ErrorCode::kCorruptData,
+                fmt::format("'{}' holds logs, but '{}' with their topics is missing; put it back, "
+                            "or choose another directory with --data",
+                            settings_.data_dir, metadata));
+  }
+  TIDELOG_ASSIGN(const auto topics, control_->open(*files_, metadata));
+  if (!has_logs && !topics->topics().empty()) {
+    return fail(ErrorCode::kCorruptData,
+                fmt::format("'{}' knows {} topics, but all their logs are missing; put them back, "
+                            "or choose another directory with --data",
+                            settings_.data_dir, topics->topics().size()));
+  }
+  return open_logs(*topics);
+}
+
 Result<> Broker::Parts::open_logs(const replication::ClusterView& topics) {
   const std::size_t count = shards_.size();
   log::LogStoreOptions options;
@@ -211,20 +233,6 @@ Result<> Broker::Parts::open_logs(const replication::ClusterView& topics) {
                      }));
   context_.cluster_id = logs_->identity().cluster_id;
   log_recovery();
-  const bool logs_are_new = logs_->recovery().created;
-  if (control_->store_created() && !logs_are_new) {
-    return fail(
-        ErrorCode::kCorruptData,
-        fmt::format("'{0}' holds logs, but '{0}/metadata' with their topics is missing; put "
-                    "it back, or choose another directory with --data",
-                    settings_.data_dir));
-  }
-  if (logs_are_new && !topics.topics().empty()) {
-    return fail(ErrorCode::kCorruptData,
-                fmt::format("'{}' knows {} topics, but all their logs are missing; put them back, "
-                            "or choose another directory with --data",
-                            settings_.data_dir, topics.topics().size()));
-  }
   return {};
 }
 

@@ -33,8 +33,6 @@ class ControlThread final : public ControlPlane {
   // Fails with kDirectoryInUse, kCorruptData, kStorageFailed, kStorageFull.
   Result<std::shared_ptr<const replication::ClusterView>> open(log::io::FileSystem& files,
                                                                const std::string& path);
-  // True when there was no store.
-  bool store_created() const { return store_->created(); }
 
   // Gives every new view and every creation and deletion to the shards, whose threads run, and
   // finishes what a crash interrupted. Views arrive on a shard before the answer to the change that

@@ -20,7 +20,9 @@ bool fits(const JournalHandover& handover, const ReplayedJournal& journal, std::
   if (journal.journal_id == 0 || !journal.problems.empty() || !journal.lost.empty()) return false;
   // Nothing is left of what a checkpoint knew to be complete.
   if (journal.writes.empty()) return journal.durable == 0;
-  std::uint64_t due = journal.writes.front().header.sequence;
+  // From the tail on: where the first ones never came to be, what stands behind them may have been
+  // acknowledged to nobody, and must not count as complete to later starts.
+  std::uint64_t due = journal.tail;
   return std::ranges::all_of(journal.writes, [&due](const ReplayWrite& write) {
     return write.header.sequence == due++ &&
            std::ranges::all_of(write.entries, &ReplayEntry::sound);

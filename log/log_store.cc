@@ -76,6 +76,12 @@ Result<> check_options(const LogStoreOptions& options) {
 
 }  // namespace
 
+Result<bool> LogStore::exists(io::FileSystem& files, const std::string& path) {
+  const DataPaths paths{path};
+  TIDELOG_ASSIGN(const bool is_there, files.exists(paths.root));
+  return is_there ? needs_catalog(files, paths) : Result<bool>(false);
+}
+
 Result<std::unique_ptr<LogStore>> LogStore::open(
     io::FileSystem& files, const LogStoreOptions& options, std::vector<ShardEnvironment> shards,
     std::function<std::size_t(const TopicPartition&)> shard_of,

@@ -116,6 +116,10 @@ class LogStore {
  public:
   virtual ~LogStore() = default;
 
+  // Whether `path` holds logs, or held some: without them nothing tells which topics' they are.
+  // Changes nothing; blocks. Fails with kStorageFailed.
+  static Result<bool> exists(io::FileSystem& files, const std::string& path);
+
   // Opens and recovers; blocks. `shard_of` says which shard (0 to shards.size() - 1) a log belongs
   // to; `settings_of` gives a recovered log its topic's settings. Shards may use their ShardLogs
   // when this returned. Fails with kDirectoryInUse, kCorruptData (meta or catalog damaged in both

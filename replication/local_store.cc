@@ -12,6 +12,10 @@
 
 namespace tidelog::replication {
 
+Result<bool> LocalStore::exists(log::io::FileSystem& files, const std::string& path) {
+  return MetadataLog::exists(files, path);
+}
+
 Result<std::unique_ptr<LocalStore>> LocalStore::open(log::io::FileSystem& files, Executor& executor,
                                                      BlockingExecutor& blocking,
                                                      LocalStoreOptions options) {

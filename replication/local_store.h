@@ -39,6 +39,9 @@ struct LocalStoreOptions {
 
 class LocalStore final : public MetadataStore {
  public:
+  // Whether open() would find a store at `path`. Changes nothing; blocks. Fails with kStorageFailed.
+  static Result<bool> exists(log::io::FileSystem& files, const std::string& path);
+
   // Opens and recovers; blocks. `files`, `executor` and `blocking` outlive the store and its last
   // write. Fails with kDirectoryInUse, kCorruptData (names file and position: nothing may start on
   // it), kStorageFailed, kStorageFull.
@@ -51,8 +54,7 @@ class LocalStore final : public MetadataStore {
   // any once the executor has ended.
   ~LocalStore() override;
 
-  // True when open() found no store. Where the data directory already holds logs that means that
-  // their metadata is lost, and nobody may start.
+  // True when open() found no store.
   bool created() const { return created_; }
   // One sentence when open() dropped a torn transaction, else "".
   const std::string& recovery_note() const { return recovery_note_; }

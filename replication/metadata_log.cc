@@ -75,6 +75,10 @@ std::string MetadataLog::log_path(std::uint64_t id) const {
   return fmt::format("{}/{}{:016x}", path_, kLogPrefix, id);
 }
 
+Result<bool> MetadataLog::exists(FileSystem& files, const std::string& path) {
+  return files.exists(fmt::format("{}/{}", path, kSnapshotName));
+}
+
 Result<std::unique_ptr<MetadataLog>> MetadataLog::open(FileSystem& files, Options options,
                                                        Contents& contents) {
   TIDELOG_TRY(make_stable_directory(files, options.path));

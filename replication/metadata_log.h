@@ -44,6 +44,9 @@ class MetadataLog {
     std::uint64_t snapshot_log_bytes_min = 1 << 20;
   };
 
+  // Whether a snapshot is at `path`, without which there is no store.
+  static Result<bool> exists(log::io::FileSystem& files, const std::string& path);
+
   // Opens the store in the directory `options.path`, making it where nothing is there; locks the
   // directory while it lives. What an earlier process left without proof that it was stable is
   // written anew, into a snapshot, before this returns: after a failed sync the file may read well

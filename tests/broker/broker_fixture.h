@@ -42,7 +42,7 @@ class BrokerTest : public ::testing::TestWithParam<int> {
   void SetUp() override { start(); }
   void TearDown() override { stop(); }
 
-  void start() {
+  BrokerSettings settings() {
     BrokerSettings settings;
     settings.data_dir = directory_.path() + "/data";
     settings.broker_id = BrokerId(7);
@@ -57,7 +57,10 @@ class BrokerTest : public ::testing::TestWithParam<int> {
     EXPECT_TRUE(set_broker_setting(settings, "journal.bytes.max", "32MiB"));
     EXPECT_FALSE(set_broker_setting(settings, "journal.bytes.max", "33554431"));
     if (change_settings_) change_settings_(settings);
-    auto started = Broker::start(settings, limits_);
+    return settings;
+  }
+  void start() {
+    auto started = Broker::start(settings(), limits_);
     ASSERT_TRUE(started) << started.error().to_string();
     broker_ = std::move(*started);
   }

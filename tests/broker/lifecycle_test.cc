@@ -3,7 +3,10 @@
 
 #include <chrono>
 #include <filesystem>
+#include <set>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "tests/broker/broker_fixture.h"
 
@@ -169,6 +172,58 @@ TEST_P(LostLogTest, PartitionsThatAreAddedDoNotHideTheLoss) {
 }
 
 // Who watches a broker sees it recover, however long that takes.
+// Metadata or logs are put aside and back: a start without one of them is refused however often it
+// is tried, and changes nothing.
+class PartMissingTest : public LifecycleTest {
+ protected:
+  void SetUp() override {
+    LifecycleTest::SetUp();
+    partition_ = make_partition("t");
+    connect().produce(partition_, make_batch(partition_, {"v"}));
+    stop();
+  }
+
+  void expect_refused(const std::vector<std::string>& names, const std::string& why) {
+    const std::filesystem::path data = directory_.path() + "/data";
+    const std::filesystem::path aside = directory_.path() + "/aside";
+    std::filesystem::create_directory(aside);
+    for (const std::string& name : names) std::filesystem::rename(data / name, aside / name);
+    const std::set<std::string> left = names_in(data);
+    for (int attempt = 0; attempt < 2; ++attempt) {
+      const auto refused = Broker::start(settings(), limits_);
+      ASSERT_FALSE(refused);
+      EXPECT_EQ(refused.error().code(), ErrorCode::kCorruptData);
+      EXPECT_THAT(refused.error().message(), HasSubstr(why));
+    }
+    EXPECT_EQ(names_in(data), left);
+    for (const std::string& name : names) std::filesystem::rename(aside / name, data / name);
+    start();
+    EXPECT_EQ(connect().list_offset(partition_, -1).offset, 1);
+  }
+
+  std::set<std::string> names_in(const std::filesystem::path& folder) {
+    std::set<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+      names.insert(entry.path().filename().string());
+    }
+    return names;
+  }
+
+  TopicPartition partition_;
+};
+
+TEST_P(PartMissingTest, WithoutMetadataNoStartTakesTheLogsForNobodys) {
+  expect_refused({"metadata"}, "'" + directory_.path() + "/data/metadata' with their topics");
+}
+
+TEST_P(PartMissingTest, WithoutLogsNoStartMakesThemAnew) {
+  std::vector<std::string> names;
+  for (const std::string& name : names_in(directory_.path() + "/data")) {
+    if (name != "metadata" && name != "lock") names.push_back(name);
+  }
+  expect_refused(names, "all their logs are missing");
+}
+
 TEST_P(LifecycleTest, TheAdminPagesAreThereBeforeTheDirectoryIsRead) {
   const std::uint16_t taken = broker_->port();
   TemporaryDirectory other;
@@ -356,6 +411,7 @@ TEST_P(LifecycleTest, RunUntilStoppedReturnsAfterARequest) {
 
 TIDELOG_WITH_SHARDS(LifecycleTest);
 TIDELOG_WITH_SHARDS(LostLogTest);
+TIDELOG_WITH_SHARDS(PartMissingTest);
 TIDELOG_WITH_SHARDS(StopUnderLoadTest);
 
 }  // namespace

@@ -38,6 +38,39 @@ TEST_F(LogRecoveryTest, TheSecondWriteIsDurableAndTheFirstIsNot) {
   EXPECT_EQ(compare(*harness_, ledger_), "");
 }
 
+// A journal whose first needed write is not there cannot go on: as one of its writes the second
+// would count as complete, and what it says of a log behind the gap as a promise.
+TEST_F(LogRecoveryTest, AWriteBehindOneThatNeverWasIsNoPromiseToLaterStarts) {
+  HarnessOptions options = one_shard();
+  std::uint64_t journal_writes = 0;
+  options.latency = [&](const sim::SimIoOperation& operation) {
+    if (operation.operation != sim::DiskOperation::kWrite) return microseconds(50);
+    return microseconds(++journal_writes == 1 ? 20000 : 100);
+  };
+  start(options);
+  ASSERT_TRUE(harness_->create(kId));
+  ASSERT_TRUE(harness_->create(kOther));
+  ASSERT_TRUE(harness_->append(kId, 100));
+  harness_->pass(milliseconds(1));
+  ASSERT_TRUE(harness_->append(kId, 200));
+  ASSERT_TRUE(harness_->append(kOther, 300));
+  ASSERT_TRUE(harness_->wait_durable(kOther));
+  crash(sim::CrashPolicy::nothing());
+  for (const bool stops_cleanly : {true, false, false}) {
+    start();
+    EXPECT_EQ(harness_->find(kId)->health(), LogHealth::kSound);
+    EXPECT_EQ(harness_->find(kId)->log_end(), Offset(0));
+    EXPECT_EQ(harness_->find(kOther)->log_end(), Offset(1));
+    if (stops_cleanly) ASSERT_TRUE(harness_->stop_cleanly());
+    crash(sim::CrashPolicy::nothing());
+  }
+  start();
+  ledger_.logs[kId].batches.clear();  // what was never acknowledged
+  harness_->listen(kId);
+  append_durably(kId, 2);
+  EXPECT_EQ(compare(*harness_, ledger_), "");
+}
+
 TEST_F(LogRecoveryTest, TruncatesTornTailButKeepsFlushedBatches) {
   start();
   ASSERT_TRUE(harness_->create(kId));
