@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "wire/transport/asio_transport.h"
 
 namespace tidelog::broker {
 namespace {
@@ -118,11 +119,16 @@ Result<> AdminHttp::Server::listen(const HostPort& address) {
     const int yes = 1;
     setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
   });
+  const auto found = wire::look_up_host(address.host);
+  if (!found) {
+    return fail(found.error().with_context(
+        fmt::format("cannot serve admin pages on {}", address.to_string())));
+  }
   errno = 0;
   int port = address.port;
   if (port == 0) {
-    port = http_.bind_to_any_port(address.host);
-  } else if (!http_.bind_to_port(address.host, port)) {
+    port = http_.bind_to_any_port(found->front());
+  } else if (!http_.bind_to_port(found->front(), port)) {
     port = -1;
   }
   if (port < 0) {

@@ -1,5 +1,6 @@
 #include "broker/shard_set.h"
 
+#include <fmt/format.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -100,10 +101,13 @@ void ShardSet::start(log::LogStore& logs) {
 Result<std::uint16_t> ShardSet::listen(const HostPort& address) {
   wire::ListenOptions options{
       .host = address.host, .port = address.port, .share_port = shards_.size() > 1};
-  // Here, where it may block.
-  if (const auto found = wire::look_up_host(address.host); found && !found->empty()) {
-    options.host = found->front();
+  // Here, where it may block; the shards may not.
+  const auto found = wire::look_up_host(address.host);
+  if (!found) {
+    return fail(
+        found.error().with_context(fmt::format("cannot listen on {}", address.to_string())));
   }
+  options.host = found->front();
   for (const auto& shard : shards_) {
     Awaited<std::uint16_t> listening;
     shard->executor().post(

@@ -8,16 +8,25 @@
 #include "tools/partition_list.h"
 
 namespace tidelog::tools {
+namespace {
+
+bool are_offsets_known(const client::PartitionDescription& partition) {
+  return partition.problem.empty() ||
+         (partition.start_offset >= 0 && partition.high_watermark >= partition.start_offset);
+}
+
+}  // namespace
 
 Result<std::vector<std::int32_t>> parse_partition_words(const std::vector<std::string>& words) {
   if (words.empty()) return std::vector<std::int32_t>();
   return parse_partitions(fmt::format("{}", fmt::join(words, ",")));
 }
 
-std::optional<std::vector<client::PartitionDescription>> choose_partitions(
-    const client::TopicDescription& topic, std::span<const std::int32_t> wanted,
-    Messages& messages) {
-  std::vector<client::PartitionDescription> chosen = topic.partitions;
+std::optional<ChosenPartitions> choose_partitions(const client::TopicDescription& topic,
+                                                  std::span<const std::int32_t> wanted,
+                                                  Messages& messages) {
+  ChosenPartitions found{.partitions = topic.partitions};
+  std::vector<client::PartitionDescription>& chosen = found.partitions;
   std::ranges::sort(chosen, {}, &client::PartitionDescription::partition);
   for (const std::int32_t one : wanted) {
     if (std::ranges::binary_search(chosen, one, {}, &client::PartitionDescription::partition)) {
@@ -34,13 +43,15 @@ std::optional<std::vector<client::PartitionDescription>> choose_partitions(
     });
   }
   for (const client::PartitionDescription& partition : chosen) {
-    // Its offsets are not known then, and an unknown end must not pass for an empty partition.
     if (partition.problem.empty()) continue;
-    messages.failure(fmt::format("tidelog: partition {} of topic '{}' cannot be read now: {}",
-                                 partition.partition, topic.name, partition.problem));
-    return std::nullopt;
+    found.has_problems = true;
+    messages.failure(fmt::format(
+        "tidelog: partition {} of topic '{}' {}: {}", partition.partition, topic.name,
+        are_offsets_known(partition) ? "has a problem" : "cannot be read now", partition.problem));
   }
-  return chosen;
+  // An unknown end must not pass for an empty partition.
+  std::erase_if(chosen, [](const auto& partition) { return !are_offsets_known(partition); });
+  return found;
 }
 
 client::Result<std::int64_t> resolve_bound(client::Consumer& consumer, const std::string& topic,

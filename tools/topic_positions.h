@@ -18,11 +18,17 @@ namespace tidelog::tools {
 // Fails with kInvalidArgument.
 Result<std::vector<std::int32_t>> parse_partition_words(const std::vector<std::string>& words);
 
-// The partitions of `topic` that are `wanted` (none: all), ascending; nullopt after a message that
-// names one that does not exist, or whose offsets are not known now.
-std::optional<std::vector<client::PartitionDescription>> choose_partitions(
-    const client::TopicDescription& topic, std::span<const std::int32_t> wanted,
-    Messages& messages);
+struct ChosenPartitions {
+  std::vector<client::PartitionDescription> partitions;  // ascending; offsets known
+  bool has_problems = false;  // of a chosen one, left out or not; a message told of it
+};
+
+// The partitions of `topic` that are `wanted` (none: all). Where one has a problem, a message tells
+// of it; it stays as long as its offsets are known, since what is sound of it can be read. nullopt
+// after a message that names one that does not exist.
+std::optional<ChosenPartitions> choose_partitions(const client::TopicDescription& topic,
+                                                  std::span<const std::int32_t> wanted,
+                                                  Messages& messages);
 
 // The offset that `bound` means in `partition` now. Distances end at the partition's start and end;
 // a time behind the newest record is the end; a plain offset is not checked. Asks the brokers for

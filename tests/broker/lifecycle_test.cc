@@ -102,6 +102,28 @@ TEST_P(LifecycleTest, APortInUseIsNamedAndTheDirectoryStaysClean) {
   ASSERT_TRUE(started) << started.error().to_string();
 }
 
+TEST_P(LifecycleTest, ANameWithoutAddressIsNamedAndTheDirectoryStaysClean) {
+  TemporaryDirectory other;
+  BrokerSettings settings;
+  settings.data_dir = other.path() + "/data";
+  settings.shards = GetParam();
+  settings.listen = {"no such host", 0};
+  settings.admin_listen.reset();
+  const auto refused = Broker::start(settings);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::kConnectionFailed);
+  EXPECT_THAT(refused.error().message(), HasSubstr("'no such host' has no address"));
+  settings.listen = {"127.0.0.1", 0};
+  settings.admin_listen = HostPort{"no such host", 0};
+  const auto without_pages = Broker::start(settings);
+  ASSERT_FALSE(without_pages);
+  EXPECT_THAT(without_pages.error().message(),
+              AllOf(HasSubstr("admin"), HasSubstr("'no such host' has no address")));
+  settings.admin_listen.reset();
+  const auto started = Broker::start(settings);
+  ASSERT_TRUE(started) << started.error().to_string();
+}
+
 // The kernel would spread connections over both.
 TEST_P(LifecycleTest, ABrokerWhoseShardsShareAPortSharesItWithNoOtherBroker) {
   stop();

@@ -74,6 +74,14 @@ class BesideABroker(CommandCase):
                 self.assertEqual(result.stderr.count(b"choose"), 1, result.stderr)
                 self.assertIn(b"choose other addresses with --listen and --admin", result.stderr)
 
+    def test_an_address_without_a_host_of_that_name_is_refused_before_anything_is_lost(self):
+        for flags in (("--listen", "nosuch.invalid:0", "--admin", "off"),
+                      ("--listen", "127.0.0.1:0", "--admin", "nosuch.invalid:0")):
+            with self.subTest(flags=flags), tempfile.TemporaryDirectory() as folder:
+                result = self.broker.run("broker", "--data", folder + "/data", *flags)
+                self.assertEqual(result.returncode, 1, result.stderr)
+                self.assertIn(b"on nosuch.invalid:0: 'nosuch.invalid' has no address: ", result.stderr)
+
 
 if __name__ == "__main__":
     main()

@@ -6,6 +6,7 @@ Usage: help_test.py BUILD/tools/tidelog [unittest options]
 
 import json
 import os
+import pathlib
 import re
 import subprocess
 import unittest
@@ -72,13 +73,37 @@ class Help(CommandCase):
                     self.broker.run("topic", "delete", "-y", name)
                 if "topic create events" not in example:
                     self.broker.must_run("topic", "create", "events", "-p", 4)
-                    self.broker.must_run("produce", "events", "-p", 0, stdin=b"{}\n" * 1500)
+                    for partition in range(4):
+                        self.broker.must_run("produce", "events", "-p", partition, stdin=b"{}\n" * 1500)
                 # Without an end it reads on until Ctrl-C.
                 is_endless = example.startswith("tidelog consume") and not re.search(r" -e| -o \S*:", example)
                 result = subprocess.run(["timeout", "-s", "INT", "2" if is_endless else "30", "bash", "-o", "pipefail",
                                          "-c", example], capture_output=True, check=False, cwd=self.folder,
                                         env=environment, timeout=WAIT_SECONDS_MAX)
                 self.assertEqual(result.returncode, 124 if is_endless else 0, result.stderr)
+
+    def test_the_first_use_of_the_readme_works_line_by_line(self):
+        readme = pathlib.Path(__file__).resolve().parents[2] / "README.md"
+        block = readme.read_text().split("## First use\n\n```\n")[1].split("```")[0]
+        tools = self.folder / "build" / "release" / "tools"
+        tools.mkdir(parents=True)
+        os.symlink(binary(), tools / "tidelog")
+        (self.folder / "README.md").write_bytes(readme.read_bytes())
+        lines = [line for line in block.splitlines() if "tidelog broker" not in line]
+        self.assertGreater(len(lines), 10)
+        for at, line in enumerate(lines):
+            if "Ctrl-C ends" in line:  # 124: so it was
+                lines[at] = "{ timeout -s INT 1 " + line.split("#")[0].strip() + " || [ $? = 124 ]; }"
+        self.broker.run("topic", "delete", "-y", "events")
+        self.broker.run("topic", "delete", "-y", "copy")
+        result = self.shell("set -e -o pipefail\n" + "\n".join(lines) + "\ncomplete -p tidelog\n")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn(b"tidelog", result.stdout.splitlines()[-1])
+        for name in ("events", "copy"):
+            self.assertEqual(len(json.loads(self.broker.must_run("topic", "describe", name, "--json"))["partitions"]), 4)
+        whole = self.broker.must_run("consume", "events", "-e", "-f", "%p %o %d %k %v %h{json}\\n").splitlines()
+        copy = self.broker.must_run("consume", "copy", "-e", "-f", "%p %o %d %k %v %h{json}\\n").splitlines()
+        self.assertEqual(sorted(copy), sorted(whole))
 
     def test_every_flag_shows_its_environment_name(self):
         for words in leaf_commands():

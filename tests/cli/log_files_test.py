@@ -137,6 +137,39 @@ class WithoutItsBroker(unittest.TestCase):
         self.assertIn(b"note: offsets 0 to 9 were lost",
                       self.broker.must_run("log", "verify", self.broker.data))
 
+    def test_consume_reads_what_is_sound_of_partitions_that_lost_records(self):
+        self.broker.must_run("topic", "create", "t", "-p", 2)
+        # More than a clean stop leaves in the journal.
+        noise = random.Random(1)
+        values = [noise.randbytes(600).hex().encode() for _ in range(4000)]
+        for partition in range(2):
+            self.broker.must_run("produce", "t", "-p", partition, stdin=b"\n".join(values))
+        self.assertEqual(self.broker.stop(), 0)
+        (segment,) = pathlib.Path(self.broker.data).glob("*/0/*.log")
+        os.truncate(segment, segment.stat().st_size // 4)
+        self.broker.start()
+        result = self.broker.run("consume", "t", "-e", "-f", "%p %o %v\n")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(b"partition 0 of topic 't' has a problem: LOST_DATA: ", result.stderr)
+        read = {0: {}, 1: {}}
+        for row in result.stdout.splitlines():
+            partition, offset, value = row.split(b" ")
+            read[int(partition)][int(offset)] = value
+        self.assertEqual(read[1], dict(enumerate(values)))
+        sound = len(read[0])
+        self.assertEqual(read[0], dict(enumerate(values[:sound])))
+        self.assertGreater(sound, 0)
+        self.assertLess(sound, len(values))
+        alone = self.broker.run("consume", "t", "-e", "-p", 0)
+        self.assertEqual((alone.returncode, alone.stdout.splitlines()), (1, values[:sound]))
+        shown = self.broker.run("offset", "t", "end")
+        self.assertEqual(shown.returncode, 1)
+        self.assertEqual(shown.stdout.split(), b"PARTITION OFFSET 0 4000 (the end) 1 4000 (the end)".split())
+        # Nothing is deleted beside it.
+        self.assertEqual(self.broker.run("topic", "trim", "t", "--before", "end").returncode, 1)
+        self.assertEqual(json.loads(self.broker.must_run("topic", "describe", "t", "--json"))["partitions"][1]
+                         ["start_offset"], 0)
+
     def answer_on_a_terminal(self, answer, *words):
         """Runs a command that asks once on a terminal, and fails; what it wrote to standard error."""
         main_end, terminal = os.openpty()

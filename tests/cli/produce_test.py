@@ -4,10 +4,14 @@
 Usage: produce_test.py BUILD/tools/tidelog [unittest options]
 """
 
+import json
 import os
 import pathlib
+import pty
+import select
 import signal
 import subprocess
+import time
 import unittest
 
 from command_case import WAIT_SECONDS_MAX, CommandCase, main, run_alone
@@ -46,6 +50,47 @@ class Produce(CommandCase):
             result = self.broker.run("produce", self.topic, "--create", stdin=b"x\n")
             self.assertEqual(result.returncode, 0, result.stderr)
             self.assertEqual(self.consume("-e"), b"x\n" * count)
+
+    def test_create_makes_as_many_partitions_as_it_is_told(self):
+        self.produce(b"x\n", "--create", "--partitions", 3)
+        described = json.loads(self.broker.must_run("topic", "describe", self.topic, "--json"))
+        self.assertEqual(len(described["partitions"]), 3)
+        for flags in (("--partitions", 3), ("--create", "--json", "--keep-partition"),
+                      ("--create", "--partitions", 10001), ("--create", "--partitions", 0)):
+            with self.subTest(flags=flags):
+                result = self.broker.run("produce", self.topic, *flags)
+                self.assertEqual(result.returncode, 2, result.stderr)
+                self.assertIn(b"--partitions", result.stderr)
+
+    def test_typing_at_a_terminal_is_not_overwritten_by_progress(self):
+        self.create()
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        producer = self.popen("produce", self.topic, "-o", "%o", stdin=theirs, stderr=theirs, stdout=subprocess.PIPE)
+        os.close(theirs)
+        shown = b""
+
+        def read_what_is_shown():
+            nonlocal shown
+            while select.select([ours], [], [], 0)[0]:
+                try:
+                    shown += os.read(ours, 65536)
+                except OSError:  # that is how the other end is gone
+                    return
+
+        # Progress would begin after half a second.
+        begin, typed = time.monotonic(), 0
+        while time.monotonic() < begin + 1.5:
+            os.write(ours, b"typed\n")
+            self.assertEqual(producer.stdout.readline(), b"%d\n" % typed)
+            typed += 1
+            read_what_is_shown()
+        os.write(ours, b"\x04")
+        self.assertEqual(producer.wait(WAIT_SECONDS_MAX), 0)
+        read_what_is_shown()
+        self.assertIn(b"one record a line; Ctrl-D ends", shown)
+        self.assertIn(b"acknowledged %s record" % f"{typed:,}".encode(), shown)
+        self.assertNotIn(b"\x1b[K", shown)
 
     def test_create_refuses_names_that_no_topic_can_have(self):
         result = self.broker.run("produce", "a b", "--create", stdin=b"x\n")

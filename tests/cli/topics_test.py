@@ -102,7 +102,6 @@ class Topics(CommandCase):
         for words, part in (
             (("create", self.topic), b"exists"),
             (("create", "with space"), b"letters, digits"),
-            (("create", "t1", "-p", 100_000), b"partitions"),
             (("create", "t2", "-r", 3), b"replica"),
             (("create", "t3", "--set", "segment.byte=1"), b"did you mean"),
         ):
@@ -110,6 +109,14 @@ class Topics(CommandCase):
                 result = self.broker.run("topic", *words)
                 self.assertEqual(result.returncode, 1, result.stderr)
                 self.assertIn(part, result.stderr)
+
+    def test_the_most_partitions_are_those_that_a_broker_allows(self):
+        self.create()
+        for words in (("create", "t1", "-p", 10_001), ("add-partitions", self.topic, 10_001)):
+            with self.subTest(command=words):
+                result = self.broker.run("topic", *words)
+                self.assertEqual(result.returncode, 2, result.stderr)
+                self.assertIn(b"not in range 1 to 10000", result.stderr)
 
 
 if __name__ == "__main__":

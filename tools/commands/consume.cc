@@ -172,9 +172,10 @@ void ConsumeRun::report_beyond_end(const client::PartitionDescription& partition
 }
 
 bool ConsumeRun::choose_ranges(const client::TopicDescription& topic) {
-  const auto partitions = choose_partitions(topic, plan_.partitions, messages_);
-  if (!partitions) return false;
-  for (const client::PartitionDescription& partition : *partitions) {
+  const auto chosen = choose_partitions(topic, plan_.partitions, messages_);
+  if (!chosen) return false;
+  has_failed_ = chosen->has_problems;
+  for (const client::PartitionDescription& partition : chosen->partitions) {
     PartitionRange range;
     const OffsetBound from = plan_.range.from.value_or(OffsetBound{});
     // Start and end stay words: the log may move until the partition is assigned.

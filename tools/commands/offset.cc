@@ -76,17 +76,13 @@ std::string as_text(const std::vector<Meaning>& meanings) {
   return text;
 }
 
-Result<std::optional<std::vector<Meaning>>> resolve_range(const OffsetOptions& options,
-                                                          const client::TopicDescription& topic,
-                                                          const OffsetRange& range,
-                                                          std::span<const std::int32_t> wanted,
-                                                          Messages& messages) {
-  const auto partitions = choose_partitions(topic, wanted, messages);
-  if (!partitions) return std::nullopt;
+Result<std::optional<std::vector<Meaning>>> resolve_range(
+    const OffsetOptions& options, const client::TopicDescription& topic, const OffsetRange& range,
+    std::span<const client::PartitionDescription> partitions, Messages& messages) {
   TIDELOG_ASSIGN(client::ConnectOptions connect, connect_options(options.cluster, nullptr));
   client::Consumer consumer(client::ConsumerOptions{.connect = std::move(connect)});
   std::vector<Meaning> meanings;
-  for (const client::PartitionDescription& partition : *partitions) {
+  for (const client::PartitionDescription& partition : partitions) {
     const auto resolve = [&](const OffsetBound& bound) -> std::optional<std::int64_t> {
       const auto offset = resolve_bound(consumer, topic.name, partition, bound);
       if (offset) return *offset;
@@ -122,12 +118,15 @@ Result<int> show_offsets(const OffsetOptions& options) {
   client::Admin admin(std::move(connect));
   const auto topic = find_topic(admin, words.front(), messages);
   if (!topic) return kExitFailed;
-  TIDELOG_ASSIGN(const auto meanings, resolve_range(options, *topic, range, wanted, messages));
+  const auto chosen = choose_partitions(*topic, wanted, messages);
+  if (!chosen) return kExitFailed;
+  TIDELOG_ASSIGN(const auto meanings,
+                 resolve_range(options, *topic, range, chosen->partitions, messages));
   if (!meanings) return kExitFailed;
   Output out(STDOUT_FILENO);
   out.text() = options.is_json ? as_json(topic->name, *meanings) : as_text(*meanings);
   TIDELOG_TRY(out.flush());
-  return kExitDone;
+  return chosen->has_problems ? kExitFailed : kExitDone;
 }
 
 }  // namespace

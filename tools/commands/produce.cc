@@ -27,6 +27,7 @@
 #include "tools/quantity.h"
 #include "tools/record_source.h"
 #include "tools/time_text.h"
+#include "wire/limits.h"
 
 namespace tidelog::tools {
 namespace {
@@ -47,7 +48,12 @@ struct ProduceOptions {
   std::optional<std::string> output_format;
   std::string delivery_timeout = "2m";
   bool creates_topic = false;
+  std::int32_t partitions = 0;  // of a topic that is created; 0: the broker's default
 };
+
+bool reads_standard_input(const RecordSourceOptions& source) {
+  return source.files.empty() || std::ranges::find(source.files, "-") != source.files.end();
+}
 
 // What the options mean, checked before anything is opened.
 struct ProducePlan {
@@ -55,6 +61,7 @@ struct ProducePlan {
   RecordSourceOptions source;
   std::optional<Format> output_format;
   client::ProducerOptions producer;
+  bool is_typed = false;  // a person at a terminal writes the records
 };
 
 std::unexpected<Error> misuse(std::string message) {
@@ -71,7 +78,16 @@ Result<ProducePlan> make_plan(const ProduceOptions& options) {
     words.erase(words.begin());
   }
   if (plan.topic.empty()) return misuse("the topic's name is empty");
+  if (options.partitions != 0 && !options.creates_topic) {
+    return misuse("--partitions says how many a topic that --create makes has; -p chooses one");
+  }
+  if (options.creates_topic && options.input.keeps_partition && options.partitions == 0) {
+    return misuse(
+        "--create with --keep-partition needs --partitions N: as many as the topic that "
+        "is copied has");
+  }
   TIDELOG_ASSIGN(plan.source, plan_input(options.input, plan.topic, std::move(words)));
+  plan.is_typed = reads_standard_input(plan.source) && isatty(STDIN_FILENO) == 1;
   if (options.output_format) {
     TIDELOG_ASSIGN(plan.output_format, Format::parse(*options.output_format));
     plan.output_format->end_with_newline();
@@ -90,6 +106,7 @@ class ProduceRun {
       : printer_(printer),
         messages_(messages),
         notice_(notice),
+        is_typed_(plan.is_typed),
         ledger_(printer),
         producer_(plan.producer),
         begin_(Clock::now()) {}
@@ -145,7 +162,8 @@ class ProduceRun {
         producer_.close(kInterruptDeadline);
         return;
       }
-      if (!messages_.wants_progress()) continue;
+      // It would stand where the person's own line is shown.
+      if (is_typed_ || !messages_.wants_progress()) continue;
       const auto bytes_per_s = static_cast<double>(bytes()) / seconds();
       messages_.progress(
           fmt::format("{} acknowledged, {}, {}/s", counted(ledger_.acknowledged(), "record"),
@@ -156,6 +174,7 @@ class ProduceRun {
   AcknowledgementPrinter* printer_;
   Messages& messages_;
   OutageNotice& notice_;
+  const bool is_typed_;
   StopEvent stop_;
   StopEvent finished_;
   DeliveryLedger ledger_;
@@ -202,9 +221,10 @@ int exit_code(const DeliveryLedger& ledger, bool is_whole) {
   return is_whole && ledger.failed() == 0 && ledger.unknown() == 0 ? kExitDone : kExitFailed;
 }
 
-// With as many partitions as the broker's settings say. False after a message.
-bool create_where_missing(client::Admin& admin, const std::string& name, Messages& messages) {
-  const auto created = admin.create_topic({.name = name, .partitions = 0});
+// 0 partitions: as many as the broker's settings say. False after a message.
+bool create_where_missing(client::Admin& admin, const std::string& name, std::int32_t partitions,
+                          Messages& messages) {
+  const auto created = admin.create_topic({.name = name, .partitions = partitions});
   if (created) {
     messages.note(fmt::format("created topic '{}'", name));
     return true;
@@ -220,7 +240,10 @@ bool check_target(const ProduceOptions& options, const ProducePlan& plan, Messag
   client::ConnectOptions connect = plan.producer.connect;
   connect.log = nullptr;
   client::Admin admin(std::move(connect));
-  if (options.creates_topic && !create_where_missing(admin, plan.topic, messages)) return false;
+  if (options.creates_topic &&
+      !create_where_missing(admin, plan.topic, options.partitions, messages)) {
+    return false;
+  }
   const auto topic = find_topic(admin, plan.topic, messages);
   if (!topic) return false;
   const auto partitions = static_cast<std::int32_t>(topic->partitions.size());
@@ -240,7 +263,7 @@ Result<int> produce(const ProduceOptions& options) {
   TIDELOG_ASSIGN(RecordSource source, RecordSource::open(plan.source));
   if (!check_target(options, plan, messages)) return kExitFailed;
   interrupt_event();
-  if (plan.source.files.empty() && isatty(STDIN_FILENO) == 1) {
+  if (plan.is_typed) {
     messages.note("one record a line; Ctrl-D ends");
   }
   std::optional<AcknowledgementPrinter> printer;
@@ -284,7 +307,8 @@ void add_produce_command(CommandLine& line) {
       "  tidelog produce events access.log -z zstd\n"
       "  printf 'user1:clicked\\n' | tidelog produce events -K : -H source=web\n"
       "  tidelog produce events -o '%p %o' < lines.txt > acknowledged.txt\n"
-      "  tidelog consume events -e --json | tidelog produce copy --create --json --keep-partition\n"
+      "  tidelog consume events -e --json | tidelog produce copy --create --partitions 4 --json "
+      "--keep-partition\n"
       "Formats are those of 'tidelog consume'; -f reads what consume -f prints. A format that "
       "does\n"
       "not say where its last field ends is read line by line; %p and %d choose partition and\n"
@@ -312,6 +336,10 @@ void add_produce_command(CommandLine& line) {
       ->type_name("TIME")
       ->capture_default_str();
   command->add_flag("--create", options->creates_topic, "Create the topic where it is missing");
+  command
+      ->add_option("--partitions", options->partitions,
+                   "With --create: partitions of the topic (default: the broker's)")
+      ->check(CLI::Range(1, wire::kPartitionsPerTopicMax).description(""));
   options->cluster.add_to(*command);
 }
 

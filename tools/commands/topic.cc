@@ -17,6 +17,7 @@
 #include "tools/json_text.h"
 #include "tools/output.h"
 #include "tools/quantity.h"
+#include "wire/limits.h"
 
 namespace tidelog::tools {
 namespace {
@@ -217,7 +218,7 @@ void add_create(CommandLine& line, CLI::App& topic) {
   command
       ->add_option("-p,--partitions", options->partitions,
                    "Partitions of each topic (default: the broker's)")
-      ->check(CLI::Range(1, 1'000'000).description(""));
+      ->check(CLI::Range(1, wire::kPartitionsPerTopicMax).description(""));
   command->add_option("-r,--replicas,--replication-factor", options->replicas,
                       "Copies of each partition (default: the broker's)");
   add_repeated(*command, "--set,--config,--topic-config", options->settings,

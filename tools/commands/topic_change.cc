@@ -16,6 +16,7 @@
 #include "tools/partition_list.h"
 #include "tools/quantity.h"
 #include "tools/topic_positions.h"
+#include "wire/limits.h"
 
 namespace tidelog::tools {
 namespace {
@@ -135,11 +136,12 @@ Result<int> trim_topic(const ChangeOptions& options) {
   client::Admin admin(connect);
   const auto topic = find_topic(admin, options.name, messages);
   if (!topic) return kExitFailed;
-  const auto partitions = choose_partitions(*topic, wanted, messages);
-  if (!partitions) return kExitFailed;
+  const auto chosen = choose_partitions(*topic, wanted, messages);
+  // Nothing is deleted beside a damage until somebody has looked at it.
+  if (!chosen || chosen->has_problems) return kExitFailed;
   client::Consumer consumer({.connect = std::move(connect)});
   std::map<std::int32_t, std::int64_t> before;
-  for (const client::PartitionDescription& partition : *partitions) {
+  for (const client::PartitionDescription& partition : chosen->partitions) {
     const auto offset = resolve_bound(consumer, options.name, partition, bound);
     if (!offset) {
       messages.failure(fmt::format("tidelog: {}", in_words(offset.error())));
@@ -204,7 +206,7 @@ void add_topic_changes(CommandLine& line, CLI::App& topic) {
   grow->add_option("total", grown->total, "How many partitions the topic has then")
       ->type_name("TOTAL")
       ->required()
-      ->check(CLI::Range(1, 1'000'000).description(""));
+      ->check(CLI::Range(1, wire::kPartitionsPerTopicMax).description(""));
 
   const auto trimmed = std::make_shared<ChangeOptions>();
   CLI::App* trim = add_change(line, topic, trimmed, "trim", "Delete the oldest records of a topic",

@@ -83,7 +83,7 @@ class DetachedSocket {
 
 // Gives the numeric addresses of a host name. Called on threads of its own; may block.
 using HostLookup = std::function<Result<std::vector<std::string>>(const std::string& host)>;
-// Asks the system. Fails with kConnectionFailed.
+// Asks the system. Gives at least one. Fails with kConnectionFailed.
 Result<std::vector<std::string>> look_up_host(const std::string& host);
 
 class HostLookups;

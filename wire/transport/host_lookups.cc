@@ -40,6 +40,9 @@ Result<std::vector<std::string>> look_up_host(const std::string& host) {
     }
   }
   ::freeaddrinfo(found);
+  if (addresses.empty()) {
+    return fail(ErrorCode::kConnectionFailed, fmt::format("'{}' has no address", host));
+  }
   return addresses;
 }
 
