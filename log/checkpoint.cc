@@ -9,7 +9,7 @@
 namespace tidelog::log {
 namespace {
 constexpr std::size_t kHeaderBytes = 8;
-constexpr std::size_t kJournalBytes = 16;
+constexpr std::size_t kJournalBytes = 32;
 constexpr std::size_t kLogBytes = 64;
 }  // namespace
 
@@ -22,6 +22,8 @@ std::vector<std::byte> encode_checkpoint(const CheckpointContent& content) {
   for (const JournalCheckpoint& journal : content.journals) {
     store_le<std::uint64_t>(to, journal.journal_id);
     store_le<std::uint64_t>(to + 8, journal.durable_sequence);
+    store_le<std::uint64_t>(to + 16, journal.oldest_sequence);
+    store_le<std::uint64_t>(to + 24, journal.oldest_position);
     to += kJournalBytes;
   }
   for (const LogCheckpoint& log : content.logs) {
@@ -49,7 +51,10 @@ std::optional<CheckpointContent> decode_checkpoint(std::span<const std::byte> bo
   CheckpointContent content;
   const std::byte* from = body.data() + kHeaderBytes;
   for (std::uint32_t i = 0; i < journals; ++i, from += kJournalBytes) {
-    content.journals.push_back({load_le<std::uint64_t>(from), load_le<std::uint64_t>(from + 8)});
+    content.journals.push_back({.journal_id = load_le<std::uint64_t>(from),
+                                .durable_sequence = load_le<std::uint64_t>(from + 8),
+                                .oldest_sequence = load_le<std::uint64_t>(from + 16),
+                                .oldest_position = load_le<std::uint64_t>(from + 24)});
   }
   for (std::uint32_t i = 0; i < logs; ++i, from += kLogBytes) {
     LogCheckpoint log;

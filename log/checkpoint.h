@@ -2,7 +2,8 @@
 // data. The clean-stop marker has the same body and stands for the ends of all logs.
 //
 // Body: u32 journals; u32 logs; then
-//   journal: u64 journal id; u64 its durable sequence
+//   journal: u64 journal id; u64 its durable sequence; u64 the oldest sequence whose space is not
+//            free; u64 where that write begins, file number << 48 | byte (0 and 0: none)
 //   log:     0 16 bytes topic id; 16 i32 partition; 20 u32 incarnation;
 //            24 i64 log start; 32 i64 recovery point: everything below is stable in segments;
 //            40 i64 durable end; 48 i64 high watermark;
@@ -29,6 +30,9 @@ inline constexpr std::uint32_t kCleanStopMagic = 0x45444954;   // "TIDE"
 struct JournalCheckpoint {
   std::uint64_t journal_id = 0;
   std::uint64_t durable_sequence = 0;
+  // Where a start after a clean stop begins to read; after a crash it counts for nothing.
+  std::uint64_t oldest_sequence = 0;
+  std::uint64_t oldest_position = 0;
 
   bool operator==(const JournalCheckpoint&) const = default;
 };

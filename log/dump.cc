@@ -183,7 +183,9 @@ void show_checkpoint(const DumpCallback& show, const CheckpointContent& content)
     DumpItem item;
     item.kind = "journal";
     item.fields = {{"journal_id", hex(journal.journal_id)},
-                   {"durable_sequence", text(journal.durable_sequence)}};
+                   {"durable_sequence", text(journal.durable_sequence)},
+                   {"oldest_sequence", text(journal.oldest_sequence)},
+                   {"oldest_position", text(journal.oldest_position)}};
     show(item);
   }
   for (const LogCheckpoint& log : content.logs) {

@@ -363,6 +363,15 @@ void Journal::forget(JournalLane& lane) {
   live_.retire();
 }
 
+JournalCheckpoint Journal::checkpoint() const {
+  JournalCheckpoint checkpoint{.journal_id = id_, .durable_sequence = live_.durable_sequence()};
+  if (const auto oldest = ring_.oldest()) {
+    checkpoint.oldest_sequence = oldest->sequence;
+    checkpoint.oldest_position = journal_position(oldest->file, oldest->position);
+  }
+  return checkpoint;
+}
+
 std::optional<std::uint64_t> Journal::oldest_unstable(const JournalLane& lane) {
   if (lane.unstable_.empty()) return std::nullopt;
   return lane.unstable_.front().write->sequence;

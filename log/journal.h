@@ -138,7 +138,7 @@ class Journal {
   bool half_written() const { return lacking_ > 0 || !truncates_.empty(); }
   // The largest batch that can be journalled, whatever the ring's size now.
   std::size_t batch_bytes_max() const;
-  JournalCheckpoint checkpoint() const { return {id_, live_.durable_sequence()}; }
+  JournalCheckpoint checkpoint() const;
   std::uint64_t writes() const { return writes_; }
   std::uint64_t write_bytes() const { return write_bytes_; }
 

@@ -76,8 +76,11 @@ std::optional<JournalEntry> decode_journal_entry(const std::byte* from);
 // write's bytes in the same place are never taken for them.
 std::uint64_t chain_checksum(std::uint64_t chain, std::uint64_t batch_header_checksum);
 
+// A place in a journal as one number.
+inline constexpr int kFileNumberShift = 48;
+inline constexpr std::uint64_t kFilePositionMask = (std::uint64_t{1} << kFileNumberShift) - 1;
 inline std::uint64_t journal_position(std::uint32_t file_number, std::uint64_t position) {
-  return (std::uint64_t{file_number} << 48) | position;
+  return (std::uint64_t{file_number} << kFileNumberShift) | position;
 }
 
 }  // namespace tidelog::log

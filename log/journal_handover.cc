@@ -7,11 +7,9 @@
 namespace tidelog::log {
 namespace {
 
-constexpr int kFileNumberShift = 48;
-
 JournalRing::Place place_of(const WriteHeader& header) {
   return {.file = static_cast<std::uint32_t>(header.position >> kFileNumberShift),
-          .position = header.position & ((std::uint64_t{1} << kFileNumberShift) - 1)};
+          .position = header.position & kFilePositionMask};
 }
 
 // Whether the replayed journal is whole and the one that `shards` shards of today would write.
@@ -24,8 +22,7 @@ bool fits(const JournalHandover& handover, const ReplayedJournal& journal, std::
   // acknowledged to nobody, and must not count as complete to later starts.
   std::uint64_t due = journal.tail;
   return std::ranges::all_of(journal.writes, [&due](const ReplayWrite& write) {
-    return write.header.sequence == due++ &&
-           std::ranges::all_of(write.entries, &ReplayEntry::sound);
+    return write.header.sequence == due++ && write.whole();
   });
 }
 
@@ -51,9 +48,9 @@ bool truncates(const ReplayedJournal& journal) {
 Result<std::optional<std::vector<JournalFile>>> open_files(const JournalHandover& handover,
                                                            const ReplayedJournal& journal) {
   std::vector<JournalFile> files;
-  for (const std::string& path : journal.paths) {
-    TIDELOG_ASSIGN(auto file,
-                   handover.files->open(path, {.mode = io::OpenMode::kWrite, .direct = true}));
+  for (const JournalReader::File& found : journal.reader->files()) {
+    TIDELOG_ASSIGN(auto file, handover.files->open(found.path,
+                                                   {.mode = io::OpenMode::kWrite, .direct = true}));
     TIDELOG_ASSIGN(const auto read, read_journal_header(*file));
     TIDELOG_ASSIGN(const std::uint64_t size, file->size());
     if (!read.header || read.header->journal_id != journal.journal_id ||

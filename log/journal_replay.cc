@@ -5,10 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <map>
-
-#include "base/bytes.h"
-#include "log/batch_walk.h"
-#include "log/file_window.h"
+#include <utility>
 
 namespace tidelog::log {
 namespace {
@@ -25,102 +22,82 @@ std::optional<std::pair<std::uint32_t, std::uint32_t>> parse_name(std::string_vi
   return std::pair(shard, number);
 }
 
-struct LoadedFile {
-  std::uint32_t number = 0;
-  std::string path;
-  JournalHeaderRead header;
-  Buffer memory;
-  std::size_t bytes = 0;
-
-  std::span<const std::byte> content() const { return memory.bytes().first(bytes); }
-};
-
-Result<LoadedFile> load_file(io::FileSystem& files, const DataPaths& paths, std::uint32_t shard,
-                             std::uint32_t number) {
-  LoadedFile loaded;
-  loaded.number = number;
-  loaded.path = paths.journal_file(shard, number);
-  TIDELOG_ASSIGN(auto file, files.open(loaded.path, {.mode = io::OpenMode::kRead, .direct = true}));
-  TIDELOG_ASSIGN(loaded.header, read_journal_header(*file));
-  TIDELOG_ASSIGN(const std::uint64_t size, file->size());
-  loaded.memory = Buffer::allocate(static_cast<std::size_t>(std::max<std::uint64_t>(size, 1)));
-  TIDELOG_ASSIGN(loaded.bytes, read_around_damage(*file, FilePosition(0), loaded.memory.bytes()));
-  loaded.bytes = static_cast<std::size_t>(std::min<std::uint64_t>(loaded.bytes, size));
-  // Rot takes blocks. A whole file that cannot be read is a device that may come back.
-  const auto unreadable = [](std::byte byte) { return byte == kUnreadableByte; };
-  if (loaded.bytes > 0 && std::ranges::all_of(loaded.content(), unreadable)) {
-    return fail(ErrorCode::kStorageFailed, fmt::format("{} cannot be read", loaded.path));
-  }
-  return loaded;
-}
+using Found = std::map<std::uint64_t, ReplayWrite>;  // by sequence
 
 // The id of the newest write in the file: of use when the header is damaged.
-std::optional<std::uint64_t> guess_id(const LoadedFile& file) {
-  const auto content = file.content();
+Result<std::optional<std::uint64_t>> guess_id(JournalReader& reader, std::uint32_t file) {
   std::optional<std::uint64_t> id;
-  for (std::size_t at = kJournalDataStart; at < content.size(); at += io::kBlockBytes) {
-    const auto header = decode_write_header(content.subspan(at));
-    if (header && header->kind == WriteKind::kJournal &&
-        header->position == journal_position(file.number, at)) {
-      id = header->file_id;
-    }
+  for (std::uint64_t at = kJournalDataStart; at < reader.files()[file].bytes;
+       at += io::kBlockBytes) {
+    TIDELOG_ASSIGN(const auto header, reader.header_at(file, at));
+    if (header) id = header->file_id;
   }
   return id;
 }
 
-// An entry's batches follow each other, belong together with the entry, and each verifies.
-bool entry_sound(const JournalEntry& entry, std::span<const std::byte> batches) {
-  BatchPlace place{.next = entry.base};
-  std::uint64_t chain = 0;
-  const auto problem = walk_batches(batches, 0, wire::batch_seed(entry.id), Offset(0), place,
-                                    [&](std::uint64_t, const wire::BatchView& batch) {
-                                      chain = chain_checksum(
-                                          chain, load_le<std::uint64_t>(batch.bytes().data() + 88));
-                                    });
-  return !problem && place.next == entry.next && chain == entry.checksum;
+// Rot takes blocks. A whole file that cannot be read is a device that may come back.
+Result<> check_readable(JournalReader& reader, std::uint32_t file) {
+  for (std::uint64_t at = 0; at < reader.files()[file].bytes; at += io::kBlockBytes) {
+    TIDELOG_ASSIGN(const bool unreadable, reader.unreadable_at(file, at));
+    if (!unreadable) return {};
+  }
+  if (reader.files()[file].bytes == 0) return {};
+  return fail(ErrorCode::kStorageFailed,
+              fmt::format("{} cannot be read", reader.files()[file].path));
 }
 
-// The write at `at`, if its header and table are sound. `whole`: its batches are too.
-std::optional<ReplayWrite> read_write(const LoadedFile& file, std::uint64_t journal_id,
-                                      std::size_t at, bool& whole) {
-  const auto bytes = file.content().subspan(at);
-  const auto header = decode_write_header(bytes);
-  if (!header || header->kind != WriteKind::kJournal || header->file_id != journal_id ||
-      header->position != journal_position(file.number, at) || header->bytes_used > bytes.size()) {
-    return std::nullopt;
-  }
-  ReplayWrite write;
-  write.header = *header;
-  whole = true;
-  std::size_t batches_at = kWriteHeaderBytes + std::size_t{header->entries} * kJournalEntryBytes;
-  for (std::uint32_t i = 0; i < header->entries; ++i) {
-    const auto entry =
-        decode_journal_entry(bytes.data() + kWriteHeaderBytes + i * kJournalEntryBytes);
-    if (!entry || entry->length > header->bytes_used - batches_at) return std::nullopt;
-    ReplayEntry replay{*entry, true, bytes.subspan(batches_at, entry->length)};
-    batches_at += entry->length;
-    if (entry->length > 0 && !entry_sound(*entry, replay.batches)) {
-      replay.sound = whole = false;
-      replay.batches = {};
-    }
-    write.entries.push_back(replay);
-  }
-  return write;
-}
-
-void read_writes(const LoadedFile& file, std::uint64_t journal_id,
-                 std::map<std::uint64_t, ReplayWrite>& found) {
-  for (std::size_t at = kJournalDataStart; at + kWriteHeaderBytes <= file.bytes;) {
-    bool whole = false;
-    auto write = read_write(file, journal_id, at, whole);
+Result<> read_writes(JournalReader& reader, std::uint32_t file, std::uint64_t journal_id,
+                     const EntryVisitor& visit, Found& found) {
+  for (std::uint64_t at = kJournalDataStart; at < reader.files()[file].bytes;) {
+    TIDELOG_ASSIGN(auto write, reader.write_at(file, at, journal_id));
     if (!write) {
       at += io::kBlockBytes;
       continue;
     }
+    for (const ReplayEntry& entry : write->entries) {
+      if (!visit || !entry.sound || entry.entry.length == 0) continue;
+      TIDELOG_ASSIGN(const auto batches, reader.batches_of(entry));
+      visit(write->header.sequence, entry, batches);
+    }
     // Behind a write that is not whole a newer one may begin that overwrote the rest of it.
-    at += whole ? static_cast<std::size_t>(write->header.disk_bytes()) : io::kBlockBytes;
+    at += write->whole() ? write->header.disk_bytes() : io::kBlockBytes;
     found[write->header.sequence] = std::move(*write);
   }
+  return {};
+}
+
+// The writes from the newest tail on, and which of them are missing.
+void settle(Found found, ReplayedJournal& replayed) {
+  for (const auto& [sequence, write] : found) {
+    replayed.tail = std::max(replayed.tail, write.header.first);
+    replayed.durable = std::max(replayed.durable, write.header.durable);
+  }
+  // With no write left the checkpoint alone cannot say which were overwritten; none is needed below
+  // the newest tail.
+  const std::uint64_t from = found.empty() ? replayed.durable + 1 : replayed.tail;
+  for (std::uint64_t sequence = from; sequence <= replayed.durable; ++sequence) {
+    if (!found.contains(sequence)) replayed.lost.push_back(sequence);
+  }
+  for (auto& [sequence, write] : found) {
+    if (sequence >= replayed.tail) replayed.writes.push_back(std::move(write));
+  }
+}
+
+// Where the write behind the one in `file` that ends at `end` may stand: there, or at the beginning
+// of one of the files, in their order.
+Result<std::optional<ReplayWrite>> next_write(JournalReader& reader, std::uint64_t journal_id,
+                                              std::uint64_t sequence, std::uint32_t file,
+                                              std::uint64_t end) {
+  const auto count = static_cast<std::uint32_t>(reader.files().size());
+  for (std::uint32_t step = 0; step <= count; ++step) {
+    const std::uint32_t at_file = (file + step) % count;
+    const std::uint64_t at = step == 0 ? end : kJournalDataStart;
+    if (at >= reader.files()[at_file].bytes) continue;
+    TIDELOG_ASSIGN(const auto header, reader.header_at(at_file, at));
+    if (!header || header->file_id != journal_id || header->sequence != sequence) continue;
+    return reader.write_at(at_file, at, journal_id);
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -160,24 +137,25 @@ std::string missing_sentence(const DataPaths& paths, std::uint32_t shard) {
 
 Result<ReplayedJournal> read_journal(io::FileSystem& files, const DataPaths& paths,
                                      const JournalFiles& journal,
-                                     const std::vector<JournalCheckpoint>& checkpointed) {
+                                     const std::vector<JournalCheckpoint>& checkpointed,
+                                     const EntryVisitor& visit) {
   ReplayedJournal replayed;
   replayed.shard = journal.shard;
-  std::vector<LoadedFile> loaded;
-  for (const std::uint32_t number : journal.numbers) {
-    TIDELOG_ASSIGN(auto file, load_file(files, paths, journal.shard, number));
-    replayed.paths.push_back(file.path);
+  TIDELOG_ASSIGN(replayed.reader, JournalReader::open(files, paths, journal));
+  JournalReader& reader = *replayed.reader;
+  for (const JournalReader::File& file : reader.files()) {
     if (file.header.header && file.header.header->generation > replayed.generation) {
       replayed.generation = file.header.header->generation;
       replayed.journal_id = file.header.header->journal_id;
       replayed.shard_count = file.header.header->shard_count;
     }
-    loaded.push_back(std::move(file));
   }
-  std::map<std::uint64_t, ReplayWrite> found;
-  for (LoadedFile& file : loaded) {
+  Found found;
+  for (std::uint32_t i = 0; i < reader.files().size(); ++i) {
+    const JournalReader::File& file = reader.files()[i];
     if (!file.header.header) {
-      const auto id = guess_id(file);
+      TIDELOG_TRY(check_readable(reader, i));
+      TIDELOG_ASSIGN(const auto id, guess_id(reader, i));
       if (!id) continue;  // a file whose making was cut short holds nothing
       replayed.problems.push_back(fmt::format("{}: both headers are damaged", file.path));
       if (replayed.journal_id == 0) replayed.journal_id = *id;
@@ -187,25 +165,49 @@ Result<ReplayedJournal> read_journal(io::FileSystem& files, const DataPaths& pat
       replayed.problems.push_back(
           fmt::format("{}: one of two headers is damaged; the other one counts", file.path));
     }
-    read_writes(file, replayed.journal_id, found);
-    replayed.memory.push_back(std::move(file.memory));
+    TIDELOG_TRY(read_writes(reader, i, replayed.journal_id, visit, found));
   }
   for (const JournalCheckpoint& known : checkpointed) {
     if (known.journal_id == replayed.journal_id) replayed.durable = known.durable_sequence;
   }
-  for (const auto& [sequence, write] : found) {
-    replayed.tail = std::max(replayed.tail, write.header.first);
-    replayed.durable = std::max(replayed.durable, write.header.durable);
+  settle(std::move(found), replayed);
+  return replayed;
+}
+
+Result<std::optional<ReplayedJournal>> read_marked_journal(
+    io::FileSystem& files, const DataPaths& paths, const JournalFiles& journal,
+    const std::vector<JournalCheckpoint>& marked) {
+  ReplayedJournal replayed;
+  replayed.shard = journal.shard;
+  TIDELOG_ASSIGN(replayed.reader, JournalReader::open(files, paths, journal));
+  JournalReader& reader = *replayed.reader;
+  for (std::uint32_t i = 0; i < reader.files().size(); ++i) {
+    const JournalReader::File& file = reader.files()[i];
+    const auto& header = file.header.header;
+    if (!header || file.header.damaged > 0 || header->file_number != i || file.number != i) {
+      return std::nullopt;
+    }
+    if (i > 0 && header->journal_id != replayed.journal_id) return std::nullopt;
+    replayed.journal_id = header->journal_id;
+    replayed.generation = header->generation;
+    replayed.shard_count = header->shard_count;
   }
-  // With no write left the checkpoint alone cannot say which were overwritten; none is needed below
-  // the newest tail.
-  const std::uint64_t from = found.empty() ? replayed.durable + 1 : replayed.tail;
-  for (std::uint64_t sequence = from; sequence <= replayed.durable; ++sequence) {
-    if (!found.contains(sequence)) replayed.lost.push_back(sequence);
+  const auto mark = std::ranges::find(marked, replayed.journal_id, &JournalCheckpoint::journal_id);
+  if (mark == marked.end()) return std::nullopt;
+  replayed.durable = mark->durable_sequence;
+  if (mark->oldest_sequence == 0) return replayed;  // nothing was ever written
+  auto file = static_cast<std::uint32_t>(mark->oldest_position >> kFileNumberShift);
+  std::uint64_t at = mark->oldest_position & kFilePositionMask;
+  if (file >= reader.files().size()) return std::nullopt;
+  Found found;
+  for (std::uint64_t due = mark->oldest_sequence; due <= mark->durable_sequence; ++due) {
+    TIDELOG_ASSIGN(auto write, next_write(reader, replayed.journal_id, due, file, at));
+    if (!write) return std::nullopt;
+    file = static_cast<std::uint32_t>(write->header.position >> kFileNumberShift);
+    at = (write->header.position & kFilePositionMask) + write->header.disk_bytes();
+    found[due] = std::move(*write);
   }
-  for (auto& [sequence, write] : found) {
-    if (sequence >= replayed.tail) replayed.writes.push_back(std::move(write));
-  }
+  settle(std::move(found), replayed);
   return replayed;
 }
 

@@ -87,4 +87,10 @@ void JournalRing::free_below(std::uint64_t sequence) {
   }
 }
 
+std::optional<JournalRing::Oldest> JournalRing::oldest() const {
+  if (taken_.empty()) return std::nullopt;
+  const Taken& first = taken_.front();
+  return Oldest{first.sequence, first.file, first.position};
+}
+
 }  // namespace tidelog::log

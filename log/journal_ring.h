@@ -44,6 +44,14 @@ class JournalRing {
   // Gives back the space of all writes below `sequence`.
   void free_below(std::uint64_t sequence);
 
+  struct Oldest {
+    std::uint64_t sequence = 0;
+    std::uint32_t file = 0;
+    std::uint64_t position = 0;
+  };
+  // The oldest write whose space was not given back; nullopt where there is none.
+  std::optional<Oldest> oldest() const;
+
  private:
   struct Taken {
     std::uint32_t file = 0;

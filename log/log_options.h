@@ -33,6 +33,7 @@ struct ShardLogOptions {
   std::size_t cold_read_bytes = 512ULL << 10;
   int cold_reads_in_flight_max = 4;
   std::size_t open_segments_max = 512;  // segment files held open; beyond, they are opened again
+  std::size_t replay_bytes_max = 32ULL << 20;  // of a journal's batches, that a start holds at once
   std::chrono::milliseconds quiet_write_after{50};
   std::chrono::seconds checkpoint_interval{5};
   std::chrono::seconds retention_interval{10};  // how often the age of records is looked at

@@ -4,162 +4,13 @@
 
 #include <algorithm>
 #include <iterator>
-#include <limits>
+#include <utility>
 
-#include "base/bytes.h"
 #include "base/check.h"
 #include "log/batch_walk.h"
-#include "log/segment_filler.h"
-#include "log/segment_recovery.h"
 
 namespace tidelog::log {
 namespace {
-
-constexpr Offset kNoLimit(std::numeric_limits<std::int64_t>::max());
-
-// Whether `at` is a truncation that was carried out: its place is sound even where its head is not,
-// unless the write may have been torn.
-bool truncates(const LogEvidence& evidence, const LogEvidence::Entry& at) {
-  return at.entry->entry.kind == EntryKind::kTruncate &&
-         (at.entry->sound || at.sequence <= evidence.journal_durable);
-}
-
-// From where on what segments hold is void: cut, or never promised. A truncation in the journal
-// without a later append may not have reached the files: it is done again, from the head that the
-// journal kept; with that head damaged, the write that the cut falls into may still have it. A log
-// that is LOSSY takes no appends and no cuts, so it ends where it was found to end.
-std::optional<Offset> void_from(const LogEvidence& evidence) {
-  std::optional<Offset> limit;
-  for (const LogEvidence::Entry& at : evidence.entries) {
-    if (evidence.clean) break;  // a clean stop waits for each
-    const JournalEntry& entry = at.entry->entry;
-    if (entry.kind == EntryKind::kAppend) limit.reset();
-    if (truncates(evidence, at)) limit = at.entry->sound ? entry.base : entry.next;
-  }
-  if (evidence.checkpoint && evidence.checkpoint->lossy) {
-    limit = std::min(limit.value_or(kNoLimit), evidence.checkpoint->durable_end);
-  }
-  return limit;
-}
-
-// B: the largest end that was promised, truncations taken into account in their order.
-Offset promised_end(const LogEvidence& evidence) {
-  Offset end(0);
-  bool checkpoint_counted = !evidence.checkpoint;
-  const auto count_checkpoint = [&] {
-    if (!checkpoint_counted) end = std::max(end, evidence.checkpoint->durable_end);
-    checkpoint_counted = true;
-  };
-  for (const LogEvidence::Entry& at : evidence.entries) {
-    if (at.sequence > evidence.checkpoint_sequence) count_checkpoint();
-    const JournalEntry& entry = at.entry->entry;
-    if (entry.kind == EntryKind::kTruncate) {
-      if (truncates(evidence, at)) end = entry.next;
-      continue;
-    }
-    end = std::max(end, entry.durable_end);
-    if (at.sequence <= evidence.journal_durable) end = std::max(end, entry.next);
-  }
-  count_checkpoint();
-  return end;
-}
-
-// Whether something later than each lost journal write names the log's end.
-bool confirmed(const LogEvidence& evidence) {
-  return std::ranges::all_of(evidence.journal_lost, [&](std::uint64_t lost) {
-    if (evidence.checkpoint && evidence.checkpoint_sequence >= lost) return true;
-    return std::ranges::any_of(evidence.entries, [&](const LogEvidence::Entry& entry) {
-      return entry.durable_before >= lost;
-    });
-  });
-}
-
-class Replay {
- public:
-  Replay(const LogEvidence& evidence, Offset end, LeaderEpoch epoch)
-      : evidence_(evidence), first_epoch_(epoch), end_(end), epoch_(epoch) {
-    // A later truncation makes everything behind it void.
-    limits_.assign(evidence.entries.size() + 1, kNoLimit);
-    for (std::size_t i = evidence.entries.size(); i > 0; --i) {
-      const LogEvidence::Entry& at = evidence.entries[i - 1];
-      limits_[i - 1] = limits_[i];
-      if (truncates(evidence, at)) {
-        limits_[i - 1] = std::min(limits_[i], at.entry->entry.next);
-      }
-    }
-  }
-
-  // Takes every batch that continues the log; with `over_gaps` also what lies behind a gap.
-  void run(bool over_gaps) {
-    for (std::size_t i = 0; i < evidence_.entries.size(); ++i) {
-      const ReplayEntry& entry = *evidence_.entries[i].entry;
-      if (!entry.sound || entry.batches.empty()) continue;
-      // A truncation's own head ends at its limit; older entries are cut by it.
-      const Offset limit = limits_[i];
-      const bool complete = evidence_.entries[i].sequence <= evidence_.journal_durable;
-      if (entry.entry.base > end_ && (!over_gaps || !complete)) continue;
-      if (entry.entry.base > end_) end_ = entry.entry.base;
-      if (take(entry, limit)) held_.push_back({evidence_.entries[i].sequence, end_});
-    }
-  }
-
-  Offset end() const { return end_; }
-  // Entries contradict each other: the journal write with the truncation between them is lost.
-  bool contradicts() const { return contradicts_; }
-  std::uint64_t entries() const { return held_.size(); }
-  // The journal writes that the batches come from, and how far each reaches; rising.
-  const std::vector<HeldWrite>& held() const { return held_; }
-  const std::vector<std::span<const std::byte>>& batches() const { return batches_; }
-
- private:
-  bool take(const ReplayEntry& entry, Offset limit) {
-    bool any = false;
-    for (auto rest = entry.batches; !rest.empty();) {
-      const wire::BatchView batch = parse(rest);
-      rest = rest.subspan(batch.size());
-      if (batch.next_offset() > limit) continue;
-      drop_contradicted(batch);
-      if (batch.base_offset() != end_ || batch.leader_epoch() < epoch_) continue;
-      batches_.push_back(batch.bytes());
-      end_ = batch.next_offset();
-      epoch_ = batch.leader_epoch();
-      any = true;
-    }
-    return any;
-  }
-
-  // A newer batch in the place of a replayed one that is not the same voids that one and all behind
-  // it.
-  void drop_contradicted(const wire::BatchView& newer) {
-    const auto next_of = [](std::span<const std::byte> batch) {
-      return parse(batch).next_offset();
-    };
-    const auto older = std::ranges::upper_bound(batches_, newer.base_offset(), {}, next_of);
-    if (older == batches_.end() || parse(*older).base_offset() > newer.base_offset() ||
-        std::ranges::equal(*older, newer.bytes())) {
-      return;
-    }
-    contradicts_ = true;
-    end_ = parse(*older).base_offset();
-    epoch_ = older == batches_.begin() ? first_epoch_ : parse(*(older - 1)).leader_epoch();
-    batches_.erase(older, batches_.end());
-  }
-
-  static wire::BatchView parse(std::span<const std::byte> bytes) {
-    const auto batch = wire::BatchView::parse(bytes, kStoredBatchBytesMax);
-    TIDELOG_CHECK(batch.has_value(), "a sound entry holds whole batches");
-    return *batch;
-  }
-
-  const LogEvidence& evidence_;
-  const LeaderEpoch first_epoch_;
-  Offset end_;
-  LeaderEpoch epoch_;
-  std::vector<Offset> limits_;
-  std::vector<std::span<const std::byte>> batches_;
-  std::vector<HeldWrite> held_;
-  bool contradicts_ = false;
-};
 
 // Removes what does not count and cuts the last segment to its end; stable on return.
 Result<bool> cut_torn_tail(const LogRecoveryContext& context, const SegmentSearch& search,
@@ -190,28 +41,20 @@ Result<bool> cut_torn_tail(const LogRecoveryContext& context, const SegmentSearc
   return true;
 }
 
-// What was read may not be stable: the process that wrote it can have been killed before it synced.
-// From here on it counts as stable, so it becomes that. True: when the caller has synced the names
-// in the directory, too.
-Result<bool> make_stable(const LogRecoveryContext& context, const LogEvidence& evidence,
-                         const FoundSegments& found) {
+// Whether what was read may not be stable: the process that wrote it can have been killed before it
+// synced. From here on it counts as stable, so it has to become that.
+bool is_unsynced(const LogEvidence& evidence, const FoundSegments& found) {
   if (evidence.clean) return false;
   const bool truncated = std::ranges::any_of(evidence.entries, [](const LogEvidence::Entry& entry) {
     return entry.entry->entry.kind == EntryKind::kTruncate;
   });
-  bool known = evidence.checkpoint && !truncated && found.unfinished.empty();
-  if (!found.segments.empty()) {
-    // Without space ahead it was cut, or has just been made. All older ones were synced before it
-    // was made.
-    const Segment& last = *found.segments.back();
-    known = known && last.summary.end <= evidence.checkpoint->recovery_point &&
-            last.summary.bytes > io::kBlockBytes && last.file_bytes > last.summary.bytes;
-    if (known) return false;
-    TIDELOG_ASSIGN(auto file,
-                   context.files->open(last.path, {.mode = io::OpenMode::kRead, .direct = true}));
-    TIDELOG_TRY(file->sync_data());
-  }
-  return !known;
+  const bool known = evidence.checkpoint && !truncated && found.unfinished.empty();
+  if (!known || found.segments.empty()) return !known;
+  // Without space ahead it was cut, or has just been made. All older ones were synced before it was
+  // made.
+  const Segment& last = *found.segments.back();
+  return last.summary.end > evidence.checkpoint->recovery_point ||
+         last.summary.bytes <= io::kBlockBytes || last.file_bytes <= last.summary.bytes;
 }
 
 // Where a log goes on that ends at `end`: what a person accepted as lost is behind it.
@@ -260,7 +103,7 @@ void collect_epochs(RecoveredLog& log) {
 }
 
 // What replay found stays in the journal; the log gets a copy to serve and destage from.
-void keep_tail(const Replay& replay, RecoveredLog& log) {
+void keep_tail(const EntryReplay& replay, RecoveredLog& log) {
   for (const auto& batch : replay.batches()) {
     log.tail.insert(log.tail.end(), batch.begin(), batch.end());
   }
@@ -282,15 +125,8 @@ std::string lost_sentence(const TopicPartition& id, Offset end, Offset promised,
       id.to_string(), end.value());
 }
 
-}  // namespace
-
-Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPartition& id,
-                                std::uint32_t incarnation, const PartitionLogSettings& settings,
-                                const LogEvidence& evidence) {
-  LogRecovery recovery;
-  RecoveredLog& log = recovery.log;
-  log.id = id;
-  log.incarnation = incarnation;
+SegmentSearch search_for(const LogRecoveryContext& context, const TopicPartition& id,
+                         const LogEvidence& evidence) {
   SegmentSearch search{
       .files = context.files,
       .directory = context.paths->partition(id),
@@ -302,98 +138,148 @@ Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPa
       .accepted = evidence.accepted,
       .clean_end = std::nullopt};
   if (evidence.clean && evidence.checkpoint) search.clean_end = evidence.checkpoint->recovery_point;
-  TIDELOG_ASSIGN(FoundSegments found, find_segments(search));
-  recovery.problems = found.problems;
+  return search;
+}
 
-  if (evidence.checkpoint) {
-    log.log_start = evidence.checkpoint->log_start;
-  } else if (!found.segments.empty()) {
-    log.log_start = found.segments.front()->summary.base;
+}  // namespace
+
+LogRecoverer::LogRecoverer(const LogRecoveryContext& context, const TopicPartition& id,
+                           std::uint32_t incarnation, const PartitionLogSettings& settings,
+                           LogEvidence evidence)
+    : context_(context),
+      settings_(settings),
+      evidence_(std::move(evidence)),
+      search_(search_for(context, id, evidence_)),
+      filler_(*context.files, search_.directory, id, settings.segment_bytes, context.index_interval,
+              context.now_us) {
+  recovery_.log.id = id;
+  recovery_.log.incarnation = incarnation;
+}
+
+Offset LogRecoverer::segments_end() const {
+  return behind_accepted(evidence_,
+                         found_.segments.empty() ? begin_ : found_.segments.back()->summary.end);
+}
+
+Result<> LogRecoverer::find() {
+  TIDELOG_ASSIGN(found_, find_segments(search_));
+  recovery_.problems = found_.problems;
+  RecoveredLog& log = recovery_.log;
+  if (evidence_.checkpoint) {
+    log.log_start = evidence_.checkpoint->log_start;
+  } else if (!found_.segments.empty()) {
+    log.log_start = found_.segments.front()->summary.base;
   }
   const Offset first =
-      found.segments.empty() ? log.log_start : found.segments.front()->summary.base;
-  if (first > log.log_start) found.holes.insert(found.holes.begin(), Hole{log.log_start, first});
+      found_.segments.empty() ? log.log_start : found_.segments.front()->summary.base;
+  if (first > log.log_start) found_.holes.insert(found_.holes.begin(), Hole{log.log_start, first});
   // Without segments the journal has all of the log, from the batch on that holds its start: a trim
   // may have put that start inside a batch.
-  Offset begin = log.log_start;
-  if (evidence.checkpoint) begin = std::min(begin, evidence.checkpoint->recovery_point);
-  const Offset segments_end = behind_accepted(
-      evidence, found.segments.empty() ? begin : found.segments.back()->summary.end);
-  Replay replay(evidence, segments_end, last_epoch(found));
-  replay.run(false);
+  begin_ = log.log_start;
+  if (evidence_.checkpoint) begin_ = std::min(begin_, evidence_.checkpoint->recovery_point);
+  return {};
+}
 
-  Offset promised = promised_end(evidence);
-  if (found.promised) promised = std::max(promised, *found.promised);
-  const bool known = confirmed(evidence);
-  const bool was_lossy = evidence.checkpoint && evidence.checkpoint->lossy;
+// What ends at or below the segments' end adds nothing.
+std::vector<LogEvidence::Entry*> LogRecoverer::wanted() {
+  std::vector<LogEvidence::Entry*> wanted;
+  for (LogEvidence::Entry& at : evidence_.entries) {
+    const JournalEntry& entry = at.entry->entry;
+    if (at.entry->sound && entry.length > 0 && entry.next > segments_end()) wanted.push_back(&at);
+  }
+  return wanted;
+}
+
+// Compares what is there with what was promised.
+void LogRecoverer::judge() {
+  replay_ = std::make_unique<EntryReplay>(evidence_, segments_end(), last_epoch(found_));
+  replay_->run(false);
+  promised_ = promised_end(evidence_);
+  if (found_.promised) promised_ = std::max(promised_, *found_.promised);
+  const bool was_lossy = evidence_.checkpoint && evidence_.checkpoint->lossy;
   // A write holds both what was kept and what was cut, and the journal's copy of the former is
   // damaged: it is served as far as it counts, and never written behind.
-  const bool half_cut = search.limit && segments_end > *search.limit;
-  const bool lossy = !found.directory_exists || !all_accepted(evidence, found.holes) ||
-                     replay.end() < promised || !known || replay.contradicts() || was_lossy ||
-                     half_cut;
-  SegmentFiller filler(*context.files, search.directory, id, settings.segment_bytes,
-                       context.index_interval, context.now_us);
-  if (lossy) {
-    log.health = LogHealth::kLossy;
-    recovery.problems.push_back(lost_sentence(id, replay.end(), promised, was_lossy));
-    if (!found.directory_exists) {
-      TIDELOG_TRY(context.files->make_directories(search.directory));
-      TIDELOG_TRY(context.files->sync_directory(context.paths->topic(id.topic)));
-      TIDELOG_TRY(context.files->sync_directory(context.paths->root));
-    }
-    if (replay.batches().empty()) TIDELOG_TRY(find_beyond(search, found));
-    TIDELOG_ASSIGN(recovery.names_unsynced, make_stable(context, evidence, found));
-    const Offset end = behind_accepted(
-        evidence, found.segments.empty() ? begin : found.segments.back()->summary.end);
-    Replay rest(evidence, end, LeaderEpoch(-1));
-    rest.run(true);
-    // Nothing that is there is touched: what the journal adds gets segments of its own.
-    TIDELOG_TRY(filler.fill(found.segments, rest.batches(), SegmentFiller::Begin::kNewSegment));
-    recovery.entries_replayed = rest.entries();
-    std::ranges::copy(filler.problems(), std::back_inserter(recovery.problems));
-  } else {
-    TIDELOG_ASSIGN(recovery.torn, cut_torn_tail(context, search, found));
-    TIDELOG_ASSIGN(recovery.names_unsynced, make_stable(context, evidence, found));
-    if (evidence.journal_goes_on) {
-      keep_tail(replay, log);
-    } else {
-      TIDELOG_TRY(
-          filler.fill(found.segments, replay.batches(), SegmentFiller::Begin::kLastSegment));
-    }
-    recovery.entries_replayed = replay.entries();
+  half_cut_ = search_.limit && segments_end() > *search_.limit;
+  lossy_ = !found_.directory_exists || !all_accepted(evidence_, found_.holes) ||
+           replay_->end() < promised_ || !confirmed(evidence_) || replay_->contradicts() ||
+           was_lossy || half_cut_;
+  if (!lossy_) return;
+  recovery_.log.health = LogHealth::kLossy;
+  recovery_.problems.push_back(
+      lost_sentence(recovery_.log.id, replay_->end(), promised_, was_lossy));
+}
+
+Result<bool> LogRecoverer::prepare() {
+  judge();
+  if (lossy_) return prepare_lossy();
+  TIDELOG_ASSIGN(recovery_.torn, cut_torn_tail(context_, search_, found_));
+  recovery_.unsynced = is_unsynced(evidence_, found_);
+  if (evidence_.journal_goes_on) return false;
+  return filler_.prepare(found_.segments, replay_->batches(), SegmentFiller::Begin::kLastSegment);
+}
+
+// Nothing that is there is touched: what the journal adds gets segments of its own.
+Result<bool> LogRecoverer::prepare_lossy() {
+  if (!found_.directory_exists) {
+    TIDELOG_TRY(context_.files->make_directories(search_.directory));
+    TIDELOG_TRY(context_.files->sync_directory(context_.paths->topic(recovery_.log.id.topic)));
+    TIDELOG_TRY(context_.files->sync_directory(context_.paths->root));
   }
-  log.segments = std::move(found.segments);
-  log.retired_files = std::move(found.retired);
-  log.holes = std::move(found.holes);
-  log.end =
-      behind_accepted(evidence, log.segments.empty() ? begin : log.segments.back()->summary.end);
-  add_accepted(evidence, log);
-  if (lossy && !log.segments.empty()) {
+  if (replay_->batches().empty()) TIDELOG_TRY(find_beyond(search_, found_));
+  recovery_.unsynced = is_unsynced(evidence_, found_);
+  replay_ = std::make_unique<EntryReplay>(evidence_, segments_end(), LeaderEpoch(-1));
+  replay_->run(true);
+  return filler_.prepare(found_.segments, replay_->batches(), SegmentFiller::Begin::kNewSegment);
+}
+
+Result<LogRecovery> LogRecoverer::finish() {
+  RecoveredLog& log = recovery_.log;
+  recovery_.entries_replayed = replay_->entries();
+  if (!lossy_ && evidence_.journal_goes_on) {
+    keep_tail(*replay_, log);
+  } else {
+    TIDELOG_TRY(filler_.fill(
+        found_.segments, replay_->batches(),
+        lossy_ ? SegmentFiller::Begin::kNewSegment : SegmentFiller::Begin::kLastSegment));
+    recovery_.unsynced = recovery_.unsynced || !replay_->batches().empty();
+    std::ranges::copy(filler_.problems(), std::back_inserter(recovery_.problems));
+  }
+  log.end = segments_end();
+  log.segments = std::move(found_.segments);
+  log.retired_files = std::move(found_.retired);
+  log.holes = std::move(found_.holes);
+  add_accepted(evidence_, log);
+  find_end();
+  collect_epochs(log);
+  log.epochs.cut(log.end);
+  log.high_watermark =
+      std::clamp(evidence_.checkpoint ? evidence_.checkpoint->high_watermark : log.log_start,
+                 log.log_start, log.end);
+  return std::move(recovery_);
+}
+
+// Where the log ends, and what is missing below.
+void LogRecoverer::find_end() {
+  RecoveredLog& log = recovery_.log;
+  if (lossy_ && !log.segments.empty()) {
     // What the journal added may begin behind the log's start.
     const Offset base = log.segments.front()->summary.base;
     const Hole before{log.log_start, base};
     if (base > log.log_start && !covers(log.holes, before)) log.holes.push_back(before);
   }
-  for (std::size_t i = 1; lossy && i < log.segments.size(); ++i) {
+  for (std::size_t i = 1; lossy_ && i < log.segments.size(); ++i) {
     const Hole between{log.segments[i - 1]->summary.end, log.segments[i]->summary.base};
     if (between.begin < between.end && !covers(log.holes, between)) log.holes.push_back(between);
   }
-  if (log.end < promised && lossy) {
-    log.holes.push_back({log.end, promised});
-    log.end = promised;
+  if (log.end < promised_ && lossy_) {
+    log.holes.push_back({log.end, promised_});
+    log.end = promised_;
   }
-  if (half_cut) log.end = std::min(log.end, *search.limit);
+  if (half_cut_) log.end = std::min(log.end, *search_.limit);
   std::ranges::sort(log.holes, {}, &Hole::begin);
   if (log.held.empty()) log.end = std::max(log.end, log.log_start);
   log.stable_end = log.end;
   if (!log.held.empty()) log.end = log.held.back().next;
-  collect_epochs(log);
-  log.epochs.cut(log.end);
-  log.high_watermark =
-      std::clamp(evidence.checkpoint ? evidence.checkpoint->high_watermark : log.log_start,
-                 log.log_start, log.end);
-  return recovery;
 }
 
 }  // namespace tidelog::log

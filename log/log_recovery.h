@@ -1,45 +1,25 @@
 // Recovers one log after a stop: what its segments hold, what the journal adds, what was promised,
 // and what to do about the difference (storage.md, recovery). Blocking.
+//
+// In steps, so that many logs share the reads of a journal and the syncs: find() all of them, read
+// what they want(), prepare() them, sync once where one made a file, finish() them, sync once.
 #pragma once
 
 #include <cstdint>
-#include <optional>
-#include <span>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
-#include "log/checkpoint.h"
 #include "log/data_directory.h"
-#include "log/journal_replay.h"
+#include "log/entry_replay.h"
+#include "log/log_evidence.h"
 #include "log/log_options.h"
 #include "log/partition_log_impl.h"
+#include "log/segment_filler.h"
+#include "log/segment_recovery.h"
 
 namespace tidelog::log {
-
-// What is known of a log beside its segments.
-struct LogEvidence {
-  std::optional<LogCheckpoint> checkpoint;
-  // Checkpoint's journal sequence in the journal below: entries up to it are older than the
-  // checkpoint.
-  std::uint64_t checkpoint_sequence = 0;
-  // The last stop was clean: `checkpoint` holds the end, and nothing is scanned.
-  bool clean = false;
-  // The journal is taken over as it is: what it holds beyond the segments stays there.
-  bool journal_goes_on = false;
-
-  struct Entry {
-    const ReplayEntry* entry = nullptr;
-    std::uint64_t sequence = 0;
-    std::uint64_t durable_before = 0;  // journal sequence complete when it was submitted
-  };
-  std::vector<Entry> entries;  // of this log and life, in sequence
-  std::uint64_t journal_durable = 0;
-  // Journal writes that were complete and are lost; which logs they concerned is not known.
-  std::vector<std::uint64_t> journal_lost;
-  // Losses that a person accepted: the log goes on behind each.
-  std::vector<Hole> accepted;
-};
 
 struct LogRecoveryContext {
   io::FileSystem* files = nullptr;
@@ -52,14 +32,50 @@ struct LogRecovery {
   RecoveredLog log;
   std::uint64_t entries_replayed = 0;
   bool torn = false;  // a torn tail was cut off
-  // What it found counts only once sync_all_names() returned.
-  bool names_unsynced = false;
+  // What it found, or wrote, counts only once sync_all() returned.
+  bool unsynced = false;
   std::vector<std::string> problems;
 };
 
-// Fails with kStorageFailed, kStorageFull.
-Result<LogRecovery> recover_log(const LogRecoveryContext& context, const TopicPartition& id,
-                                std::uint32_t incarnation, const PartitionLogSettings& settings,
-                                const LogEvidence& evidence);
+// Each step once, in this order. All fail with kStorageFailed, kStorageFull. `context` outlives it.
+class LogRecoverer {
+ public:
+  LogRecoverer(const LogRecoveryContext& context, const TopicPartition& id,
+               std::uint32_t incarnation, const PartitionLogSettings& settings,
+               LogEvidence evidence);
+  LogRecoverer(const LogRecoverer&) = delete;
+  LogRecoverer& operator=(const LogRecoverer&) = delete;
+
+  // Looks at the segments; changes nothing but indexes.
+  Result<> find();
+  // The entries whose batches the next steps need; the caller sets them, and keeps them until
+  // finish() returned.
+  std::vector<LogEvidence::Entry*> wanted();
+  // Cuts off what does not count, and makes the file for what the journal adds. True: that file
+  // must be stable, by sync_all(), before finish().
+  Result<bool> prepare();
+  // Writes what the journal adds, or keeps it in memory where the journal goes on.
+  Result<LogRecovery> finish();
+
+ private:
+  // Where segments end, as far as they count.
+  Offset segments_end() const;
+  void judge();
+  Result<bool> prepare_lossy();
+  void find_end();
+
+  const LogRecoveryContext& context_;
+  const PartitionLogSettings settings_;
+  LogEvidence evidence_;
+  SegmentSearch search_;
+  FoundSegments found_;
+  SegmentFiller filler_;
+  LogRecovery recovery_;
+  Offset begin_;  // where a log without segments begins
+  Offset promised_;
+  std::unique_ptr<EntryReplay> replay_;
+  bool lossy_ = false;
+  bool half_cut_ = false;
+};
 
 }  // namespace tidelog::log

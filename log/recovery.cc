@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <set>
+#include <span>
+#include <utility>
 
 #include "log/journal_handover.h"
 #include "log/journal_replay.h"
@@ -41,7 +44,7 @@ class Recovery {
     TIDELOG_TRY(take_over_journals());
     if (!goes_on_) TIDELOG_TRY(recover_from_journals());
     TIDELOG_TRY(recover_the_rest());
-    if (names_unsynced_) TIDELOG_TRY(files_.sync_all_names(paths_.root));
+    if (unsynced_) TIDELOG_TRY(files_.sync_all(paths_.root));
     // In this order: what only journals knew is in the checkpoint before they are emptied. A marker
     // goes last where the journals go on, since until then nothing it says has changed.
     TIDELOG_TRY(store_checkpoint());
@@ -136,17 +139,72 @@ class Recovery {
     return evidence;
   }
 
-  Result<> recover_one(const TopicPartition& id, const CatalogEntry& entry,
-                       const LogEvidence& evidence) {
-    TIDELOG_ASSIGN(LogRecovery recovered, recover_log(context_, id, entry.incarnation,
-                                                      request_.settings_of(id), evidence));
-    for (std::string& problem : recovered.problems) say(std::move(problem));
-    ++outcome_.summary.logs;
-    outcome_.summary.journal_entries_replayed += recovered.entries_replayed;
-    if (recovered.torn) ++outcome_.summary.torn_logs_truncated;
-    names_unsynced_ = names_unsynced_ || recovered.names_unsynced;
+  Result<> begin_one(const TopicPartition& id, LogEvidence evidence) {
+    auto one = std::make_unique<LogRecoverer>(context_, id, replicas_.at(id).incarnation,
+                                              request_.settings_of(id), std::move(evidence));
+    TIDELOG_TRY(one->find());
     done_.insert(id);
-    outcome_.logs[request_.shard_of(id)].push_back(std::move(recovered.log));
+    begun_.push_back(std::move(one));
+    return {};
+  }
+
+  // Finishes the recoveries that were begun, whose batches `journal` has (null: there are none):
+  // as many at a time as their batches fit into memory.
+  Result<> finish_begun(JournalReader* journal) {
+    const auto begun = std::exchange(begun_, {});
+    for (std::size_t first = 0; first < begun.size();) {
+      std::vector<LogEvidence::Entry*> wanted;
+      std::size_t bytes = 0;
+      std::size_t end = first;
+      for (; end < begun.size(); ++end) {
+        const auto own = begun[end]->wanted();
+        std::size_t own_bytes = 0;
+        for (const auto* at : own) own_bytes += at->entry->entry.length;
+        if (end > first && bytes + own_bytes > request_.options.replay_bytes_max) break;
+        bytes += own_bytes;
+        wanted.insert(wanted.end(), own.begin(), own.end());
+      }
+      TIDELOG_ASSIGN(const auto batches, read_batches(journal, std::move(wanted), bytes));
+      TIDELOG_TRY(finish(std::span(begun).subspan(first, end - first)));
+      first = end;
+    }
+    return {};
+  }
+
+  // One walk through the files, whatever the number of logs. The entries point into what it gives.
+  static Result<std::vector<std::byte>> read_batches(JournalReader* journal,
+                                                     std::vector<LogEvidence::Entry*> wanted,
+                                                     std::size_t bytes) {
+    std::vector<std::byte> batches;
+    batches.reserve(bytes);
+    std::ranges::sort(wanted, {}, [](const LogEvidence::Entry* at) {
+      return std::pair(at->entry->file, at->entry->position);
+    });
+    for (LogEvidence::Entry* at : wanted) {
+      TIDELOG_ASSIGN(const auto read, journal->batches_of(*at->entry));
+      const std::size_t begin = batches.size();
+      batches.insert(batches.end(), read.begin(), read.end());
+      at->batches = std::span(batches).subspan(begin);
+    }
+    return batches;
+  }
+
+  Result<> finish(std::span<const std::unique_ptr<LogRecoverer>> group) {
+    bool made = false;
+    for (const auto& one : group) {
+      TIDELOG_ASSIGN(const bool file, one->prepare());
+      made = made || file;
+    }
+    if (made) TIDELOG_TRY(files_.sync_all(paths_.root));
+    for (const auto& one : group) {
+      TIDELOG_ASSIGN(LogRecovery recovered, one->finish());
+      for (std::string& problem : recovered.problems) say(std::move(problem));
+      ++outcome_.summary.logs;
+      outcome_.summary.journal_entries_replayed += recovered.entries_replayed;
+      if (recovered.torn) ++outcome_.summary.torn_logs_truncated;
+      unsynced_ = unsynced_ || recovered.unsynced;
+      outcome_.logs[request_.shard_of(recovered.log.id)].push_back(std::move(recovered.log));
+    }
     return {};
   }
 
@@ -168,7 +226,9 @@ class Recovery {
     std::vector<ReplayedJournal> replayed;
     for (const JournalFiles& journal : journals_) {
       if (!outcome_.summary.clean) TIDELOG_TRY(sync_journal(journal));
-      TIDELOG_ASSIGN(auto one, read_journal(files_, paths_, journal, journal_checkpoints_));
+      TIDELOG_ASSIGN(auto one, outcome_.summary.clean
+                                   ? read_clean_journal(journal)
+                                   : read_journal(files_, paths_, journal, journal_checkpoints_));
       replayed.push_back(std::move(one));
     }
     const auto misplaced = [this](const JournalEntry& entry, std::size_t shard) {
@@ -186,6 +246,13 @@ class Recovery {
     return {};
   }
 
+  // What the marker does not lead to is looked for everywhere.
+  Result<ReplayedJournal> read_clean_journal(const JournalFiles& journal) {
+    TIDELOG_ASSIGN(auto marked, read_marked_journal(files_, paths_, journal, journal_checkpoints_));
+    if (marked) return std::move(*marked);
+    return read_journal(files_, paths_, journal, journal_checkpoints_);
+  }
+
   Result<> recover_from_journals() {
     std::uint32_t named = 0;
     for (const JournalFiles& journal : journals_) {
@@ -194,7 +261,7 @@ class Recovery {
                      read_journal(files_, paths_, journal, journal_checkpoints_));
       for (const std::string& problem : replayed.problems) say(problem);
       named = std::max(named, replayed.shard_count);
-      if (replayed.journal_id != 0) read_.push_back({replayed.journal_id, replayed.durable});
+      if (replayed.journal_id != 0) read_.push_back({replayed.journal_id, replayed.durable, 0, 0});
       for (const std::uint64_t lost : replayed.lost) {
         say(fmt::format("journal {}: write {} was complete and is damaged", journal.shard, lost));
       }
@@ -221,7 +288,8 @@ class Recovery {
         if (replica == replicas_.end() || replica->second.incarnation != entry.entry.incarnation) {
           continue;  // of a log, or a life of one, that was removed
         }
-        entries[entry.entry.id].push_back({&entry, write.header.sequence, write.header.durable});
+        entries[entry.entry.id].push_back(
+            {&entry, write.header.sequence, write.header.durable, {}});
       }
     }
     for (const auto& [id, own] : entries) {
@@ -231,9 +299,9 @@ class Recovery {
       evidence.journal_durable = replayed.durable;
       evidence.journal_lost = replayed.lost;
       evidence.checkpoint_sequence = checkpointed_sequence(replayed.journal_id);
-      TIDELOG_TRY(recover_one(id, replicas_.at(id), evidence));
+      TIDELOG_TRY(begin_one(id, std::move(evidence)));
     }
-    return {};
+    return finish_begun(replayed.reader.get());
   }
 
   std::uint64_t checkpointed_sequence(std::uint64_t journal_id) const {
@@ -253,9 +321,9 @@ class Recovery {
         if (evidence.checkpoint && loss.checkpointed >= loss.sequences.back()) continue;
         evidence.journal_lost = loss.sequences;
       }
-      TIDELOG_TRY(recover_one(id, replica, evidence));
+      TIDELOG_TRY(begin_one(id, std::move(evidence)));
     }
-    return {};
+    return finish_begun(nullptr);
   }
 
   Result<> store_checkpoint() {
@@ -265,9 +333,9 @@ class Recovery {
     parts.front().journals = read_;
     for (std::size_t shard = 0; shard < outcome_.journals.size(); ++shard) {
       const StoredJournal& journal = outcome_.journals[shard];
-      parts[shard].journals.push_back(
-          {journal.files.front().header.journal_id,
-           journal.writes.empty() ? 0 : journal.writes.back().sequence});
+      parts[shard].journals.push_back({journal.files.front().header.journal_id,
+                                       journal.writes.empty() ? 0 : journal.writes.back().sequence,
+                                       0, 0});
     }
     for (std::size_t shard = 0; shard < request_.shards; ++shard) {
       for (const RecoveredLog& log : outcome_.logs[shard]) {
@@ -288,8 +356,8 @@ class Recovery {
   const DataPaths& paths_;
   LogRecoveryContext context_;
   JournalHandover handover_;
-  bool goes_on_ = false;  // the journals do, as they are
-  bool names_unsynced_ = false;
+  bool goes_on_ = false;   // the journals do, as they are
+  bool unsynced_ = false;  // what was found or written counts only once all is synced
   RecoveryOutcome outcome_;
   struct Loss {
     std::uint32_t shard = 0;
@@ -303,7 +371,8 @@ class Recovery {
   std::vector<JournalCheckpoint> read_;  // journals that were replayed
   std::map<TopicPartition, LogCheckpoint> checkpoints_;
   std::map<TopicPartition, CatalogEntry> replicas_;
-  std::set<TopicPartition> done_;
+  std::vector<std::unique_ptr<LogRecoverer>> begun_;
+  std::set<TopicPartition> done_;  // or begun
 };
 
 }  // namespace

@@ -44,9 +44,10 @@ std::uint64_t SegmentList::bytes() const {
   return all;
 }
 
-Result<std::shared_ptr<Segment>> create_segment(io::FileSystem& files, const std::string& directory,
-                                                const TopicPartition& id, Offset base,
-                                                std::int64_t now_us, std::uint64_t space) {
+Result<std::shared_ptr<Segment>> create_unsynced_segment(io::FileSystem& files,
+                                                         const std::string& directory,
+                                                         const TopicPartition& id, Offset base,
+                                                         std::int64_t now_us, std::uint64_t space) {
   auto segment = std::make_shared<Segment>();
   segment->path = directory + "/" + segment_file_name(base);
   segment->summary.file_id = random_id();
@@ -66,9 +67,16 @@ Result<std::shared_ptr<Segment>> create_segment(io::FileSystem& files, const std
       {.file_id = segment->summary.file_id, .id = id, .base = base, .created_us = now_us},
       block.bytes());
   TIDELOG_TRY(segment->file->write_at(FilePosition(0), block.bytes().first(io::kBlockBytes)));
+  segment->file_bytes = space;
+  return segment;
+}
+
+Result<std::shared_ptr<Segment>> create_segment(io::FileSystem& files, const std::string& directory,
+                                                const TopicPartition& id, Offset base,
+                                                std::int64_t now_us, std::uint64_t space) {
+  TIDELOG_ASSIGN(auto segment, create_unsynced_segment(files, directory, id, base, now_us, space));
   TIDELOG_TRY(segment->file->sync_data());
   TIDELOG_TRY(files.sync_directory(directory));
-  segment->file_bytes = space;
   return segment;
 }
 

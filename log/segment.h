@@ -73,6 +73,12 @@ class SegmentList {
 Result<std::shared_ptr<Segment>> create_segment(io::FileSystem& files, const std::string& directory,
                                                 const TopicPartition& id, Offset base,
                                                 std::int64_t now_us, std::uint64_t space);
+// The same, but the caller has to make it stable, together with its name, before anything is
+// written to it.
+Result<std::shared_ptr<Segment>> create_unsynced_segment(io::FileSystem& files,
+                                                         const std::string& directory,
+                                                         const TopicPartition& id, Offset base,
+                                                         std::int64_t now_us, std::uint64_t space);
 // Opens the file if it is not open and loads the index if it is not loaded (a bad .idx is rebuilt
 // from the segment). Returns what was missing. Fails with kNotFound, kCorruptData, kStorageFailed.
 struct OpenedSegment {

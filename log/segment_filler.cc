@@ -35,58 +35,93 @@ Result<> SegmentFiller::set_aside(Offset base) {
   return files_.sync_directory(directory_);
 }
 
-Result<> SegmentFiller::begin_segment(std::vector<std::shared_ptr<Segment>>& segments,
-                                      Offset base) {
-  if (!segments.empty() && segments.back()->file) {
-    Segment& last = *segments.back();
-    TIDELOG_TRY(seal_segment(*last.file, last.file_bytes, last.summary.bytes));
-    last.file_bytes = last.summary.bytes;
-    TIDELOG_TRY(save_index_if_possible(files_, last));
-    last.file.reset();
+Result<> SegmentFiller::end_segment(Segment& last) {
+  if (!last.file) {
+    TIDELOG_ASSIGN(last.file,
+                   files_.open(last.path, {.mode = io::OpenMode::kWrite, .direct = true}));
   }
+  TIDELOG_TRY(seal_segment(*last.file, last.file_bytes, last.summary.bytes));
+  last.file_bytes = last.summary.bytes;
+  TIDELOG_TRY(save_index_if_possible(files_, last));
+  last.file.reset();
+  return {};
+}
+
+Result<> SegmentFiller::begin_segment(std::vector<std::shared_ptr<Segment>>& segments, Offset base,
+                                      CreateSegment create) {
   TIDELOG_TRY(set_aside(base));
   const auto producers = segments.empty() ? nullptr : std::move(segments.back()->producers);
   if (!segments.empty() && segments.back()->summary.base == base) segments.pop_back();  // empty
-  TIDELOG_ASSIGN(auto segment,
-                 create_segment(files_, directory_, id_, base, now_us_, 2 * io::kBlockBytes));
+  TIDELOG_ASSIGN(auto segment, create(files_, directory_, id_, base, now_us_, 2 * io::kBlockBytes));
   if (producers) segment->producers = producers;
   segments.push_back(std::move(segment));
   return {};
 }
 
+// As much as one chunk of the tail would hold, contiguous.
+SegmentFiller::Piece SegmentFiller::first_piece(
+    std::span<const std::span<const std::byte>> batches) {
+  Piece piece{.batches = 0, .bytes = kWriteHeaderBytes};
+  Offset next = base_of(batches.front());
+  for (const auto& batch : batches) {
+    if (base_of(batch) != next) break;
+    if (piece.batches > 0 && piece.bytes + batch.size() > kChunkBytesMax) break;
+    piece.bytes += batch.size();
+    next = next + load_le<std::int32_t>(batch.data() + 36) + 1;
+    ++piece.batches;
+  }
+  return piece;
+}
+
+bool SegmentFiller::fits(const std::vector<std::shared_ptr<Segment>>& segments, Offset base,
+                         std::size_t bytes) const {
+  if (segments.empty()) return false;
+  const SegmentSummary& last = segments.back()->summary;
+  const bool full = last.bytes > io::kBlockBytes && last.bytes + bytes > segment_bytes_;
+  return last.end == base && !full;
+}
+
+Result<bool> SegmentFiller::prepare(std::vector<std::shared_ptr<Segment>>& segments,
+                                    const std::vector<std::span<const std::byte>>& batches,
+                                    Begin begin) {
+  prepared_ = true;
+  if (batches.empty()) return false;
+  const Offset base = base_of(batches.front());
+  if (begin == Begin::kLastSegment && fits(segments, base, first_piece(batches).bytes)) {
+    return false;
+  }
+  const bool ends_last =
+      begin == Begin::kLastSegment && !segments.empty() && segments.back()->summary.end == base;
+  if (ends_last) TIDELOG_TRY(end_segment(*segments.back()));
+  TIDELOG_TRY(begin_segment(segments, base, create_unsynced_segment));
+  segments.back()->file.reset();  // there may be thousands
+  made_ = true;
+  return true;
+}
+
 Result<> SegmentFiller::fill(std::vector<std::shared_ptr<Segment>>& segments,
                              const std::vector<std::span<const std::byte>>& batches, Begin begin) {
-  bool fresh = begin == Begin::kNewSegment || segments.empty();
-  for (std::size_t first = 0; first < batches.size();) {
-    // As much as one chunk of the tail would hold, contiguous.
-    std::size_t count = 0;
-    std::size_t bytes = kWriteHeaderBytes;
-    Offset next = base_of(batches[first]);
-    while (first + count < batches.size()) {
-      const auto& batch = batches[first + count];
-      if (base_of(batch) != next || (count > 0 && bytes + batch.size() > kChunkBytesMax)) break;
-      bytes += batch.size();
-      next = next + load_le<std::int32_t>(batch.data() + 36) + 1;
-      ++count;
+  bool fresh = begin == Begin::kNewSegment && !made_;
+  for (auto rest = std::span(batches); !rest.empty();) {
+    const Piece piece = first_piece(rest);
+    if (fresh || !fits(segments, base_of(rest.front()), piece.bytes)) {
+      const bool ends_last =
+          !fresh && !segments.empty() &&
+          (segments.back()->file || segments.back()->summary.end == base_of(rest.front()));
+      if (ends_last) TIDELOG_TRY(end_segment(*segments.back()));
+      TIDELOG_TRY(begin_segment(segments, base_of(rest.front()), create_segment));
     }
-    if (!fresh) {
-      Segment& last = *segments.back();
-      const bool continues = last.summary.end == base_of(batches[first]);
-      const bool full =
-          last.summary.bytes > io::kBlockBytes && last.summary.bytes + bytes > segment_bytes_;
-      if (!last.file && continues) {
-        TIDELOG_ASSIGN(last.file,
-                       files_.open(last.path, {.mode = io::OpenMode::kWrite, .direct = true}));
-      }
-      fresh = !continues || full;
-    }
-    if (fresh) TIDELOG_TRY(begin_segment(segments, base_of(batches[first])));
     fresh = false;
-    TIDELOG_TRY(write(*segments.back(), std::span(batches).subspan(first, count)));
-    first += count;
+    Segment& last = *segments.back();
+    if (!last.file) {
+      TIDELOG_ASSIGN(last.file,
+                     files_.open(last.path, {.mode = io::OpenMode::kWrite, .direct = true}));
+    }
+    TIDELOG_TRY(write(last, rest.first(piece.batches)));
+    rest = rest.subspan(piece.batches);
   }
   if (!segments.empty() && segments.back()->file) {
-    TIDELOG_TRY(segments.back()->file->sync_data());
+    if (!prepared_) TIDELOG_TRY(segments.back()->file->sync_data());
     segments.back()->file.reset();  // opened again by whoever needs it
   }
   return {};

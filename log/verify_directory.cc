@@ -29,6 +29,7 @@ struct EntryEvidence {
   const ReplayEntry* entry = nullptr;
   std::uint64_t sequence = 0;
   bool complete = false;
+  std::span<const std::byte> batches;  // as they were read with the entry
 };
 
 // What is known of one log before its segments are read.
@@ -250,7 +251,7 @@ class PartitionVerifier {
       const JournalEntry& other = later.entry->entry;
       if (other.kind == EntryKind::kTruncate) limit = std::min(limit, other.next);
     }
-    for (auto rest = entry.batches; !rest.empty();) {
+    for (auto rest = evidence_.entries[index].batches; !rest.empty();) {
       const auto batch = wire::BatchView::parse(rest, kStoredBatchBytesMax);
       if (!batch) return;
       rest = rest.subspan(batch->size());
@@ -419,14 +420,21 @@ class DirectoryVerifier {
     std::uint32_t named = 0;
     for (const JournalFiles& journal : journals) {
       for (int attempt = 1;; ++attempt) {
-        TIDELOG_ASSIGN(auto replayed, read_journal(files_, paths_, journal, checkpoint_.journals));
+        Batches batches;
+        // Kept: a broker that runs may overwrite them before the segments are read.
+        const EntryVisitor keep = [&batches](std::uint64_t, const ReplayEntry& entry,
+                                             std::span<const std::byte> bytes) {
+          batches[{entry.file, entry.position}].assign(bytes.begin(), bytes.end());
+        };
+        TIDELOG_ASSIGN(auto replayed,
+                       read_journal(files_, paths_, journal, checkpoint_.journals, keep));
         std::vector<std::string> problems = problems_of(replayed);
         if (!problems.empty() && attempt < kAttemptsMax) continue;
         for (std::string& problem : problems) say(std::move(problem));
         report_.files += journal.numbers.size();
         named = std::max(named, replayed.shard_count);
         report_.journal_writes += replayed.writes.size();
-        journals_.push_back(std::make_unique<ReplayedJournal>(std::move(replayed)));
+        journals_.push_back({std::move(replayed), std::move(batches)});
         break;
       }
     }
@@ -457,6 +465,13 @@ class DirectoryVerifier {
     return problems;
   }
 
+  // By file and position.
+  using Batches = std::map<std::pair<std::uint32_t, std::uint64_t>, std::vector<std::byte>>;
+  struct ReadJournal {
+    ReplayedJournal journal;
+    Batches batches;
+  };
+
   // A life of a log: entries and checkpoints of an earlier one say nothing about it.
   using Life = std::pair<TopicPartition, std::uint32_t>;
 
@@ -464,17 +479,19 @@ class DirectoryVerifier {
     for (const LogCheckpoint& log : checkpoint_.logs) {
       evidence_[{log.id, log.incarnation}].checkpoint = log;
     }
-    for (const auto& journal : journals_) {
+    for (const auto& [journal, batches] : journals_) {
       std::uint64_t checkpointed = 0;
       for (const JournalCheckpoint& known : checkpoint_.journals) {
-        if (known.journal_id == journal->journal_id) checkpointed = known.durable_sequence;
+        if (known.journal_id == journal.journal_id) checkpointed = known.durable_sequence;
       }
-      for (const ReplayWrite& write : journal->writes) {
+      for (const ReplayWrite& write : journal.writes) {
         for (const ReplayEntry& entry : write.entries) {
           Evidence& evidence = evidence_[{entry.entry.id, entry.entry.incarnation}];
           evidence.checkpoint_sequence = checkpointed;
+          const auto own = batches.find({entry.file, entry.position});
           evidence.entries.push_back(
-              {&entry, write.header.sequence, write.header.sequence <= journal->durable});
+              {&entry, write.header.sequence, write.header.sequence <= journal.durable,
+               own == batches.end() ? std::span<const std::byte>() : std::span(own->second)});
         }
       }
     }
@@ -492,7 +509,7 @@ class DirectoryVerifier {
   VerifyReport report_;
   CheckpointContent checkpoint_;
   bool clean_ = false;
-  std::vector<std::unique_ptr<ReplayedJournal>> journals_;
+  std::vector<ReadJournal> journals_;
   std::map<Life, Evidence> evidence_;
 };
 

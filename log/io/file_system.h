@@ -3,10 +3,10 @@
 //
 // Implementations: the machine's (system_file_system.h) and the simulated disk of the tests, which
 // loses everything that this interface does not promise:
-// - a write is stable after sync_data() (or a durable write of the queue) has returned;
+// - a write is stable after sync_data(), sync_all() (or a durable write of the queue) has returned;
 // - a new, renamed or removed name is stable after sync_directory() of its directory, or
-//   sync_all_names();
-// - a new size (truncate, or a write that grew the file) is stable after sync_data();
+//   sync_all();
+// - a new size (truncate, or a write that grew the file) is stable after sync_data() or sync_all();
 // - overlapping writes in flight are an error of the caller.
 #pragma once
 
@@ -93,9 +93,10 @@ class FileSystem {
   // Fails with kUnsupportedFeature (this process may not open it, or its file system syncs no
   // directories), kNotFound, kStorageFailed.
   virtual Result<> sync_directory(const std::string& path) = 0;
-  // sync_directory() of every directory of the file system that `path`, a directory, is on: one
-  // wait instead of thousands. Others who write there wait too.
-  virtual Result<> sync_all_names(const std::string& path) = 0;
+  // sync_data() of every file and sync_directory() of every directory of the file system that
+  // `path`, a directory, is on: one wait instead of thousands. Others who write there wait too.
+  // Fails with kStorageFailed, as far as the kernel tells (Linux does since 5.8).
+  virtual Result<> sync_all(const std::string& path) = 0;
   // Fails with kDirectoryInUse; the message names the pid of the process that holds it.
   virtual Result<std::unique_ptr<DirectoryLock>> lock_directory(const std::string& path) = 0;
 

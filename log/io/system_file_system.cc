@@ -142,7 +142,7 @@ Result<> SystemFileSystem::sync_directory(const std::string& path) {
   return fail(std::move(error));
 }
 
-Result<> SystemFileSystem::sync_all_names(const std::string& path) {
+Result<> SystemFileSystem::sync_all(const std::string& path) {
   check_may_block("syncfs");
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) return fail(storage_error(errno, "open directory", path));

@@ -25,7 +25,7 @@ class SystemFileSystem final : public FileSystem {
   Result<> remove_file(const std::string& path) override;
   Result<> remove_directory(const std::string& path) override;
   Result<> sync_directory(const std::string& path) override;
-  Result<> sync_all_names(const std::string& path) override;
+  Result<> sync_all(const std::string& path) override;
   // Locks the file "lock" in the directory and writes this process's id into it. The file stays
   // behind; the lock ends with the holder, however it ends.
   Result<std::unique_ptr<DirectoryLock>> lock_directory(const std::string& path) override;

@@ -41,6 +41,7 @@ LogStoreOptions HarnessOptions::small_store() {
   options.shard.index_interval_bytes = 4 << 10;
   options.shard.index_save_bytes = 16 << 10;
   options.shard.tail_cache_bytes = 32 << 10;
+  options.shard.replay_bytes_max = 4 << 10;
   options.shard.read_cache_bytes = 64 << 10;
   options.shard.cold_read_bytes = 16 << 10;
   return options;

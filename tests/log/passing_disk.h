@@ -32,7 +32,7 @@ class PassingDisk : public io::FileSystem {
     return below_.remove_directory(path);
   }
   Result<> sync_directory(const std::string& path) override { return below_.sync_directory(path); }
-  Result<> sync_all_names(const std::string& path) override { return below_.sync_all_names(path); }
+  Result<> sync_all(const std::string& path) override { return below_.sync_all(path); }
   Result<std::unique_ptr<io::DirectoryLock>> lock_directory(const std::string& path) override {
     return below_.lock_directory(path);
   }

@@ -104,6 +104,7 @@ Result<> SimDisk::off(DiskOperation operation, const std::string& path) const {
 
 Result<> SimDisk::enter(DiskOperation operation, const std::string& path) {
   if (powered_off_) return off(operation, path);
+  ++operations_[operation];
   const std::optional<DiskFault> fault = take_fault(operation);
   if (!fault) return {};
   if (*fault == DiskFault::kNoSpace) {
@@ -116,6 +117,17 @@ Result<> SimDisk::enter(DiskOperation operation, const std::string& path) {
   }
   return fail(ErrorCode::kStorageFailed,
               fmt::format("{} '{}': input/output error (injected)", to_string(operation), path));
+}
+
+std::uint64_t SimDisk::operations(DiskOperation operation) const {
+  const auto found = operations_.find(operation);
+  return found == operations_.end() ? 0 : found->second;
+}
+
+std::uint64_t SimDisk::bytes_read(std::string_view suffix) const {
+  std::uint64_t bytes = 0;
+  for (const auto& [path, read] : bytes_read_) bytes += path.ends_with(suffix) ? read : 0;
+  return bytes;
 }
 
 template <typename Change>
@@ -278,13 +290,20 @@ Result<> SimDisk::sync_directory(const std::string& path) {
   return {};
 }
 
-Result<> SimDisk::sync_all_names(const std::string& path) {
-  TIDELOG_TRY(enter(DiskOperation::kSyncDirectory, path));
+Result<> SimDisk::sync_all(const std::string& path) {
+  if (const Result<> entered = enter(DiskOperation::kSyncDirectory, path); !entered) {
+    if (powered_off_ || entered.error().code() == ErrorCode::kOverloaded) return entered;
+    for (const auto& [id, inode] : inodes_) {
+      if (!inode->is_directory()) inode->fail_sync(inode->newest_change());
+    }
+    return entered;
+  }
   if (point(DiskOperation::kSyncDirectory, path) != Power::kOn) {
     return off(DiskOperation::kSyncDirectory, path);
   }
   for (const auto& [id, inode] : inodes_) {
     if (inode->is_directory()) names_.sync(id);
+    if (!inode->is_directory()) inode->sync(inode->newest_change());
   }
   forget_unreachable();
   return {};
@@ -342,7 +361,9 @@ Result<std::size_t> SimFile::read_at(FilePosition position, std::span<std::byte>
   if (!inode_->readable(position.value(), into.size())) {
     return fail(ErrorCode::kStorageFailed, fmt::format("read '{}': a spoiled block", path_));
   }
-  return inode_->read(position.value(), into);
+  const std::size_t read = inode_->read(position.value(), into);
+  disk_.bytes_read_[path_] += read;
+  return read;
 }
 
 Result<> SimFile::write_at(FilePosition position, std::span<const std::byte> bytes) {

@@ -91,7 +91,7 @@ class SimDisk final : public log::io::FileSystem {
   Result<> remove_file(const std::string& path) override;
   Result<> remove_directory(const std::string& path) override;
   Result<> sync_directory(const std::string& path) override;
-  Result<> sync_all_names(const std::string& path) override;
+  Result<> sync_all(const std::string& path) override;
   Result<std::unique_ptr<log::io::DirectoryLock>> lock_directory(const std::string& path) override;
   Result<Space> space(const std::string& path) override;
 
@@ -106,6 +106,11 @@ class SimDisk final : public log::io::FileSystem {
   // Files that are open now; the most that were at once.
   std::size_t open_files() const { return open_files_; }
   std::size_t most_open_files() const { return most_open_files_; }
+
+  // What was asked of it since it was made: operations of a kind; bytes that Files (not queues)
+  // read where the path ends with `suffix`.
+  std::uint64_t operations(DiskOperation operation) const;
+  std::uint64_t bytes_read(std::string_view suffix) const;
 
   // --- Power.
   // Points passed so far.
@@ -189,6 +194,8 @@ class SimDisk final : public log::io::FileSystem {
     DiskFault fault;
   };
   std::vector<Fault> faults_;
+  std::map<DiskOperation, std::uint64_t> operations_;
+  std::map<std::string, std::uint64_t> bytes_read_;  // by path
   std::uint64_t points_ = 0;
   std::uint64_t stop_at_ = 0;
   bool powered_off_ = false;
