@@ -6,6 +6,7 @@ include(CMakePackageConfigHelpers)
 # "library:Debian package" that the static library needs where a program is linked.
 set(TIDELOG_CLIENT_LIBRARIES
   fmt:libfmt-dev xxhash:libxxhash-dev z:zlib1g-dev snappy:libsnappy-dev lz4:liblz4-dev zstd:libzstd-dev)
+set(TIDELOG_CLIENT_LIBRARIES "${TIDELOG_CLIENT_LIBRARIES}" PARENT_SCOPE)  # for the package
 
 # Without base/logging.cc, which only the broker uses, and with it the need for spdlog.
 add_library(tidelog_client_package STATIC
@@ -24,7 +25,7 @@ install(TARGETS tidelog_client_package EXPORT TidelogTargets COMPONENT client
   INCLUDES DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 install(EXPORT TidelogTargets NAMESPACE tidelog:: DESTINATION "${config_dir}" COMPONENT client)
 install(DIRECTORY include/tidelog DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" COMPONENT client FILES_MATCHING PATTERN "*.h")
-install(DIRECTORY examples DESTINATION "${CMAKE_INSTALL_DOCDIR}" COMPONENT client)
+install(DIRECTORY examples DESTINATION "${CMAKE_INSTALL_DATADIR}/doc/tidelog-dev" COMPONENT client)
 
 configure_package_config_file(package/TidelogConfig.cmake.in "${CMAKE_CURRENT_BINARY_DIR}/package/TidelogConfig.cmake"
   INSTALL_DESTINATION "${config_dir}")

@@ -37,6 +37,13 @@ class BrokerCommand(unittest.TestCase):
                 process.wait(WAIT_SECONDS_MAX)
                 process.stderr.close()
 
+    def test_a_directory_that_cannot_be_written_is_told_without_blaming_the_disk(self):
+        result = run_alone("broker", "--data", "/dev/null/none", "--listen", "127.0.0.1:0", "--admin", "off")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(b"/dev/null/none", result.stderr)
+        self.assertIn(b"may be written by this user", result.stderr)
+        self.assertNotIn(b"replace it", result.stderr)
+
     def test_flag_beats_variable_beats_file_beats_default(self):
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "broker.toml")

@@ -112,12 +112,20 @@ class StopOnInterrupt {
   std::thread watcher_;
 };
 
-int report(const Error& error, LogFormat format = LogFormat::kText) {
-  // The table's sentence is for who connects.
-  const bool cannot_listen = error.code() == ErrorCode::kConnectionFailed;
-  const std::string_view hint =
-      cannot_listen ? "choose other addresses with --listen and --admin, or stop what listens there"
-                    : error.info().hint;
+// What to do about a broker that does not start; the table's sentences are for who connects, and
+// for a disk that was sound until now.
+std::string_view start_hint(const Error& error) {
+  if (error.code() == ErrorCode::kConnectionFailed) {
+    return "choose other addresses with --listen and --admin, or stop what listens there";
+  }
+  if (error.code() == ErrorCode::kStorageFailed) {
+    return "see that the data directory may be written by this user (under systemd also by "
+           "ReadWritePaths=), and that its disk is sound";
+  }
+  return error.info().hint;
+}
+
+int report(const Error& error, std::string_view hint, LogFormat format = LogFormat::kText) {
   const std::string sentence =
       fmt::format("{}{}{}", error.message(), hint.empty() ? "" : "; ", hint);
   if (format == LogFormat::kJson) {
@@ -156,13 +164,13 @@ Result<int> run_broker(const BrokerOptions& options) {
   }
   TIDELOG_ASSIGN(const broker::SettingSources sources, sources_of(options));
   const auto settings = broker::load_broker_settings(sources);
-  if (!settings) return report(settings.error());
+  if (!settings) return report(settings.error(), settings.error().info().hint);
   // Recovery takes what the disk needs; whoever does not want to wait may end it as a crash would.
   end_by_signals();
   start_logging(settings->log_level, settings->log_format);
   allow_many_files();
   auto broker = broker::Broker::start(*settings);
-  if (!broker) return report(broker.error(), settings->log_format);
+  if (!broker) return report(broker.error(), start_hint(broker.error()), settings->log_format);
   interrupt_event();
   notify_service_manager("READY=1");
   greet(**broker, *settings);
@@ -172,7 +180,7 @@ Result<int> run_broker(const BrokerOptions& options) {
     ended = (*broker)->run_until_stopped();
   }
   broker->reset();
-  if (!ended) return report(ended.error(), settings->log_format);
+  if (!ended) return report(ended.error(), ended.error().info().hint, settings->log_format);
   stop_logging();
   const bool is_ctrl_c = interrupt_event().is_set() && interrupt_exit_code() == 130;
   return is_ctrl_c ? interrupt_exit_code() : kExitDone;
