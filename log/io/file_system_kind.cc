@@ -54,6 +54,7 @@ bool lies_below(const std::string& path, const std::string& mount_point) {
 
 struct Mount {
   std::string device;  // "254:0"
+  std::string source;  // "/dev/vda"
   std::string mount_point;
   std::string type;
   std::string options;
@@ -66,26 +67,26 @@ bool parse_mount(const std::string& line, Mount& mount) {
   std::string parent;
   std::string root;
   std::string word;
-  std::string source;
   std::string super_options;
   if (!(words >> id >> parent >> mount.device >> root >> mount.mount_point >> mount.options)) {
     return false;
   }
   while (words >> word && word != "-") {
   }
-  if (!(words >> mount.type >> source >> super_options)) return false;
+  if (!(words >> mount.type >> mount.source >> super_options)) return false;
   mount.mount_point = unescape(mount.mount_point);
   mount.options += "," + super_options;
   return true;
 }
 
 // Whether ext4 on this device has a journal; true when nobody says otherwise.
-bool ext4_has_journal(const std::string& device) {
+bool ext4_has_journal(const Mount& mount) {
   std::array<char, PATH_MAX> link{};
-  const std::string block = "/sys/dev/block/" + device;
-  if (::realpath(block.c_str(), link.data()) == nullptr) return true;
-  const std::string name(
-      std::string_view(link.data()).substr(std::string_view(link.data()).rfind('/') + 1));
+  const std::string block = "/sys/dev/block/" + mount.device;
+  // Containers hide that; a device that is not mapped has the same name in the mount's source.
+  const bool is_known = ::realpath(block.c_str(), link.data()) != nullptr;
+  const std::string_view path = is_known ? std::string_view(link.data()) : mount.source;
+  const std::string name(path.substr(path.rfind('/') + 1));
   std::ifstream file("/sys/fs/ext4/" + name + "/journal_task");
   std::string task;
   return !(file >> task) || task != "<none>";
@@ -150,7 +151,7 @@ Result<FileSystemKind> file_system_kind(const std::string& directory) {
                 fmt::format("the file system of '{}' is not in /proc/self/mountinfo", directory));
   }
   return classify_file_system(best.type, best.mount_point, best.options,
-                              best.type != "ext4" || ext4_has_journal(best.device));
+                              best.type != "ext4" || ext4_has_journal(best));
 }
 
 std::string_view to_string(Stability stability) {

@@ -5,6 +5,7 @@ Each test file runs alone: FILE.py BUILD/tools/tidelog [unittest options]
 
 import os
 import pathlib
+import select
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,27 @@ def run_alone(*words, stdin=b"", environment=None, **options):
     """A command that needs no broker."""
     return subprocess.run([binary(), *words], input=stdin, capture_output=True,
                           env=clean_environment(environment), timeout=WAIT_SECONDS_MAX, check=False, **options)
+
+
+def answer_on_a_terminal(broker, answer, *words):
+    """Runs a command that asks once on a terminal: its exit code, standard output, and what it wrote on the terminal."""
+    main_end, terminal = os.openpty()
+    try:
+        command = broker.popen(*words, stdin=terminal, stdout=subprocess.PIPE, stderr=terminal)
+        os.close(terminal)
+        shown = b""
+        while b"[y/N] " not in shown:
+            shown += os.read(main_end, 4096)
+        os.write(main_end, answer)
+        output, _ = command.communicate(timeout=WAIT_SECONDS_MAX)
+        while select.select([main_end], [], [], 0)[0]:
+            try:
+                shown += os.read(main_end, 4096)
+            except OSError:  # what was written is read, and nobody holds the terminal any more
+                break
+        return command.returncode, output, shown
+    finally:
+        os.close(main_end)
 
 
 class CommandCase(unittest.TestCase):

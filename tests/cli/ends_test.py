@@ -67,6 +67,20 @@ class Ends(CommandCase):
         self.assertEqual(producer.wait(WAIT_SECONDS_MAX), 0)
         os.close(main_end)
 
+    def test_consume_into_a_file_shows_progress_on_a_terminal(self):
+        self.create()
+        main_end, terminal = os.openpty()
+        consumer = self.popen("consume", self.topic, stdout=subprocess.DEVNULL, stderr=terminal)
+        os.close(terminal)
+        seen = b""
+        while b"\r" not in seen:
+            self.produce(b"x\n")
+            seen += os.read(main_end, 4096) if self._readable(main_end) else b""
+        self.assertRegex(seen, rb"\r[\d,]+ records?, ")
+        consumer.send_signal(signal.SIGINT)
+        self.assertEqual(consumer.wait(WAIT_SECONDS_MAX), 130)
+        os.close(main_end)
+
     @staticmethod
     def _readable(fd):
         return bool(select.select([fd], [], [], 0.05)[0])

@@ -105,6 +105,19 @@ class Help(CommandCase):
         copy = self.broker.must_run("consume", "copy", "-e", "-f", "%p %o %d %k %v %h{json}\\n").splitlines()
         self.assertEqual(sorted(copy), sorted(whole))
 
+    def test_structured_output_is_json_on_demand(self):
+        self.create()
+        for words in (("topic", "list"), ("topic", "describe", self.topic), ("topic", "trim", self.topic, "--before", "0"),
+                      ("offset", self.topic, "end"), ("cluster", "status"), ("cluster", "config"),
+                      ("log", "verify", self.broker.data), ("produce", self.topic)):
+            with self.subTest(command=words):
+                json.loads(self.broker.must_run(*words, "--json"))
+        json.loads(run_alone("broker", "--settings", "--json").stdout)
+
+    def test_the_address_that_is_asked_without_one_is_on_this_machine(self):
+        for command in (("consume",), ("produce",), ("topic", "list"), ("cluster", "status")):
+            self.assertIn(b"--bootstrap-server HOST:PORT,...=127.0.0.1:9700", run_alone(*command, "--help").stdout)
+
     def test_every_flag_shows_its_environment_name(self):
         for words in leaf_commands():
             text = run_alone(*words, "--help").stdout.decode()

@@ -8,12 +8,14 @@ import json
 import os
 import pathlib
 import random
-import select
+import re
+import signal
 import subprocess
 import tempfile
+import time
 import unittest
 
-from command_case import WAIT_SECONDS_MAX, CommandCase, binary, main  # also finds broker_process
+from command_case import WAIT_SECONDS_MAX, CommandCase, answer_on_a_terminal, binary, main  # also finds broker_process
 from broker_process import Broker
 
 
@@ -24,6 +26,8 @@ class BesideABroker(CommandCase):
         report = json.loads(self.broker.must_run("log", "verify", self.broker.data, "--json"))
         self.assertTrue(report["ok"], report)
         self.assertEqual(report["problems"], [])
+        for journal in pathlib.Path(self.broker.data, "journal").iterdir():
+            self.broker.must_run("log", "dump", journal)
         topic_id = json.loads(self.broker.must_run("topic", "describe", self.topic, "--json"))["topic_id"]
         mine = [item for item in report["partitions"] if item["path"].endswith(f"/{topic_id}/1")]
         self.assertEqual(len(mine), 1)
@@ -32,6 +36,45 @@ class BesideABroker(CommandCase):
         self.assertEqual(mine[0], {"records": 1000, "first_offset": 0, "end_offset": 1000, "problems": [],
                                    "notes": []})
         self.assertRegex(self.broker.must_run("log", "verify", self.broker.data), rb"\nok: \d+ partitions, ")
+
+    def verify_on_a_terminal(self):
+        """What log verify wrote on a terminal, held up in its midst until progress is due; None: it ended before."""
+        main_end, terminal = os.openpty()
+        self.addCleanup(os.close, main_end)
+        verify = self.popen("log", "verify", self.broker.data, stdout=subprocess.DEVNULL, stderr=terminal)
+        os.close(terminal)
+        while verify.poll() is None and self.bytes_read(verify.pid) < 4 << 20:
+            pass
+        if verify.poll() is not None:
+            return None
+        verify.send_signal(signal.SIGSTOP)
+        time.sleep(0.6)  # progress is shown from half a second on
+        verify.send_signal(signal.SIGCONT)
+        shown = b""
+        while True:
+            try:
+                shown += os.read(main_end, 4096)
+            except OSError:  # nobody holds the terminal any more
+                break
+        self.assertEqual(verify.wait(WAIT_SECONDS_MAX), 0)
+        return shown
+
+    @staticmethod
+    def bytes_read(pid):
+        try:
+            return int(re.search(r"rchar: (\d+)", pathlib.Path(f"/proc/{pid}/io").read_text()).group(1))
+        except (OSError, AttributeError):  # it has just ended
+            return 1 << 60
+
+    def test_log_verify_shows_on_a_terminal_how_much_it_checked(self):
+        self.create()
+        self.produce((b"y" * 999 + b"\n") * 100_000)
+        for _ in range(20):  # the last bytes may be read before it is held up
+            shown = self.verify_on_a_terminal()
+            if shown:
+                break
+        self.assertRegex(shown, rb"\rchecked [\d.]+ MiB, [\d.]+ [KMG]iB/s\x1b\[K")
+        self.assertTrue(shown.endswith(b"\r\x1b[K"), shown)  # the line is gone in the end
 
     def test_log_commands_say_what_they_cannot_read(self):
         with tempfile.TemporaryDirectory() as empty:
@@ -119,7 +162,8 @@ class WithoutItsBroker(unittest.TestCase):
             self.assertEqual(asked.returncode, 1)
             self.assertIn(b"offsets 0 to 9 are lost (10 records)", asked.stdout)
             self.assertIn(b"--accept-loss", asked.stderr)
-        shown = self.answer_on_a_terminal(b"n\n", "log", "repair", self.broker.data, "--json")
+        code, output, shown = answer_on_a_terminal(self.broker, b"n\n", "log", "repair", self.broker.data, "--json")
+        self.assertEqual((code, json.loads(output)["ok"]), (1, False))
         self.assertRegex(shown, rb"(?s)offsets 0 to 9 are lost.*Accept this loss\?.*nothing was accepted")
         self.broker.start()
         self.assertIn(b"acknowledged records are missing", self.broker.run("produce", "t", stdin=b"x\n").stderr)
@@ -169,26 +213,6 @@ class WithoutItsBroker(unittest.TestCase):
         self.assertEqual(self.broker.run("topic", "trim", "t", "--before", "end").returncode, 1)
         self.assertEqual(json.loads(self.broker.must_run("topic", "describe", "t", "--json"))["partitions"][1]
                          ["start_offset"], 0)
-
-    def answer_on_a_terminal(self, answer, *words):
-        """Runs a command that asks once on a terminal, and fails; what it wrote to standard error."""
-        main_end, terminal = os.openpty()
-        self.addCleanup(os.close, main_end)
-        command = self.broker.popen(*words, stdin=terminal, stdout=subprocess.PIPE, stderr=terminal)
-        os.close(terminal)
-        shown = b""
-        while b"[y/N] " not in shown:
-            shown += os.read(main_end, 4096)
-        os.write(main_end, answer)
-        self.assertFalse(json.loads(command.stdout.read())["ok"])
-        command.stdout.close()
-        self.assertEqual(command.wait(WAIT_SECONDS_MAX), 1)
-        while select.select([main_end], [], [], 0)[0]:
-            try:
-                shown += os.read(main_end, 4096)
-            except OSError:  # what was written is read, and nobody holds the terminal any more
-                break
-        return shown
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ Usage: topics_test.py BUILD/tools/tidelog [unittest options]
 
 import json
 
-from command_case import CommandCase, main
+from command_case import CommandCase, answer_on_a_terminal, main
 
 
 class Topics(CommandCase):
@@ -41,6 +41,38 @@ class Topics(CommandCase):
         self.broker.must_run("topic", "delete", names[0], "-y")
         self.assertNotIn(names[0].encode() + b" ", self.broker.must_run("topic", "list"))
         self.assertEqual(self.broker.run("consume", names[0]).returncode, 1)
+
+    def test_deletion_asks_on_a_terminal_and_takes_no_for_an_answer(self):
+        self.create()
+        self.produce(b"a\nb\n")
+        for answer, code, words in ((b"n\n", 1, b"nothing was deleted"), (b"\n", 1, b"nothing was deleted"),
+                                    (b"y\n", 0, b"deleted topic")):
+            with self.subTest(answer=answer):
+                ended, output, shown = answer_on_a_terminal(self.broker, answer, "topic", "delete", self.topic)
+                self.assertEqual((ended, output), (code, b""))
+                self.assertIn(b"with about 2 records?", shown)
+                self.assertIn(words, shown)
+                listed = [one["name"] for one in json.loads(self.broker.must_run("topic", "list", "--json"))]
+                self.assertEqual(self.topic in listed, code != 0)
+
+    def test_settings_have_the_names_and_defaults_that_people_know(self):
+        self.create()
+        settings = json.loads(self.broker.must_run("topic", "describe", self.topic, "--json"))["settings"]
+        for name, value in (("retention.ms", 7 * 24 * 3600 * 1000), ("retention.bytes", -1), ("segment.bytes", 256 << 20),
+                            ("max.message.bytes", 4 << 20), ("min.insync.replicas", 1)):
+            self.assertEqual(settings[name], str(value), name)
+        self.assertIn("segment.ms", settings)
+        self.assertEqual((settings["message.timestamp.type"], settings["durability"]), ("CreateTime", "durable"))
+
+    def test_names_of_topics(self):
+        for name in ("a", "A-b_c.9", "...", "0", "x" * 249):
+            self.broker.must_run("topic", "create", name)
+            self.assertEqual(json.loads(self.broker.must_run("topic", "describe", name, "--json"))["name"], name)
+        for name in (".", "..", "x" * 250, "a/b", "ünï", "a b", ""):
+            with self.subTest(name=name):
+                result = self.broker.run("topic", "create", name)
+                self.assertEqual(result.returncode, 1)
+                self.assertIn(b"1 to 249 of letters, digits", result.stderr)
 
     def test_settings_of_a_topic_are_altered_and_taken_back(self):
         self.create("-p", 2)

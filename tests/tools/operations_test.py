@@ -7,7 +7,9 @@ Usage: operations_test.py BUILD/tools/tidelog [unittest options]
 import json
 import os
 import pathlib
+import shlex
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -133,6 +135,26 @@ class Forwarder:
     def close(self):
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
+
+
+class InContainers(WithBroker):
+    def durability(self):
+        (broker,) = self.json_of("cluster", "status")["brokers"]
+        return broker["durability"]
+
+    def test_what_containers_hide_of_the_system_makes_no_disk_look_better(self):
+        hidden = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs tmpfs /sys/dev/block && exec "$@"', "sh"]
+        if subprocess.run([*hidden, "true"], capture_output=True, check=False).returncode != 0:
+            self.skipTest("mounts of its own are not allowed here")
+        outside = self.durability()
+        self.assertEqual(self.broker.stop(), 0)
+        wrapper = pathlib.Path(self.directory.name) / "tidelog-in-container"
+        wrapper.write_text("#!/bin/sh\nexec " + shlex.join([*hidden, BINARY]) + ' "$@"\n')
+        wrapper.chmod(0o755)
+        self.broker.binary = str(wrapper)
+        self.broker.start()
+        self.assertEqual(self.durability(), outside)
+        self.assertEqual(self.broker.stop(), 0)
 
 
 class Metrics(WithBroker):
