@@ -39,7 +39,8 @@ struct LocalStoreOptions {
 
 class LocalStore final : public MetadataStore {
  public:
-  // Whether open() would find a store at `path`. Changes nothing; blocks. Fails with kStorageFailed.
+  // Whether open() would find a store at `path`. Changes nothing; blocks. Fails with
+  // kStorageFailed.
   static Result<bool> exists(log::io::FileSystem& files, const std::string& path);
 
   // Opens and recovers; blocks. `files`, `executor` and `blocking` outlive the store and its last
