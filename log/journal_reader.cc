@@ -69,7 +69,8 @@ Result<std::optional<WriteHeader>> JournalReader::header_at(std::uint32_t file, 
   TIDELOG_ASSIGN(const auto whole,
                  bytes_at(file, at, kWriteHeaderBytes + static_cast<std::size_t>(table)));
   const auto header = decode_write_header(whole);
-  if (!header || header->kind != WriteKind::kJournal ||
+  if (!header || header->kind != WriteKind::kJournal || header->durable >= header->sequence ||
+      header->first > header->sequence ||
       header->position != journal_position(files_[file].number, at)) {
     return std::nullopt;
   }

@@ -71,6 +71,8 @@ void settle(Found found, ReplayedJournal& replayed) {
   for (const auto& [sequence, write] : found) {
     replayed.tail = std::max(replayed.tail, write.header.first);
     replayed.durable = std::max(replayed.durable, write.header.durable);
+    replayed.places[sequence] = write.header.position;
+    replayed.places.try_emplace(sequence + 1, write.header.position + write.header.disk_bytes());
   }
   // With no write left the checkpoint alone cannot say which were overwritten; none is needed below
   // the newest tail.
@@ -165,6 +167,12 @@ Result<ReplayedJournal> read_journal(io::FileSystem& files, const DataPaths& pat
       replayed.problems.push_back(
           fmt::format("{}: one of two headers is damaged; the other one counts", file.path));
     }
+    // A ring grows before its header says so.
+    if (file.header.header && file.bytes < file.header.header->file_bytes) {
+      replayed.problems.push_back(fmt::format("{}: byte {}: the file ends, its header says at {}",
+                                              file.path, file.bytes,
+                                              file.header.header->file_bytes));
+    }
     TIDELOG_TRY(read_writes(reader, i, replayed.journal_id, visit, found));
   }
   for (const JournalCheckpoint& known : checkpointed) {
@@ -209,6 +217,16 @@ Result<std::optional<ReplayedJournal>> read_marked_journal(
   }
   settle(std::move(found), replayed);
   return replayed;
+}
+
+std::string write_place(const ReplayedJournal& journal, std::uint64_t sequence) {
+  const auto& files = journal.reader->files();
+  const auto place = journal.places.find(sequence);
+  if (place == journal.places.end()) return files.front().path;
+  const auto file =
+      std::ranges::find(files, place->second >> kFileNumberShift, &JournalReader::File::number);
+  if (file == files.end()) return files.front().path;
+  return fmt::format("{}: byte {}", file->path, place->second & kFilePositionMask);
 }
 
 }  // namespace tidelog::log

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -27,6 +28,8 @@ struct ReplayedJournal {
   std::uint64_t tail = 0;           // the oldest sequence that counts
   std::uint64_t durable = 0;        // every write up to here was complete
   std::vector<std::uint64_t> lost;  // sequences from tail to durable of which nothing is known
+  // Where each sound write stands, and where each lost one stood whose predecessor is there.
+  std::map<std::uint64_t, std::uint64_t> places;
   std::vector<std::string> problems;
 
   std::unique_ptr<JournalReader> reader;  // gives the batches of the entries
@@ -57,5 +60,9 @@ Result<ReplayedJournal> read_journal(io::FileSystem& files, const DataPaths& pat
 Result<std::optional<ReplayedJournal>> read_marked_journal(
     io::FileSystem& files, const DataPaths& paths, const JournalFiles& journal,
     const std::vector<JournalCheckpoint>& marked);
+
+// "<path>: byte N" of the write with this sequence, for messages; where its place is not known the
+// path of the first file.
+std::string write_place(const ReplayedJournal& journal, std::uint64_t sequence);
 
 }  // namespace tidelog::log

@@ -263,7 +263,8 @@ class Recovery {
       named = std::max(named, replayed.shard_count);
       if (replayed.journal_id != 0) read_.push_back({replayed.journal_id, replayed.durable, 0, 0});
       for (const std::uint64_t lost : replayed.lost) {
-        say(fmt::format("journal {}: write {} was complete and is damaged", journal.shard, lost));
+        say(fmt::format("{}: write {} was complete and is damaged", write_place(replayed, lost),
+                        lost));
       }
       TIDELOG_TRY(recover_entries(replayed));
       if (!replayed.lost.empty()) {

@@ -11,6 +11,8 @@ namespace tidelog::log {
 namespace {
 constexpr std::uint8_t kVersion = 1;
 constexpr std::uint64_t kSlotBytesMax = std::uint64_t{1} << 30;
+// Far above what can be counted up to; a copy beyond could not be outnumbered by the next one.
+constexpr std::uint64_t kGenerationMax = std::uint64_t{1} << 62;
 
 Result<std::vector<std::byte>> read_open_file(io::File& file, std::uint64_t bytes_max) {
   TIDELOG_ASSIGN(const std::uint64_t size, file.size());
@@ -52,6 +54,7 @@ std::optional<SlotContent> decode_slot(std::uint32_t magic, std::span<const std:
   }
   const auto length = load_le<std::uint64_t>(file.data() + 16);
   if (length > file.size() - kSlotHeaderBytes) return std::nullopt;
+  if (load_le<std::uint64_t>(file.data() + 8) > kGenerationMax) return std::nullopt;
   const auto body = file.subspan(kSlotHeaderBytes, static_cast<std::size_t>(length));
   if (load_le<std::uint64_t>(file.data() + 24) != xxh3_64(body)) return std::nullopt;
   return SlotContent{load_le<std::uint64_t>(file.data() + 8), {body.begin(), body.end()}};

@@ -325,6 +325,12 @@ class DirectoryVerifier {
       report_.files += partition->segments;
       report_.partitions.push_back(std::move(*partition));
     }
+    // A crash while it was made leaves such a file too; then nothing is missing.
+    if (!report_.ok()) {
+      for (const std::string& path : headless_) {
+        say(path + ": byte 0: no header is there; it may have held what is missing");
+      }
+    }
     return std::move(report_);
   }
 
@@ -434,6 +440,9 @@ class DirectoryVerifier {
         report_.files += journal.numbers.size();
         named = std::max(named, replayed.shard_count);
         report_.journal_writes += replayed.writes.size();
+        if (replayed.journal_id == 0) {
+          for (const auto& file : replayed.reader->files()) headless_.push_back(file.path);
+        }
         journals_.push_back({std::move(replayed), std::move(batches)});
         break;
       }
@@ -451,15 +460,15 @@ class DirectoryVerifier {
   static std::vector<std::string> problems_of(const ReplayedJournal& journal) {
     std::vector<std::string> problems = journal.problems;
     for (const std::uint64_t lost : journal.lost) {
-      problems.push_back(
-          fmt::format("journal {}: write {} was complete and is damaged", journal.shard, lost));
+      problems.push_back(fmt::format("{}: write {} was complete and is damaged",
+                                     write_place(journal, lost), lost));
     }
     for (const ReplayWrite& write : journal.writes) {
       for (const ReplayEntry& entry : write.entries) {
         if (entry.sound || write.header.sequence > journal.durable) continue;
-        problems.push_back(fmt::format("journal {}: write {} holds damaged batches of {}",
-                                       journal.shard, write.header.sequence,
-                                       entry.entry.id.to_string()));
+        problems.push_back(fmt::format("{}: write {} holds damaged batches of {}",
+                                       write_place(journal, write.header.sequence),
+                                       write.header.sequence, entry.entry.id.to_string()));
       }
     }
     return problems;
@@ -510,6 +519,7 @@ class DirectoryVerifier {
   CheckpointContent checkpoint_;
   bool clean_ = false;
   std::vector<ReadJournal> journals_;
+  std::vector<std::string> headless_;  // journal files in which nothing can be found
   std::map<Life, Evidence> evidence_;
 };
 

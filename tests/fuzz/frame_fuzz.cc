@@ -82,6 +82,7 @@ void touch(const fb::ListOffsetsRequest& request) { touch(request.entries()); }
 void touch(const fb::EpochEndRequest& request) { touch(request.entries()); }
 void touch(const fb::CancelRequest&) {}
 void touch(const fb::ClusterStatusRequest&) {}
+void touch(const fb::InitProducerIdRequest&) {}
 void touch(const fb::BrokerSettingsRequest& request) {
   if (request.changes() == nullptr) return;
   for (const fb::SettingChange* change : *request.changes()) {
@@ -119,7 +120,7 @@ void fuzz_frame(std::span<const std::byte> input) {
           fb::DeleteTopicRequest, fb::AlterTopicRequest, fb::AddPartitionsRequest,
           fb::DeleteRecordsRequest, fb::DescribeTopicRequest, fb::ProduceRequest, fb::FetchRequest,
           fb::ListOffsetsRequest, fb::EpochEndRequest, fb::CancelRequest, fb::ClusterStatusRequest,
-          fb::BrokerSettingsRequest>(table);
+          fb::BrokerSettingsRequest, fb::InitProducerIdRequest>(table);
 
   // What is sent is accepted.
   static BufferPool pool(1 << 20);
