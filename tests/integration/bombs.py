@@ -28,7 +28,7 @@ from broker_process import clean_environment  # noqa: E402
 
 BOMB_BYTES = 256 << 20  # four times what a batch may become
 SECONDS_MAX = 60
-CONSUMER_BYTES_MAX = 400 << 20  # the library's buffers and one batch at its limit, several times over
+CONSUMER_BYTES_MAX = 256 << 20  # the library's buffers and one batch at its limit, several times over
 TOPIC = bytes(range(16))
 
 
