@@ -61,6 +61,7 @@ class Socket {
   void send(std::span<const std::byte> bytes) const {
     while (!bytes.empty()) {
       const ssize_t n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (n < 0 && errno == EINTR) continue;
       if (n <= 0) return;  // closed: what it says then does not matter
       bytes = bytes.subspan(static_cast<std::size_t>(n));
     }
@@ -69,6 +70,7 @@ class Socket {
   bool receive(std::span<std::byte> into) const {
     while (!into.empty()) {
       const ssize_t n = ::recv(fd_, into.data(), into.size(), 0);
+      if (n < 0 && errno == EINTR) continue;  // libFuzzer's clock
       TIDELOG_CHECK(n >= 0 || errno == ECONNRESET, "the broker answers, or closes");
       if (n <= 0) return false;
       into = into.subspan(static_cast<std::size_t>(n));
