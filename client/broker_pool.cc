@@ -9,6 +9,9 @@ namespace {
 
 // A connection that lived this long was sound: the next attempt starts from the shortest wait.
 constexpr std::chrono::seconds kSoundLife{5};
+// How long a shard shares a connection before it tries again to get its own: who limits
+// connections is not asked every few seconds.
+constexpr std::chrono::microseconds kSharingTime = std::chrono::seconds(30);
 
 }  // namespace
 
@@ -30,8 +33,9 @@ void BrokerPool::log(const std::string& sentence) const {
   if (options_.log) options_.log(sentence);
 }
 
-std::unique_ptr<Connection> BrokerPool::make_connection() {
+std::unique_ptr<Connection> BrokerPool::make_connection(std::int32_t wanted_shard) {
   ConnectionOptions options = options_.connection;
+  options.wanted_shard = wanted_shard;
   options.cluster_id = cluster_id_;
   options.serial = next_serial_++;
   return std::make_unique<Connection>(network_, executor_, buffers_, std::move(options));
@@ -50,19 +54,47 @@ BrokerPool::Slot& BrokerPool::slot(SlotKey key) {
       .first->second;
 }
 
-Connection* BrokerPool::find(BrokerId broker, Lane lane) {
+BrokerShard BrokerPool::connected_by(BrokerShard shard) {
+  if (shard.shard >= 0) shard.shard %= kShardsMax;
+  return shard;
+}
+
+Connection* BrokerPool::find(BrokerShard shard, Lane lane) {
   if (shut_down_) return nullptr;
-  const SlotKey key{broker, lane};
-  Slot& found = slot(key);
-  if (found.connection) return found.open ? found.connection.get() : nullptr;
-  if (found.retry_timer != 0) return nullptr;
-  const auto address = brokers_.find(broker);
-  if (address != brokers_.end()) start(key, found, address->second);
+  const SlotKey key{shard.broker, lane, connected_by(shard).shard};
+  const bool served = shard.shard == kAnyShard && opens_one(shard.broker, lane);
+  if (!served && brokers_.contains(key.broker)) {
+    Slot& found = slot(key);
+    if (!found.connection && found.retry_timer == 0) start(key, found);
+  }
+  return find_open(shard, lane);
+}
+
+Connection* BrokerPool::find_open(BrokerShard shard, Lane lane) {
+  if (shut_down_) return nullptr;
+  const auto at = slots_.find({shard.broker, lane, connected_by(shard).shard});
+  if (at != slots_.end() && at->second.open) return at->second.connection.get();
+  const bool any = shard.shard == kAnyShard || (at != slots_.end() && at->second.shares);
+  return any ? open_one(shard.broker, lane) : nullptr;
+}
+
+Connection* BrokerPool::open_one(BrokerId broker, Lane lane) {
+  for (auto at = slots_.lower_bound({broker, lane, kAnyShard}); at != slots_.end(); ++at) {
+    if (at->first.broker != broker || at->first.lane != lane) break;
+    if (at->second.open) return at->second.connection.get();
+  }
   return nullptr;
 }
 
-void BrokerPool::start(SlotKey key, Slot& slot, const HostPort& address) {
-  slot.connection = make_connection();
+bool BrokerPool::opens_one(BrokerId broker, Lane lane) const {
+  return std::ranges::any_of(slots_, [&](const auto& at) {
+    return at.first.broker == broker && at.first.lane == lane && at.second.connection;
+  });
+}
+
+void BrokerPool::start(SlotKey key, Slot& slot) {
+  const HostPort& address = brokers_.at(key.broker);
+  slot.connection = make_connection(key.shard);
   slot.open = false;
   slot.connection->open(address.host, address.port,
                         [this, key](Result<> result) { opened(key, std::move(result)); });
@@ -70,21 +102,32 @@ void BrokerPool::start(SlotKey key, Slot& slot, const HostPort& address) {
 
 void BrokerPool::opened(SlotKey key, Result<> result) {
   Slot& slot = slots_.at(key);
-  if (result && slot.connection->hello().broker_id != key.first) {
+  if (result && slot.connection->hello().broker_id != key.broker) {
     result = fail(ErrorCode::kConnectionFailed,
-                  fmt::format("at the address of broker {} answers broker {}", key.first.value(),
+                  fmt::format("at the address of broker {} answers broker {}", key.broker.value(),
                               slot.connection->hello().broker_id.value()));
   }
-  if (!result) {
-    last_failure_ = result.error();
-    if (!shut_down_) {
-      log(fmt::format("cannot reach broker {}: {}", key.first.value(), result.error().message()));
-    }
-    discard(std::move(slot.connection));
-    wait_before_retry(slot);
+  if (result) {
+    slot.shares = false;
+    watch(key, *slot.connection);
     return changed();
   }
-  watch(key, *slot.connection);
+  discard(std::move(slot.connection));
+  slot.shares = open_one(key.broker, key.lane) != nullptr;
+  wait_before_retry(slot);
+  if (!slot.shares) last_failure_ = result.error();
+  const bool none_open =
+      std::ranges::none_of(slots_, [](const auto& at) { return at.second.open; });
+  if (none_open && result.error().code() == ErrorCode::kWrongCluster) {
+    wrong_cluster_ = result.error();
+  }
+  const std::string& cause = result.error().message();
+  if (!shut_down_) {
+    log(slot.shares ? fmt::format("no connection of its own for shard {} of broker {}: {}; it "
+                                  "shares another's",
+                                  key.shard, key.broker.value(), cause)
+                    : fmt::format("cannot reach broker {}: {}", key.broker.value(), cause));
+  }
   changed();
 }
 
@@ -93,9 +136,24 @@ void BrokerPool::watch(SlotKey key, Connection& connection) {
   found.open = true;
   found.opened_at = executor_.clock().now();
   last_failure_.reset();
+  wrong_cluster_.reset();
   cluster_id_ = connection.hello().cluster_id;
+  note_shards(connection.hello());
   connection.on_closed([this, key](const Error& reason) { closed(key, reason); });
   connection.on_draining([this, key] { drain(key); });
+}
+
+void BrokerPool::note_shards(const HelloAnswer& hello) {
+  const auto [at, is_new] = shard_counts_.try_emplace(hello.broker_id, hello.shard_count);
+  if (std::exchange(at->second, hello.shard_count) != hello.shard_count) ++reshardings_;
+}
+
+void BrokerPool::end_sharing(SlotKey key) {
+  for (auto& [other, slot] : slots_) {
+    if (other.broker != key.broker || other.lane != key.lane || !slot.shares) continue;
+    slot.shares = false;
+    executor_.cancel(std::exchange(slot.retry_timer, 0));
+  }
 }
 
 void BrokerPool::closed(SlotKey key, const Error& reason) {
@@ -106,6 +164,7 @@ void BrokerPool::closed(SlotKey key, const Error& reason) {
   discard(std::move(slot.connection));
   slot.open = false;
   wait_before_retry(slot);
+  end_sharing(key);
   changed();
 }
 
@@ -123,13 +182,15 @@ void BrokerPool::drain(SlotKey key) {
   draining_.push_back(std::move(slot.connection));
   slot.open = false;
   wait_before_retry(slot);
+  end_sharing(key);
   log(sentence);  // behind all that its hearer, by closing the client, would change
   changed();
 }
 
 void BrokerPool::wait_before_retry(Slot& slot) {
   if (shut_down_) return;
-  slot.retry_timer = executor_.run_after(slot.backoff.next(), [this, &slot] {
+  const auto wait = slot.shares ? kSharingTime : slot.backoff.next();
+  slot.retry_timer = executor_.run_after(wait, [this, &slot] {
     slot.retry_timer = 0;
     changed();
   });
@@ -139,12 +200,19 @@ Connection* BrokerPool::find_any() {
   if (shut_down_) return nullptr;
   bool opening = seed_connection_ != nullptr;
   for (auto& [key, slot] : slots_) {
-    if (key.second != Lane::kControl || !slot.connection) continue;
+    if (key.lane != Lane::kControl || !slot.connection) continue;
     if (slot.open) return slot.connection.get();
     opening = true;
   }
   if (!opening && seed_timer_ == 0) try_next_seed();
   return nullptr;
+}
+
+Connection* BrokerPool::find_by_serial(std::uint64_t serial) {
+  const auto at = std::ranges::find_if(slots_, [serial](const auto& entry) {
+    return entry.second.open && entry.second.connection->serial() == serial;
+  });
+  return at != slots_.end() ? at->second.connection.get() : nullptr;
 }
 
 std::vector<HostPort> BrokerPool::all_addresses() const {
@@ -160,7 +228,7 @@ void BrokerPool::try_next_seed() {
   if (addresses.empty()) return;
   const HostPort& address = addresses[next_seed_++ % addresses.size()];
   ++tried_in_round_;
-  seed_connection_ = make_connection();
+  seed_connection_ = make_connection(kAnyShard);
   seed_connection_->open(address.host, address.port,
                          [this](Result<> result) { seed_opened(std::move(result)); });
 }
@@ -170,12 +238,14 @@ void BrokerPool::seed_opened(Result<> result) {
   if (shut_down_) return discard(std::move(connection));
   if (!result) {
     last_failure_ = result.error();
+    only_wrong_cluster_ = only_wrong_cluster_ && result.error().code() == ErrorCode::kWrongCluster;
     discard(std::move(connection));
     if (tried_in_round_ < all_addresses().size()) {
       try_next_seed();
     } else {
       tried_in_round_ = 0;
       ++rounds_failed_;
+      if (std::exchange(only_wrong_cluster_, true)) wrong_cluster_ = last_failure_;
       seed_timer_ = executor_.run_after(seed_backoff_.next(), [this] {
         seed_timer_ = 0;
         changed();
@@ -185,13 +255,18 @@ void BrokerPool::seed_opened(Result<> result) {
     return changed();
   }
   tried_in_round_ = 0;
+  only_wrong_cluster_ = true;
   seed_backoff_.reset();
-  const SlotKey key{connection->hello().broker_id, Lane::kControl};
+  const HelloAnswer& hello = connection->hello();
+  // It serves the shard that it happened to come to as well as one opened for that.
+  const std::int32_t shard = connected_by({hello.broker_id, hello.shard}).shard;
+  const SlotKey key{hello.broker_id, Lane::kControl, shard};
   Slot& found = slot(key);
   if (found.connection) {
     discard(std::move(connection));  // its own connection is there, or nearly
   } else {
     executor_.cancel(std::exchange(found.retry_timer, 0));
+    found.shares = false;
     found.connection = std::move(connection);
     watch(key, *found.connection);
   }

@@ -1,5 +1,10 @@
-// The connections of one client: two per broker, opened when wanted and opened anew, with backoff,
-// when they break.
+// The connections of one client, opened when wanted and opened anew, with backoff, when they break:
+// per broker and lane one for each shard that the client has work for, so that no request takes the
+// hop from one shard to another.
+//
+// Any connection reaches every partition of its broker. So where a shard's own cannot be opened and
+// another one is open, as where the broker limits connections, they share that one: a hop slower,
+// and the own one is tried again later.
 //
 // Thread: its executor's.
 #pragma once
@@ -44,19 +49,35 @@ class BrokerPool {
   // Called when a connection opened or closed, an attempt failed, or a wait ended: look again.
   void on_change(std::function<void()> changed) { changed_ = std::move(changed); }
 
-  // An open connection to this broker, or null; then one is being opened, unless the broker is
-  // unknown or a backoff runs. Valid until control returns to the executor.
-  Connection* find(BrokerId broker, Lane lane);
+  // More shards of a broker than this share connections.
+  static constexpr std::int32_t kShardsMax = 16;
+  // The shard whose connection this one's partitions use: itself, or the one it shares with.
+  static BrokerShard connected_by(BrokerShard shard);
+
+  // The open connection for this shard, or null; then it is being opened, unless the broker is
+  // unknown or a backoff runs. With kAnyShard whichever there is. The broker may serve it by
+  // another shard than it is for. Valid until control returns to the executor.
+  Connection* find(BrokerShard shard, Lane lane);
+  // The same, but opens nothing.
+  Connection* find_open(BrokerShard shard, Lane lane);
   // The same for any broker.
   Connection* find_any();
+  // The one with this serial number, while it is open and its broker is not about to stop.
+  Connection* find_by_serial(std::uint64_t serial);
 
   // Where brokers are, from metadata. Open connections stay.
   void set_brokers(const std::vector<BrokerAddress>& brokers);
 
   // Why the last attempt failed; nullopt since something was opened.
   const std::optional<Error>& last_failure() const { return last_failure_; }
+  // Where the addresses of this client's cluster answer for another one: says so, once each time
+  // that is found.
+  std::optional<Error> take_wrong_cluster() { return std::exchange(wrong_cluster_, std::nullopt); }
   // How often every address known was tried in vain.
   std::uint64_t rounds_failed() const { return rounds_failed_; }
+  // How often a broker came back with another number of shards: its partitions are served by other
+  // ones than metadata said.
+  std::uint64_t reshardings() const { return reshardings_; }
 
   void log(const std::string& sentence) const;
 
@@ -71,17 +92,30 @@ class BrokerPool {
     SteadyTime opened_at{};
     Backoff backoff;
     TimerId retry_timer = 0;
+    bool shares = false;  // its last attempt failed where another connection to the broker was open
   };
-  using SlotKey = std::pair<BrokerId, Lane>;
+  struct SlotKey {
+    BrokerId broker;
+    Lane lane;
+    std::int32_t shard;
+
+    auto operator<=>(const SlotKey&) const = default;
+  };
 
   Slot& slot(SlotKey key);
-  void start(SlotKey key, Slot& slot, const HostPort& address);
+  void start(SlotKey key, Slot& slot);
+  // Some open connection to the broker in this lane; null when there is none.
+  Connection* open_one(BrokerId broker, Lane lane);
+  bool opens_one(BrokerId broker, Lane lane) const;
   void opened(SlotKey key, Result<> result);
   void closed(SlotKey key, const Error& reason);
   void drain(SlotKey key);
   void watch(SlotKey key, Connection& connection);
+  void note_shards(const HelloAnswer& hello);
   void wait_before_retry(Slot& slot);
-  std::unique_ptr<Connection> make_connection();
+  // Who shares a connection to this broker tries to get an own one when next wanted.
+  void end_sharing(SlotKey key);
+  std::unique_ptr<Connection> make_connection(std::int32_t wanted_shard);
   void discard(std::unique_ptr<Connection> connection);
 
   void try_next_seed();
@@ -99,6 +133,7 @@ class BrokerPool {
   std::function<void()> changed_;
   std::map<BrokerId, HostPort> brokers_;
   std::map<SlotKey, Slot> slots_;
+  std::map<BrokerId, std::int32_t> shard_counts_;  // as the last hello said
   std::vector<std::unique_ptr<Connection>> draining_;
   std::unique_ptr<Connection> seed_connection_;
   std::size_t next_seed_ = 0;
@@ -107,7 +142,10 @@ class BrokerPool {
   TimerId seed_timer_ = 0;
   std::optional<ClusterId> cluster_id_;
   std::optional<Error> last_failure_;
+  std::optional<Error> wrong_cluster_;
+  bool only_wrong_cluster_ = true;  // no address of this round failed otherwise
   std::uint64_t rounds_failed_ = 0;
+  std::uint64_t reshardings_ = 0;
   std::uint64_t next_serial_ = 1;
   bool shut_down_ = false;
 };

@@ -52,6 +52,7 @@ void ClusterMetadata::refresh_patiently() {
 }
 
 void ClusterMetadata::advance() {
+  if (std::exchange(reshardings_seen_, pool_.reshardings()) != pool_.reshardings()) due_ = true;
   if ((!due_ && after_.empty()) || in_flight_ || timer_ != 0 || wanted_.empty()) return;
   const SteadyTime now = executor_.clock().now();
   if (last_sent_ && now - *last_sent_ < options_.backoff_min) {

@@ -88,6 +88,7 @@ class ClusterMetadata {
   bool missing_ = false;  // refresh_patiently() was called since the last answer
   TimerId patience_timer_ = 0;
   std::uint64_t answers_ = 0;
+  std::uint64_t reshardings_seen_ = 0;  // of the pool
   std::shared_ptr<int> alive_ = std::make_shared<int>();
 };
 

@@ -69,6 +69,7 @@ void Connection::say_hello() {
   request.client_version = client::kVersion;
   request.frame_bytes_max = static_cast<std::uint32_t>(wire::kFrameBytesMax);
   request.cluster_id = options_.cluster_id;
+  request.wanted_shard = options_.wanted_shard;
   const auto left =
       std::max(std::chrono::ceil<std::chrono::milliseconds>(open_by_ - executor_.clock().now()),
                std::chrono::milliseconds(1));
@@ -110,19 +111,22 @@ void Connection::fail_later(AnswerCallback done, Error error) {
   });
 }
 
-void Connection::call(wire::ApiKey api, const Table& table, std::vector<SharedBytes> raw,
-                      std::chrono::milliseconds timeout, AnswerCallback done) {
+Connection::CallId Connection::call(wire::ApiKey api, const Table& table,
+                                    std::vector<SharedBytes> raw, std::chrono::milliseconds timeout,
+                                    AnswerCallback done) {
   if (state_ != State::kOpen && state_ != State::kHello) {
-    return fail_later(std::move(done), Error(ErrorCode::kConnectionClosed,
-                                             fmt::format("the connection to {} is closed", name_)));
+    fail_later(std::move(done), Error(ErrorCode::kConnectionClosed,
+                                      fmt::format("the connection to {} is closed", name_)));
+    return 0;
   }
   if (state_ == State::kOpen) {
     const auto served = std::ranges::find(hello_.apis, api, &wire::ApiInfo::key);
     if (served == hello_.apis.end() || served->version_min > kApiVersion ||
         served->version_max < kApiVersion) {
-      return fail_later(std::move(done), Error(ErrorCode::kUnsupportedApi,
-                                               fmt::format("{} does not serve {} version {}", name_,
-                                                           api_name(api), kApiVersion)));
+      fail_later(std::move(done),
+                 Error(ErrorCode::kUnsupportedApi, fmt::format("{} does not serve {} version {}",
+                                                               name_, api_name(api), kApiVersion)));
+      return 0;
     }
   }
   std::size_t raw_bytes = 0;
@@ -138,11 +142,11 @@ void Connection::call(wire::ApiKey api, const Table& table, std::vector<SharedBy
   const std::size_t limit =
       state_ == State::kOpen ? hello_.frame_bytes_max : wire::kHelloFrameBytesMax;
   if (queued.call.bytes > limit) {
-    return fail_later(std::move(queued.call.done),
-                      Error(ErrorCode::kTooLarge,
-                            fmt::format("a {} request of {} bytes is larger than the {} that {} "
-                                        "accepts",
-                                        api_name(api), queued.call.bytes, limit, name_)));
+    fail_later(std::move(queued.call.done),
+               Error(ErrorCode::kTooLarge,
+                     fmt::format("a {} request of {} bytes is larger than the {} that {} accepts",
+                                 api_name(api), queued.call.bytes, limit, name_)));
+    return 0;
   }
   if (throttle_timer_ != 0) queued.call.deadline += throttled_until_ - executor_.clock().now();
   arm_deadline_timer(queued.call.deadline);
@@ -151,6 +155,22 @@ void Connection::call(wire::ApiKey api, const Table& table, std::vector<SharedBy
   } else {
     queued_.push_back(std::move(queued));
   }
+  return correlation;
+}
+
+void Connection::cancel(CallId id) {
+  const auto unsent = std::ranges::find(queued_, id, &QueuedCall::correlation);
+  if (unsent != queued_.end()) {
+    fail_later(std::move(unsent->call.done),
+               Error(ErrorCode::kCancelled, "the request was cancelled before it was sent"));
+    queued_.erase(unsent);
+    return;
+  }
+  if (!is_open() || !calls_.contains(id)) return;
+  call(wire::ApiKey::kCancel, encode_cancel(id), {}, options_.request_timeout,
+       [](const std::expected<Answer, CallFailure>&) {
+         // The answer to what was cancelled is what matters.
+       });
 }
 
 void Connection::send_one_way(wire::ApiKey api, const Table& table, std::vector<SharedBytes> raw,

@@ -30,6 +30,8 @@ struct ConnectionOptions {
   std::chrono::milliseconds request_timeout{30000};
   // The cluster that the broker must belong to, once known.
   std::optional<ClusterId> cluster_id;
+  // The broker's shard that it is for. The broker may serve it by another one (hello().shard).
+  std::int32_t wanted_shard = kAnyShard;
   // Tells this connection from others of its time.
   std::uint64_t serial = 0;
 };
@@ -75,13 +77,19 @@ class Connection {
   // Called for every part of the answer; the last has more_parts false, a failure is always last.
   // Never runs inside call().
   using AnswerCallback = std::move_only_function<void(std::expected<Answer, CallFailure>)>;
+  // Names a call of this connection; 0: none.
+  using CallId = std::uint64_t;
   // Sends a request; it waits its turn where the broker's limits are reached. `timeout` runs from
   // now; when it passes the connection is closed, since the outcome of everything on it is
   // unknown. Fails with kTimedOut, kConnectionClosed, kTooLarge (above the broker's frame limit),
   // kUnsupportedApi, kMalformedFrame and kChecksumMismatch (what the broker sent). One that was
   // not sent fails with kConnectionClosed where the connection's own reason is none to give up.
-  void call(wire::ApiKey api, const Table& table, std::vector<SharedBytes> raw,
-            std::chrono::milliseconds timeout, AnswerCallback done);
+  CallId call(wire::ApiKey api, const Table& table, std::vector<SharedBytes> raw,
+              std::chrono::milliseconds timeout, AnswerCallback done);
+  // Nobody waits for this call any more: the broker is asked to answer it now, which ends what may
+  // be cancelled and lets everything else take its time. One that was not sent fails with
+  // kCancelled. Does nothing to one that ended.
+  void cancel(CallId id);
 
   // Sends a request that has no answer; one that comes all the same is ignored. `taken` runs when
   // the network has taken all of it, or with an error when the connection closed first.

@@ -6,6 +6,13 @@
 #include <utility>
 
 namespace tidelog::client_core {
+namespace {
+
+// How much longer than its caller a connection waits for an answer: one that the broker gives
+// because the call was cancelled is no reason to end what others wait for there.
+constexpr std::chrono::seconds kCancelPatience{5};
+
+}  // namespace
 
 Error unreachable(const BrokerPool& pool) {
   const std::optional<Error>& last = pool.last_failure();
@@ -27,12 +34,19 @@ void ControlCalls::call(wire::ApiKey api, Table request, std::chrono::millisecon
                                                         .rounds_at_start = pool_.rounds_failed(),
                                                         .done = std::move(done),
                                                         .sent_to = {}});
-  at->timer = executor_.run_after(timeout, [this, at] {
-    if (at->sent_to.empty()) return finish(at, fail(unreachable(pool_)));
-    finish(at, fail(ErrorCode::kTimedOut, fmt::format("{} did not answer within {} ms", at->sent_to,
-                                                      at->timeout.count())));
-  });
+  at->timer = executor_.run_after(timeout, [this, at] { time_out(at); });
   advance();
+}
+
+void ControlCalls::time_out(At at) {
+  if (at->sent_to.empty()) return finish(at, fail(unreachable(pool_)));
+  if (Connection* connection = pool_.find_by_serial(at->serial)) connection->cancel(at->id);
+  finish(at, fail(ErrorCode::kTimedOut,
+                  fmt::format("{} did not answer within {} ms", at->sent_to, at->timeout.count())));
+}
+
+void ControlCalls::cancel_all(const Error& reason) {
+  while (!waiting_.empty()) finish(waiting_.begin(), fail(reason));
 }
 
 ControlCalls::At ControlCalls::next_unsent() {
@@ -57,10 +71,11 @@ void ControlCalls::advance() {
 
 void ControlCalls::send(Connection& connection, At at) {
   at->sent_to = connection.name();
+  at->serial = connection.serial();
   // The connection gives it all the time there is: who waits here has less by what it took to get
   // there, but that is no reason to end what others wait for on it.
-  connection.call(
-      at->api, at->request, {}, at->timeout,
+  at->id = connection.call(
+      at->api, at->request, {}, at->timeout + kCancelPatience,
       [this, at, alive = std::weak_ptr<int>(at->alive)](std::expected<Answer, CallFailure> answer) {
         if (alive.expired()) return;
         if (!answer) return finish(at, fail(answer.error().error));

@@ -23,12 +23,15 @@ class ControlCalls {
   ControlCalls& operator=(const ControlCalls&) = delete;
 
   // The answer's table, or why there is none: kConnectionFailed (no broker could be reached),
-  // kTimedOut (no answer within `timeout` of now), or what Connection::call() fails with.
+  // kTimedOut (no answer within `timeout` of now; it is cancelled then), or what Connection::call()
+  // fails with.
   using Callback = std::move_only_function<void(Result<SharedBytes>)>;
   void call(wire::ApiKey api, Table request, std::chrono::milliseconds timeout, Callback done);
 
   // Call when the pool changed.
   void advance();
+  // Fails what is under way.
+  void cancel_all(const Error& reason);
 
  private:
   struct Waiting {
@@ -37,7 +40,9 @@ class ControlCalls {
     std::chrono::milliseconds timeout;
     std::uint64_t rounds_at_start;
     Callback done;
-    std::string sent_to;  // empty: not sent yet
+    std::string sent_to;        // empty: not sent yet
+    std::uint64_t serial = 0;   // of the connection it was sent on
+    Connection::CallId id = 0;  // there
     TimerId timer = 0;
     std::shared_ptr<int> alive = std::make_shared<int>();
   };
@@ -45,6 +50,7 @@ class ControlCalls {
 
   At next_unsent();
   void send(Connection& connection, At at);
+  void time_out(At at);
   void finish(At at, Result<SharedBytes> result);
 
   Executor& executor_;

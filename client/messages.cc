@@ -21,7 +21,7 @@ Table encode(const HelloRequest& request) {
   }
   builder.Finish(fb::CreateHelloRequestDirect(
       builder, request.client_name.c_str(), request.client_version.c_str(), request.frame_bytes_max,
-      nullptr, -1, cluster ? &*cluster : nullptr));
+      nullptr, request.wanted_shard, cluster ? &*cluster : nullptr));
   return finished(builder);
 }
 
@@ -38,6 +38,8 @@ Result<HelloAnswer> decode_hello(std::span<const std::byte> table) {
                            .version_min = range.version_min(),
                            .version_max = range.version_max()});
   });
+  answer.shard = from->shard();
+  answer.shard_count = from->shard_count();
   answer.frame_bytes_max = from->frame_bytes_max();
   answer.batch_bytes_max = from->batch_bytes_max();
   answer.requests_in_flight_max = from->requests_in_flight_max();
@@ -50,6 +52,12 @@ Result<HelloAnswer> decode_hello(std::span<const std::byte> table) {
 Table encode_ping() {
   flatbuffers::FlatBufferBuilder builder;
   builder.Finish(fb::CreatePingRequest(builder));
+  return finished(builder);
+}
+
+Table encode_cancel(std::uint64_t correlation) {
+  flatbuffers::FlatBufferBuilder builder;
+  builder.Finish(fb::CreateCancelRequest(builder, correlation));
   return finished(builder);
 }
 
@@ -82,7 +90,8 @@ Result<MetadataAnswer> decode_metadata(std::span<const std::byte> table) {
       if (index < 0 || index >= wire::kPartitionsPerTopicMax) return;
       const auto at = static_cast<std::size_t>(index);
       if (to.partitions.size() <= at) to.partitions.resize(at + 1);
-      to.partitions[at] = {BrokerId(partition.leader()), LeaderEpoch(partition.leader_epoch())};
+      to.partitions[at] = {BrokerId(partition.leader()), LeaderEpoch(partition.leader_epoch()),
+                           std::max(partition.shard(), kAnyShard)};
     });
   });
   return answer;

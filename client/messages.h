@@ -36,10 +36,20 @@ struct AnswerStatus {
 // How long any answer asks its client to wait before it goes on.
 std::uint32_t decode_throttle_ms(std::span<const std::byte> table);
 
+// Where a partition is served. kAnyShard: by whichever shard of the broker.
+inline constexpr std::int32_t kAnyShard = -1;
+struct BrokerShard {
+  BrokerId broker{-1};
+  std::int32_t shard = kAnyShard;
+
+  auto operator<=>(const BrokerShard&) const = default;
+};
+
 struct HelloRequest {
   std::string client_name;
   std::string client_version;
   std::uint32_t frame_bytes_max = 0;
+  std::int32_t wanted_shard = kAnyShard;
   std::optional<ClusterId> cluster_id;
 };
 struct HelloAnswer {
@@ -48,6 +58,8 @@ struct HelloAnswer {
   BrokerId broker_id{-1};
   std::string broker_version;
   std::vector<wire::ApiInfo> apis;  // names left empty
+  std::int32_t shard = 0;           // that serves the connection, wanted or not
+  std::int32_t shard_count = 0;
   std::size_t frame_bytes_max = 0;
   std::size_t batch_bytes_max = 0;
   std::uint32_t requests_in_flight_max = 0;
@@ -59,6 +71,8 @@ Table encode(const HelloRequest& request);
 Result<HelloAnswer> decode_hello(std::span<const std::byte> table);
 
 Table encode_ping();
+// Of the call with this correlation id.
+Table encode_cancel(std::uint64_t correlation);
 
 struct MetadataRequest {
   bool all = false;
@@ -73,6 +87,7 @@ struct BrokerAddress {
 struct PartitionLeader {
   BrokerId leader{-1};
   LeaderEpoch leader_epoch{-1};
+  std::int32_t shard = kAnyShard;  // of the leader
 };
 struct TopicMetadata {
   AnswerStatus status;

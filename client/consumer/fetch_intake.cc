@@ -55,7 +55,7 @@ void Fetcher::fetched(FetchSession& session, const FetchSession::Ticket& ticket,
 void Fetcher::fetch_failed(FetchSession& session, const Error& error, std::uint32_t throttle_ms,
                            bool final) {
   pool_.log(fmt::format("a fetch failed: {}", error.message()));
-  session.reset();
+  end(session);
   session.not_before = executor_.clock().now() +
                        std::max<std::chrono::microseconds>(wait_after(session.failures++),
                                                            std::chrono::milliseconds(throttle_ms));

@@ -8,9 +8,8 @@
 namespace tidelog::client_core {
 namespace {
 
-constexpr int kOpenFetches = 2;
 // A change (a seek) need not wait for a parked fetch; but not any number of them may be sent ahead.
-constexpr int kOpenFetchesWithChanges = 4;
+constexpr std::size_t kOpenFetchesWithChanges = 4;
 
 }  // namespace
 
@@ -19,7 +18,7 @@ std::string Reading::place() const {
 }
 
 void FetchSession::join(Reading& reading) {
-  reading.at = broker_;
+  reading.at = shard_;
   reading.unsent = true;
   readings_[reading.id()] = &reading;
   forgotten_.erase(reading.id());  // what is told of it now stands for both
@@ -28,7 +27,7 @@ void FetchSession::join(Reading& reading) {
 void FetchSession::leave(Reading& reading) {
   readings_.erase(reading.id());
   // A fetch under way may open the session, with this partition in it.
-  if (session_ != 0 || open_fetches_ > 0) forgotten_.insert(reading.id());
+  if (session_ != 0 || !open_.empty()) forgotten_.insert(reading.id());
   reading.at.reset();
 }
 
@@ -53,7 +52,7 @@ void FetchSession::use_connection(std::uint64_t serial) {
 void FetchSession::reset() {
   ++epoch_;
   session_ = 0;
-  open_fetches_ = 0;
+  open_.clear();
   forgotten_.clear();
   for (auto& [id, reading] : readings_) {
     reading->unsent = true;
@@ -68,10 +67,9 @@ bool FetchSession::has_changes() const {
 }
 
 bool FetchSession::wants_fetch() const {
-  const bool changes = has_changes();
-  if (readings_.empty() && !changes) return false;
-  if (is_new()) return open_fetches_ == 0;  // the first answer names the session
-  return open_fetches_ < (changes ? kOpenFetchesWithChanges : kOpenFetches);
+  if (readings_.empty()) return false;
+  if (session_ == 0) return open_.empty();  // the first answer names the session
+  return open_.size() < (has_changes() ? kOpenFetchesWithChanges : kOpenFetches);
 }
 
 FetchRequest FetchSession::begin_fetch(std::size_t partition_bytes_max) {
@@ -88,15 +86,21 @@ FetchRequest FetchSession::begin_fetch(std::size_t partition_bytes_max) {
                                .last_epoch = reading->last_epoch,
                                .leader_epoch = reading->leader_epoch});
   }
-  ++next_number_;
-  ++open_fetches_;
+  open_.push_back({.number = next_number_++, .call = 0, .cancelled = false});
   return request;
 }
 
 bool FetchSession::ended(const Ticket& ticket) {
   if (ticket.epoch != epoch_) return false;
-  --open_fetches_;
+  std::erase_if(open_, [&](const OpenFetch& fetch) { return fetch.number == ticket.number; });
   return true;
+}
+
+std::optional<std::uint64_t> FetchSession::cancel_oldest() {
+  if (session_ == 0 || !has_changes() || open_.empty()) return std::nullopt;
+  if (std::ranges::any_of(open_, &OpenFetch::cancelled)) return std::nullopt;
+  open_.front().cancelled = true;
+  return open_.front().call;
 }
 
 }  // namespace tidelog::client_core

@@ -1,5 +1,5 @@
-// One fetch session with one broker: which partitions the broker knows to be read, from where, and
-// which fetches are open in it.
+// One fetch session with one shard of a broker: which of its partitions the broker knows to be
+// read, from where, and which fetches are open in it.
 //
 // A session lives on one connection. What changes (a partition that joins, leaves or is sought) is
 // told by the next fetch. Fetches are numbered, so that an answer can be told from one to a
@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -31,12 +32,12 @@ struct Reading {
   std::int64_t next = 0;       // offset of the next record to fetch
   LeaderEpoch last_epoch{-1};  // of the record before, once one was read
   LeaderEpoch leader_epoch{-1};
-  bool stopped = false;        // by an error, until it is sought
-  bool paused = false;         // by the program, until it is resumed
-  std::optional<BrokerId> at;  // whose session it is in, or will be
-  bool end_asked = false;      // the leader is being asked for the high watermark
-  bool unsent = false;         // the session does not know `next` yet
-  std::uint64_t set_by = 0;    // number of the fetch that told it; earlier ones may be of before
+  bool stopped = false;           // by an error, until it is sought
+  bool paused = false;            // by the program, until it is resumed
+  std::optional<BrokerShard> at;  // whose session it is in, or will be
+  bool end_asked = false;         // the leader is being asked for the high watermark
+  bool unsent = false;            // the session does not know `next` yet
+  std::uint64_t set_by = 0;       // number of the fetch that told it; earlier ones may be of before
   SteadyTime not_before{};
   std::uint64_t metadata_after = 0;
   int refusals = 0;  // in a row
@@ -51,12 +52,10 @@ struct Reading {
 
 class FetchSession {
  public:
-  explicit FetchSession(BrokerId broker) : broker_(broker) {}
+  explicit FetchSession(BrokerShard shard) : shard_(shard) {}
 
-  BrokerId broker() const { return broker_; }
-  // Nothing is read here, and there is nothing to tell.
-  bool idle() const { return readings_.empty() && forgotten_.empty(); }
-
+  BrokerShard shard() const { return shard_; }
+  bool has_readings() const { return !readings_.empty(); }
   // The partition is read here from now on. `reading` must outlive its stay.
   void join(Reading& reading);
   void leave(Reading& reading);
@@ -64,6 +63,8 @@ class FetchSession {
   Reading* find(const TopicPartition& partition) const;
   std::vector<Reading*> readings() const;
 
+  // Of the connection it lives on; 0: none yet.
+  std::uint64_t serial() const { return serial_; }
   // Begins anew where the connection is another than before.
   void use_connection(std::uint64_t serial);
   // Begins anew: all must be told again, and open fetches are of no interest any more.
@@ -74,8 +75,8 @@ class FetchSession {
   // The next fetch with all there is to tell; its limits are still to be set. It counts as open
   // until ended().
   FetchRequest begin_fetch(std::size_t partition_bytes_max);
-  // The session is not open yet: the first fetch only opens it.
-  bool is_new() const { return session_ == 0; }
+  // As the broker named it; 0: it is not open yet, and the first fetch only opens it.
+  std::uint64_t id() const { return session_; }
 
   // What names an open fetch.
   struct Ticket {
@@ -84,6 +85,11 @@ class FetchSession {
   };
   // Of the fetch begun last.
   Ticket ticket() const { return {epoch_, next_number_ - 1}; }
+  // The fetch begun last has this id on its connection.
+  void sent(std::uint64_t call) { open_.back().call = call; }
+  // The call to cancel so that what changed can be told: its oldest open fetch. Nullopt: nothing
+  // waits to be told, or it waits for a fetch that was cancelled already.
+  std::optional<std::uint64_t> cancel_oldest();
   // An open fetch was answered, or failed. False: it was of a session that is gone.
   bool ended(const Ticket& ticket);
   // The broker named the session.
@@ -92,15 +98,23 @@ class FetchSession {
   SteadyTime not_before{};  // of the next fetch
   int failures = 0;         // of whole fetches, in a row
 
+  // Open at once, so that one is under way while another is answered.
+  static constexpr std::size_t kOpenFetches = 2;
+
  private:
+  struct OpenFetch {
+    std::uint64_t number;
+    std::uint64_t call;
+    bool cancelled;
+  };
   bool has_changes() const;
 
-  const BrokerId broker_;
+  const BrokerShard shard_;
   std::uint64_t serial_ = 0;       // of the connection it lives on
   std::uint64_t session_ = 0;      // 0: not open
   std::uint64_t epoch_ = 0;        // answers of earlier ones are stale
   std::uint64_t next_number_ = 1;  // of fetches
-  int open_fetches_ = 0;
+  std::deque<OpenFetch> open_;
   std::map<TopicPartition, Reading*> readings_;
   std::set<TopicPartition> forgotten_;  // left, and not yet told
 };

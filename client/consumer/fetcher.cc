@@ -201,7 +201,7 @@ void Fetcher::pump() {
   wake_at_.reset();
   const SteadyTime now = executor_.clock().now();
   place_readings(now);
-  for (auto& [broker, session] : sessions_) serve(session, now);
+  serve_sessions(now);
   arm_timer(now);
 }
 
@@ -246,13 +246,14 @@ bool Fetcher::place(Reading& reading, SteadyTime now) {
     wake_at(reading.not_before);
     return false;
   }
-  if (reading.at == leader.leader) {
+  const BrokerShard at = BrokerPool::connected_by({leader.leader, leader.shard});
+  if (reading.at == at) {
     reading.leader_epoch = leader.leader_epoch;
     return true;
   }
   leave_session(reading);
   reading.leader_epoch = leader.leader_epoch;
-  sessions_.try_emplace(leader.leader, leader.leader).first->second.join(reading);
+  sessions_.try_emplace(at, at).first->second.join(reading);
   return true;
 }
 
@@ -260,10 +261,24 @@ void Fetcher::leave_session(Reading& reading) {
   if (reading.at) sessions_.at(*reading.at).leave(reading);
 }
 
+void Fetcher::serve_sessions(SteadyTime now) {
+  // What is free goes to another one first each time.
+  auto at = sessions_.upper_bound(first_served_);
+  for (std::size_t left = sessions_.size(); left > 0; --left) {
+    if (at == sessions_.end()) at = sessions_.begin();
+    if (left == sessions_.size()) first_served_ = at->first;
+    serve(at->second, now);
+    ++at;
+  }
+}
+
 void Fetcher::serve(FetchSession& session, SteadyTime now) {
-  if (session.idle()) return;
+  if (!session.has_readings()) {
+    if (session.id() != 0) end(session);
+    return;
+  }
   if (now < session.not_before) return wake_at(session.not_before);
-  Connection* connection = pool_.find(session.broker(), Lane::kFetch);
+  Connection* connection = pool_.find(session.shard(), Lane::kFetch);
   if (connection == nullptr) {
     const std::optional<Error>& failure = pool_.last_failure();
     if (failure && failure->code() == ErrorCode::kWrongCluster) {
@@ -271,9 +286,28 @@ void Fetcher::serve(FetchSession& session, SteadyTime now) {
     }
     return metadata_.refresh_patiently();  // it may have moved
   }
-  session.use_connection(connection->serial());
+  if (session.serial() != connection->serial()) {
+    end(session);
+    session.use_connection(connection->serial());
+  }
   while (send_fetch(session, *connection)) {
   }
+  // What was sought or left is not to wait until the broker has news of where it was.
+  if (const auto call = session.cancel_oldest()) connection->cancel(*call);
+}
+
+void Fetcher::end(FetchSession& session) {
+  const std::uint64_t id = session.id();
+  Connection* connection = id != 0 ? pool_.find_by_serial(session.serial()) : nullptr;
+  session.reset();
+  if (connection == nullptr) return;  // it ended with its connection
+  FetchRequest close;
+  close.session = id;
+  close.close_session = true;
+  connection->call(wire::ApiKey::kFetch, encode(close), {}, options_.request_timeout,
+                   [](const std::expected<Answer, CallFailure>&) {
+                     // The session ends with its connection at the latest.
+                   });
 }
 
 std::size_t Fetcher::room() const {
@@ -282,27 +316,34 @@ std::size_t Fetcher::room() const {
   return taken < bound ? bound - taken : 0;
 }
 
+std::size_t Fetcher::fair_bytes() const {
+  const auto busy = static_cast<std::size_t>(
+      std::ranges::count_if(sessions_, [](const auto& at) { return at.second.has_readings(); }));
+  const std::size_t fetches = FetchSession::kOpenFetches * std::max<std::size_t>(busy, 1);
+  return std::max<std::size_t>(options_.prefetch_bytes_max / fetches, 1);
+}
+
 bool Fetcher::send_fetch(FetchSession& session, Connection& connection) {
   if (!session.wants_fetch()) return false;
   const std::size_t free = room();
-  const std::size_t useful = std::min(kUsefulFetchBytes, options_.prefetch_bytes_max / 2);
-  if (free == 0 || free < useful) return false;
+  const std::size_t fair = fair_bytes();
+  if (free < std::min(kUsefulFetchBytes, fair)) return false;
 
-  const bool opens = session.is_new();
+  const bool opens = session.id() == 0;
   FetchRequest request = session.begin_fetch(options_.partition_fetch_bytes_max);
   // The first one only opens the session: what waits for news comes by those behind it.
   request.max_wait_ms = opens ? 0 : static_cast<std::uint32_t>(options_.fetch_wait.count());
-  const std::size_t reserved = std::min(options_.fetch_bytes_max, free);
+  const std::size_t reserved = std::min({options_.fetch_bytes_max, free, fair});
   request.bytes_max = static_cast<std::uint32_t>(reserved);
   reserved_bytes_ += reserved;
-  connection.call(wire::ApiKey::kFetch, encode(request), {},
-                  options_.fetch_wait + options_.request_timeout,
-                  [this, broker = session.broker(), ticket = session.ticket(),
-                   reserved](const std::expected<Answer, CallFailure>& answer) {
-                    reserved_bytes_ -= reserved;
-                    fetched(sessions_.at(broker), ticket, answer);
-                    pump();
-                  });
+  session.sent(connection.call(wire::ApiKey::kFetch, encode(request), {},
+                               options_.fetch_wait + options_.request_timeout,
+                               [this, shard = session.shard(), ticket = session.ticket(),
+                                reserved](const std::expected<Answer, CallFailure>& answer) {
+                                 reserved_bytes_ -= reserved;
+                                 fetched(sessions_.at(shard), ticket, answer);
+                                 pump();
+                               }));
   return true;
 }
 

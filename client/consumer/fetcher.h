@@ -2,10 +2,10 @@
 // into the prefetch queue. A state machine on the executor, without threads, clocks or randomness
 // of its own.
 //
-// One fetch session per broker, two fetches open in it, so that records are on their way while
-// others are answered. What is fetched is taken only where it goes on at the offset expected; the
-// position never jumps: a partition whose log does not go on there stops with an error until it is
-// sought.
+// One fetch session per shard of a broker, two fetches open in each, so that records are on their
+// way while others are answered. What is fetched is taken only where it goes on at the offset
+// expected; the position never jumps: a partition whose log does not go on there stops with an
+// error until it is sought.
 //
 // Memory: batches queued and answers under way together stay within `prefetch_bytes_max`, apart
 // from one batch per open fetch, since an answer holds at least one whole batch. Thread: the
@@ -86,7 +86,10 @@ class Fetcher {
   // Finds the partition's leader. False: it cannot be read now.
   bool place(Reading& reading, SteadyTime now);
   void leave_session(Reading& reading);
+  void serve_sessions(SteadyTime now);
   void serve(FetchSession& session, SteadyTime now);
+  // Begins anew; the broker forgets it, and answers at once what is open in it.
+  void end(FetchSession& session);
   bool send_fetch(FetchSession& session, Connection& connection);
 
   void fetched(FetchSession& session, const FetchSession::Ticket& ticket,
@@ -108,6 +111,8 @@ class Fetcher {
   void stop_all(FetchSession& session, const Error& error);
   void stop_with(Reading& reading, const Error& error, std::optional<std::int64_t> resume_offset);
   std::size_t room() const;
+  // What one fetch may reserve, so that every session can have its fetches open.
+  std::size_t fair_bytes() const;
   void wake_at(SteadyTime at);
   void arm_timer(SteadyTime now);
 
@@ -117,7 +122,8 @@ class Fetcher {
   const FetcherOptions options_;
   SeededRandom random_;
   std::map<Name, std::unique_ptr<Reading>> readings_;
-  std::map<BrokerId, FetchSession> sessions_;
+  std::map<BrokerShard, FetchSession> sessions_;
+  BrokerShard first_served_;        // another one is, the next time
   std::size_t reserved_bytes_ = 0;  // answers under way
   std::uint64_t answers_seen_ = 0;  // of the metadata, by place_readings()
   std::optional<SteadyTime> wake_at_;

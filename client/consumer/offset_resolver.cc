@@ -127,7 +127,7 @@ void OffsetResolver::proceed(At at) {
   if (leader.value() < 0) {
     return retry(at, Error(ErrorCode::kNotReady, fmt::format("{} has no leader now", place())));
   }
-  Connection* connection = pool_.find(leader, Lane::kControl);
+  Connection* connection = pool_.find({leader, kAnyShard}, Lane::kControl);
   if (connection == nullptr) return metadata_.refresh_patiently();  // it may have moved
   if (at->step == Step::kScan) {
     scan(at, *connection, partition);
@@ -205,7 +205,7 @@ void OffsetResolver::scan(At at, Connection& connection, TopicPartition partitio
         at->waiting_for_answer = false;
         if (!answer) return retry(at, answer.error().error);
         const Result<FetchAnswer> decoded = decode_fetch(answer->table.bytes(), answer->raw.size());
-        Connection* control = pool_.find(leader, Lane::kControl);
+        Connection* control = pool_.find_open({leader, kAnyShard}, Lane::kControl);
         if (decoded && decoded->session != 0 && control != nullptr && control->serial() == serial) {
           FetchRequest close;
           close.session = decoded->session;

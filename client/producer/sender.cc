@@ -61,6 +61,8 @@ void Sender::pump() {
   metadata_.advance();
   if (options_.idempotent && !topics_.empty()) identity_.want();
   note_metadata();
+  // Its topics are not those that the records are for, though they may have the same names.
+  if (const auto wrong = pool_.take_wrong_cluster()) fail_all_queued(*wrong);
   const SteadyTime now = executor_.clock().now();
   if (now >= expiry_check_at_) expire(now);
   send_due(now);
@@ -176,7 +178,7 @@ std::optional<SteadyTime> Sender::due_at(const PartitionQueue& partition) const 
   return std::max(partition.not_before, *state.open_since + linger);
 }
 
-std::optional<BrokerId> Sender::leader_of(PartitionQueue& partition) {
+std::optional<BrokerShard> Sender::leader_of(PartitionQueue& partition) {
   const Topic* topic = metadata_.find(partition.topic.name);
   if (topic == nullptr || topic->error) {
     if (!topics_.contains(partition.topic.name)) {
@@ -194,8 +196,8 @@ std::optional<BrokerId> Sender::leader_of(PartitionQueue& partition) {
                                              topic->partitions.size())));
     return std::nullopt;
   }
-  const BrokerId leader = topic->partitions[index].leader;
-  if (leader.value() >= 0) return leader;
+  const PartitionLeader& leader = topic->partitions[index];
+  if (leader.leader.value() >= 0) return BrokerPool::connected_by({leader.leader, leader.shard});
   metadata_.refresh_patiently();
   return std::nullopt;
 }
@@ -203,7 +205,7 @@ std::optional<BrokerId> Sender::leader_of(PartitionQueue& partition) {
 void Sender::send_due(SteadyTime now) {
   next_due_.reset();
   drop_idle_partitions();
-  std::map<BrokerId, std::vector<PartitionQueue*>> due_by_leader;
+  std::map<BrokerShard, std::vector<PartitionQueue*>> due_by_leader;
   const std::vector<PartitionQueue*> active = active_;  // callbacks may change it
   for (std::size_t step = 0; step < active.size(); ++step) {
     PartitionQueue& partition = *active[(next_start_ + step) % active.size()];
@@ -214,7 +216,7 @@ void Sender::send_due(SteadyTime now) {
       continue;
     }
     if (!has_identity(partition)) continue;
-    const std::optional<BrokerId> leader = leader_of(partition);
+    const std::optional<BrokerShard> leader = leader_of(partition);
     if (leader) due_by_leader[*leader].push_back(&partition);
   }
   ++next_start_;

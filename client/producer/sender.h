@@ -84,8 +84,8 @@ class Sender {
   void send_due(SteadyTime now);
   // When this partition may send next; nullopt when only an event can change that.
   std::optional<SteadyTime> due_at(const PartitionQueue& partition) const;
-  // The leader to send to; nullopt while there is none.
-  std::optional<BrokerId> leader_of(PartitionQueue& partition);
+  // Where to send to; nullopt while there is no leader.
+  std::optional<BrokerShard> leader_of(PartitionQueue& partition);
   void send_request(Connection& connection, std::vector<PartitionQueue*>& due, SteadyTime now);
   // The oldest batch, fit to be sent to this topic; what became larger than its limit is split, and
   // what cannot be sent fails. Null: nothing is left.
@@ -126,6 +126,8 @@ class Sender {
   // Everything of the partition that is not in flight.
   void fail_queued(PartitionQueue& partition, const Error& error);
   void fail_topic(const std::string& name, const Error& error);
+  // Everything of every partition and topic that is not in flight.
+  void fail_all_queued(const Error& error);
   Error too_late(const std::optional<Error>& trouble) const;
 
   Executor& executor_;

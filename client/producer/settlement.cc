@@ -252,6 +252,14 @@ void Sender::fail_topic(const std::string& name, const Error& error) {
   for (PartitionQueue* partition : accumulator_.partitions(name)) fail_queued(*partition, error);
 }
 
+void Sender::fail_all_queued(const Error& error) {
+  for (const WaitingRecord& record : accumulator_.take_waiting_since(SteadyTime::max())) {
+    fail_record(record, error);
+  }
+  const std::vector<PartitionQueue*> active = active_;  // callbacks may change it
+  for (PartitionQueue* partition : active) fail_queued(*partition, error);
+}
+
 void Sender::abandon() {
   if (abandoned_) return;
   take_new_work();
@@ -259,11 +267,7 @@ void Sender::abandon() {
   executor_.cancel(std::exchange(timer_, 0));
   const Error cancelled(ErrorCode::kCancelled,
                         "the producer was closed before this record was sent");
-  for (const WaitingRecord& record : accumulator_.take_waiting_since(SteadyTime::max())) {
-    fail_record(record, cancelled);
-  }
-  const std::vector<PartitionQueue*> active = active_;
-  for (PartitionQueue* partition : active) fail_queued(*partition, cancelled);
+  fail_all_queued(cancelled);
   pool_.shut_down(
       Error(ErrorCode::kCancelled, "the producer was closed while this record was in flight"));
 }

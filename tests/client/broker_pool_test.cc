@@ -50,5 +50,39 @@ TEST_F(BrokerPoolTest, OpensNothingMoreOnceItWasShutDown) {
   }
 }
 
+TEST_F(BrokerPoolTest, TellsOnceEachTimeThatOnlyAnotherClusterAnswers) {
+  sim::ScriptedBroker broker(executor, network, kPort);
+  sim::ScriptedBroker other(executor, network, kPort + 1, 2);
+  {
+    PoolOptions both = options(kPort);
+    both.seeds.push_back({"sim", kPort + 1});
+    other.settings.cluster = 7;
+    BrokerPool pool(network, executor, buffers, both, 1);
+    ASSERT_TRUE(executor.run_until([&] { return pool.find_any() != nullptr; }));
+    broker.stop();
+    // One of the addresses is refused: the cluster may come back there.
+    executor.run_until([&] { return pool.find_any() == nullptr && pool.rounds_failed() > 3; });
+    EXPECT_FALSE(pool.take_wrong_cluster().has_value());
+    broker.settings.cluster = 7;
+    broker.start();
+    const std::uint64_t rounds = pool.rounds_failed();
+    executor.run_until([&] {
+      pool.find_any();
+      return pool.rounds_failed() > rounds + 1;
+    });
+    const std::optional<Error> wrong = pool.take_wrong_cluster();
+    ASSERT_TRUE(wrong.has_value());
+    EXPECT_EQ(wrong->code(), ErrorCode::kWrongCluster);
+    EXPECT_FALSE(pool.take_wrong_cluster().has_value());
+    broker.settings.cluster = 42;
+    ASSERT_TRUE(executor.run_until([&] { return pool.find_any() != nullptr; }));
+    EXPECT_FALSE(pool.take_wrong_cluster().has_value());
+    pool.shut_down(Error(ErrorCode::kCancelled, "enough"));
+  }
+  broker.stop();
+  other.stop();
+  executor.run_for(1s);
+}
+
 }  // namespace
 }  // namespace tidelog::client_core

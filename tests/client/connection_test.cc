@@ -220,5 +220,49 @@ TEST_F(ConnectionTest, SaysThatItsHelloIsTooLargeToBeSent) {
   EXPECT_EQ(opened.error().code(), ErrorCode::kTooLarge);
 }
 
+TEST_F(ConnectionTest, CancelsWhatWaitsAtTheBroker) {
+  const TopicId topic = broker.create_topic("t", 1);
+  ASSERT_TRUE(open().has_value());
+  FetchRequest request;
+  request.changed.push_back(
+      {.partition = {topic, PartitionIndex(0)}, .bytes_max = 1000, .offset = Offset(0)});
+  request.bytes_max = 1000;
+  request.max_wait_ms = 3'600'000;
+  std::optional<std::expected<Answer, CallFailure>> outcome;
+  const Connection::CallId id = connection->call(
+      wire::ApiKey::kFetch, encode(request), {}, 2h,
+      [&](std::expected<Answer, CallFailure> answer) { outcome.emplace(std::move(answer)); });
+  executor.run_for(1s);
+  EXPECT_FALSE(outcome.has_value());
+  connection->cancel(id);
+  executor.run_for(1s);
+  ASSERT_TRUE(outcome.has_value());
+  EXPECT_TRUE(outcome->has_value());
+  EXPECT_EQ(broker.counts.cancels, 1);
+  connection->cancel(id);  // it ended
+  executor.run_for(1s);
+  EXPECT_EQ(broker.counts.cancels, 1);
+  EXPECT_EQ(connection->calls_open(), 0U);
+}
+
+TEST_F(ConnectionTest, DoesNotSendWhatWasCancelledBefore) {
+  broker.settings.requests_in_flight_max = 1;
+  ASSERT_TRUE(open().has_value());
+  call(wire::ApiKey::kPing, encode_ping());
+  std::optional<std::expected<Answer, CallFailure>> outcome;
+  const Connection::CallId waiting = connection->call(
+      wire::ApiKey::kPing, encode_ping(), {}, 5s,
+      [&](std::expected<Answer, CallFailure> answer) { outcome.emplace(std::move(answer)); });
+  connection->cancel(waiting);
+  EXPECT_FALSE(outcome.has_value());  // never inside the call
+  executor.run_for(1s);
+  ASSERT_TRUE(outcome.has_value());
+  ASSERT_FALSE(outcome->has_value());
+  EXPECT_EQ(outcome->error().error.code(), ErrorCode::kCancelled);
+  EXPECT_FALSE(outcome->error().maybe_carried_out);
+  EXPECT_EQ(broker.counts.pings, 1);
+  EXPECT_EQ(broker.counts.cancels, 0);
+}
+
 }  // namespace
 }  // namespace tidelog::client_core

@@ -91,5 +91,22 @@ TEST_F(ControlCallsTest, SaysThatNoBrokerCouldBeReached) {
   EXPECT_THAT(outcome->answer->error().message(), HasSubstr("refused"));
 }
 
+TEST_F(ControlCallsTest, CancelsWhatNobodyWaitsForAnyMoreAndKeepsTheConnectionForOthers) {
+  broker.start();
+  broker.settings.metadata_unanswered = 1;
+  const auto late = call(1s);
+  executor.run_for(900ms);
+  EXPECT_EQ(broker.counts.cancels, 0);
+  executor.run_for(200ms);
+  ASSERT_TRUE(late->answer.has_value());
+  EXPECT_EQ(late->answer->error().code(), ErrorCode::kTimedOut);
+  EXPECT_EQ(broker.counts.cancels, 1);
+  const auto next = call(1s);
+  executor.run_for(1s);
+  ASSERT_TRUE(next->answer.has_value());
+  EXPECT_TRUE(next->answer->has_value());
+  EXPECT_EQ(network.connects(), 1U);
+}
+
 }  // namespace
 }  // namespace tidelog::client_core

@@ -13,7 +13,7 @@ Reading reading_of(std::int32_t partition) {
 }
 
 TEST(FetchSessionTest, NamesAPartitionOnceHoweverOftenItLeftBetweenTwoFetches) {
-  FetchSession session(BrokerId(1));
+  FetchSession session({BrokerId(1), 0});
   Reading stays = reading_of(0);
   Reading leaves = reading_of(1);
   session.join(stays);

@@ -527,5 +527,51 @@ TEST(SenderFaultsTest, SettlesWhatWasAboutToBeSentWhenACallbackClosesIt) {
   }
 }
 
+TEST(SenderFaultsTest, TellsAtOnceThatAnotherClusterAnswers) {
+  for (const bool idempotent : {true, false}) {
+    for (const std::string topic : {"t", "new"}) {
+      SCOPED_TRACE(testing::Message() << idempotent << topic);
+      ProducerWorld world(27, {.linger = 0ms, .idempotent = idempotent});
+      world.broker.create_topic("t", 1);
+      world.produce("t", "before");
+      ASSERT_TRUE(world.settle());
+      world.broker.stop();
+      world.executor.run_for(10ms);
+      world.broker.settings.cluster = 43;
+      world.broker.start();
+      for (int i = 0; i < 5; ++i) world.produce(topic, std::to_string(i));
+      ASSERT_TRUE(world.settle(5s));  // the delivery timeout is two minutes
+      EXPECT_EQ(world.values_with("WRONG_CLUSTER").size(), 5U);
+      EXPECT_THAT(world.outcome("0")->message, HasSubstr("another cluster"));
+      world.produce(topic, "again");  // it is asked again each time
+      ASSERT_TRUE(world.settle(5s));
+      EXPECT_EQ(world.outcome("again")->error, "WRONG_CLUSTER");
+      world.broker.stop();
+      world.broker.settings.cluster = 42;
+      world.broker.start();
+      world.executor.run_for(3s);
+      world.produce("t", "back");
+      ASSERT_TRUE(world.settle(5s));
+      EXPECT_TRUE(world.outcome("back")->ok);
+      EXPECT_EQ(world.broker.log("t", 0).values(), (std::vector<std::string>{"before", "back"}));
+    }
+  }
+}
+
+TEST(SenderFaultsTest, TellsOfWhatWasOnItsWayThatNobodyKnowsWhenAnotherClusterAnswers) {
+  ProducerWorld world(28, {.linger = 0ms, .idempotent = true});
+  world.broker.create_topic("t", 1);
+  world.broker.on_produce = [](const std::string&, std::int32_t) -> Verdict {
+    return {.code = ErrorCode::kInternal, .store = true, .silent = true};
+  };
+  world.produce("t", "lost");
+  world.executor.run_for(100ms);
+  world.broker.stop();
+  world.broker.settings.cluster = 43;
+  world.broker.start();
+  ASSERT_TRUE(world.settle(5s));
+  EXPECT_EQ(world.outcome("lost")->error, "UNKNOWN_OUTCOME");
+}
+
 }  // namespace
 }  // namespace tidelog::client_core

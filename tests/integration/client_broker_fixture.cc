@@ -29,7 +29,9 @@ void ClientBrokerTest::start_broker() {
   settings.broker_id = BrokerId(1);
   settings.listen = {"127.0.0.1", port_};
   settings.admin_listen.reset();
-  settings.shards = 2;
+  if (has_admin_pages_) settings.admin_listen = {"127.0.0.1", 0};
+  settings.shards = shards_;
+  settings.connections_per_address_max = connections_per_address_max_;
   settings.journal_bytes_max = 32 << 20;
   settings.log_level = LogLevel::kWarning;
   auto started = broker::Broker::start(settings);
@@ -44,6 +46,12 @@ void ClientBrokerTest::stop_broker() {
   const Result<> stopped = broker_->stop(std::chrono::seconds(120));
   EXPECT_TRUE(stopped.has_value()) << stopped.error().to_string();
   broker_.reset();
+}
+
+void ClientBrokerTest::with_shards(int shards) {
+  stop_broker();
+  shards_ = shards;
+  start_broker();
 }
 
 client::ConnectOptions ClientBrokerTest::connect() const {

@@ -21,6 +21,8 @@ class ClientBrokerTest : public testing::Test {
 
   void start_broker();
   void stop_broker();
+  // Stops it, and starts it with so many shards.
+  void with_shards(int shards);
 
   client::ConnectOptions connect() const;
   void create_topic(const std::string& name, std::int32_t partitions);
@@ -40,6 +42,9 @@ class ClientBrokerTest : public testing::Test {
 
   std::string directory_;
   std::uint16_t port_ = 0;
+  int shards_ = 2;
+  bool has_admin_pages_ = false;
+  std::size_t connections_per_address_max_ = 0;
   std::unique_ptr<broker::Broker> broker_;
 };
 

@@ -21,8 +21,14 @@ void ScriptedBroker::start() {
   ++leader_epoch_;
   auto listener = network_.listen(
       {.host = "sim", .port = port_}, [this](std::unique_ptr<wire::Connection> stream) {
-        sessions_.push_back(std::make_shared<ScriptedSession>(*this, std::move(stream)));
-        sessions_.back()->receive();
+        const bool refused = sessions_.size() >= settings.connections_max;
+        const std::int32_t shard = next_shard_++ % settings.shards;
+        const auto session = std::make_shared<ScriptedSession>(*this, std::move(stream), shard);
+        sessions_.push_back(session);
+        if (!refused) return session->receive();
+        ++counts.refused_connections;
+        session->notice(fb::NoticeKind::Closing, "too many connections");
+        session->end();
       });
   TIDELOG_CHECK(listener.has_value(), "a scripted broker has a port of its own");
   listener_ = std::move(*listener);
@@ -87,6 +93,14 @@ void ScriptedBroker::close_with_notice(const std::string& reason) {
     session->notice(fb::NoticeKind::Closing, reason);
     session->end();
   }
+}
+
+std::map<std::int32_t, int> ScriptedBroker::connections() const {
+  std::map<std::int32_t, int> count;
+  for (const auto& session : sessions_) {
+    if (session->greeted()) ++count[session->shard()];
+  }
+  return count;
 }
 
 const std::string* ScriptedBroker::name_of(const TopicId& id) const {

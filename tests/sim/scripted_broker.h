@@ -72,8 +72,12 @@ class ScriptedBroker {
     std::uint32_t requests_in_flight_max = wire::kRequestsInFlightMax;
     std::size_t bytes_in_flight_max = wire::kBytesInFlightMax;
     std::uint32_t idle_timeout_ms = 600'000;
-    std::uint8_t cluster = 42;     // stands for its id
-    int producer_ids_refused = 0;  // the next ones
+    std::uint8_t cluster = 42;               // stands for its id
+    std::int32_t shards = 1;                 // partition i is served by shard i modulo this
+    bool moves_connections = true;           // to the shard asked for
+    std::size_t connections_max = SIZE_MAX;  // refused above
+    int producer_ids_refused = 0;            // the next ones
+    int metadata_unanswered = 0;             // the next ones
     std::uint32_t ping_throttle_ms = 0;
     bool answers_one_way = false;  // produce requests with acks=none too
     std::uint32_t topic_batch_bytes_max = wire::kBatchBytesMax;  // may change at any time
@@ -88,8 +92,15 @@ class ScriptedBroker {
     int produces = 0;
     int fetches = 0;
     int producer_ids = 0;
+    int cancels = 0;
+    int refused_connections = 0;
+    int batches_elsewhere = 0;     // that came to another shard than their partition's
+    int partitions_elsewhere = 0;  // that fetches named on another shard than theirs
   };
   Counts counts;
+  // Open connections that said hello, by the shard that serves them.
+  std::map<std::int32_t, int> connections() const;
+  std::int32_t shard_of(std::int32_t partition) const { return partition % settings.shards; }
   std::size_t fetch_bytes_answered = 0;
 
  private:
@@ -114,6 +125,7 @@ class ScriptedBroker {
   std::map<std::string, Topic> topics_;
   std::uint64_t next_topic_ = 1;
   std::int32_t leader_epoch_ = 0;
+  std::int32_t next_shard_ = 0;  // where the next connection comes to
 };
 
 }  // namespace tidelog::sim

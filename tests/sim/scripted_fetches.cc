@@ -9,13 +9,14 @@ namespace tidelog::sim {
 
 void ScriptedFetches::fetch(std::uint64_t correlation, std::span<const std::byte> table) {
   ++broker_.counts.fetches;
-  if (broker_.on_fetch_request) {
+  const auto& asked = read_request<fb::FetchRequest>(table);
+  if (broker_.on_fetch_request && !asked.close_session()) {
     const ErrorCode refused = broker_.on_fetch_request();
     if (refused != ErrorCode::kOk) return fail(correlation, refused);
   }
-  const auto& asked = read_request<fb::FetchRequest>(table);
   std::uint64_t session = asked.session();
   if (session == 0) {
+    if (fetch_sessions_.size() >= kSessionsMax) return fail(correlation, ErrorCode::kOverloaded);
     session = next_session_++;
     fetch_sessions_[session];
   }
@@ -27,8 +28,14 @@ void ScriptedFetches::fetch(std::uint64_t correlation, std::span<const std::byte
   for (const auto* change : *asked.changed()) {
     at->second[{from_wire(change->topic()), PartitionIndex(change->partition())}] = {
         Offset(change->offset()), change->bytes_max(), change->current_leader_epoch()};
+    const bool is_here = broker_.shard_of(change->partition()) == session_.shard();
+    if (!is_here) ++broker_.counts.partitions_elsewhere;
   }
   if (asked.close_session()) {
+    const std::deque<Parked> open = parked_;
+    for (const Parked& one : open) {
+      if (one.session == session) cancel(one.correlation);
+    }
     fetch_sessions_.erase(at);
     return fail(correlation, ErrorCode::kOk);
   }
@@ -120,6 +127,14 @@ bool ScriptedFetches::answer_partition(const TopicPartition& id, Position& posit
 
 void ScriptedFetches::wake() {
   while (!parked_.empty() && answer(parked_.front(), false)) parked_.pop_front();
+}
+
+bool ScriptedFetches::cancel(std::uint64_t correlation) {
+  const auto at = std::ranges::find(parked_, correlation, &Parked::correlation);
+  if (at == parked_.end()) return false;
+  const Parked parked = *at;
+  parked_.erase(at);
+  return answer(parked, true);
 }
 
 void ScriptedFetches::end() {

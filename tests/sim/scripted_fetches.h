@@ -22,6 +22,8 @@ class ScriptedFetches {
   void fetch(std::uint64_t correlation, std::span<const std::byte> table);
   // Answers what is parked and has something to say now.
   void wake();
+  // Answers this fetch with what there is. False: it is not parked.
+  bool cancel(std::uint64_t correlation);
   // The connection ended.
   void end();
 
@@ -37,6 +39,7 @@ class ScriptedFetches {
     std::size_t bytes_max = 0;
     std::int32_t leader_epoch = -1;  // that the client knows
   };
+  static constexpr std::size_t kSessionsMax = 64;
   using Positions = std::map<TopicPartition, Position>;
 
   void fail(std::uint64_t correlation, ErrorCode code);

@@ -66,6 +66,8 @@ void ScriptedSession::handle(const wire::FramePrefix& prefix, std::span<const st
       return hello(prefix.correlation, table);
     case wire::ApiKey::kPing:
       return ping(prefix.correlation);
+    case wire::ApiKey::kCancel:
+      return cancel(prefix.correlation, table);
     case wire::ApiKey::kMetadata:
       return metadata(prefix.correlation, table);
     case wire::ApiKey::kProduce:
@@ -97,7 +99,8 @@ void ScriptedSession::send(wire::ApiKey api, std::uint64_t correlation,
 void ScriptedSession::hello(std::uint64_t correlation, std::span<const std::byte> table) {
   ++broker_.counts.hellos;
   const fb::Uuid cluster = to_wire(TopicId{.bytes = {broker_.settings.cluster}});
-  const fb::Uuid* expected = read_request<fb::HelloRequest>(table).cluster_id();
+  const auto& asked = read_request<fb::HelloRequest>(table);
+  const fb::Uuid* expected = asked.cluster_id();
   flatbuffers::FlatBufferBuilder to;
   if (expected != nullptr && from_wire(*expected) != from_wire(cluster)) {
     const auto refused = status(to, ErrorCode::kWrongCluster, "this is another cluster");
@@ -105,6 +108,11 @@ void ScriptedSession::hello(std::uint64_t correlation, std::span<const std::byte
     answer.add_status(refused);
     to.Finish(answer.Finish());
     return send(wire::ApiKey::kHello, correlation, to, {});
+  }
+  greeted_ = true;
+  const std::int32_t wanted = asked.wanted_shard();
+  if (wanted >= 0 && wanted < broker_.settings.shards && broker_.settings.moves_connections) {
+    shard_ = wanted;
   }
   std::vector<fb::ApiRange> apis;
   for (const wire::ApiInfo& api : wire::api_table()) {
@@ -119,7 +127,8 @@ void ScriptedSession::hello(std::uint64_t correlation, std::span<const std::byte
   answer.add_broker_id(broker_.id_);
   answer.add_broker_version(version);
   answer.add_apis(list);
-  answer.add_shard_count(1);
+  answer.add_shard(shard_);
+  answer.add_shard_count(broker_.settings.shards);
   answer.add_frame_bytes_max(wire::kFrameBytesMax);
   answer.add_batch_bytes_max(wire::kBatchBytesMax);
   answer.add_requests_in_flight_max(broker_.settings.requests_in_flight_max);
@@ -140,6 +149,10 @@ void ScriptedSession::ping(std::uint64_t correlation) {
 
 void ScriptedSession::metadata(std::uint64_t correlation, std::span<const std::byte> table) {
   ++broker_.counts.metadata;
+  if (broker_.settings.metadata_unanswered > 0) {
+    --broker_.settings.metadata_unanswered;
+    return;
+  }
   const auto& asked = read_request<fb::MetadataRequest>(table);
   flatbuffers::FlatBufferBuilder to;
   if (asked.names()->size() > wire::kPartitionsPerRequestMax ||
@@ -165,7 +178,8 @@ void ScriptedSession::metadata(std::uint64_t correlation, std::span<const std::b
     std::vector<fb::PartitionMetadata> partitions;
     partitions.reserve(at->second.partitions.size());
     for (std::size_t i = 0; i < at->second.partitions.size(); ++i) {
-      partitions.emplace_back(static_cast<std::int32_t>(i), broker_.id_, broker_.leader_epoch_, 0);
+      const auto index = static_cast<std::int32_t>(i);
+      partitions.emplace_back(index, broker_.id_, broker_.leader_epoch_, broker_.shard_of(index));
     }
     const fb::Uuid id = to_wire(at->second.id);
     topics.push_back(fb::CreateTopicMetadataDirect(to, status(to, ErrorCode::kOk), name->c_str(),
@@ -177,6 +191,14 @@ void ScriptedSession::metadata(std::uint64_t correlation, std::span<const std::b
   to.Finish(fb::CreateMetadataAnswerDirect(to, status(to, ErrorCode::kOk), nullptr, broker_.id_,
                                            &brokers, &topics));
   send(wire::ApiKey::kMetadata, correlation, to, {});
+}
+
+void ScriptedSession::cancel(std::uint64_t correlation, std::span<const std::byte> table) {
+  ++broker_.counts.cancels;
+  const bool found = fetches_.cancel(read_request<fb::CancelRequest>(table).correlation());
+  flatbuffers::FlatBufferBuilder to;
+  to.Finish(fb::CreateCancelAnswer(to, status(to, ErrorCode::kOk), found));
+  send(wire::ApiKey::kCancel, correlation, to, {});
 }
 
 void ScriptedSession::init_producer_id(std::uint64_t correlation) {
@@ -205,6 +227,7 @@ void ScriptedSession::produce(std::uint64_t correlation, std::span<const std::by
     const std::span<const std::byte> batch = raw.first(entry->bytes());
     raw = raw.subspan(entry->bytes());
     const TopicPartition partition{from_wire(entry->topic()), PartitionIndex(entry->partition())};
+    if (broker_.shard_of(entry->partition()) != shard_) ++broker_.counts.batches_elsewhere;
     std::int64_t base = -1;
     const ScriptedBroker::Verdict verdict = store(partition, batch, base);
     silent = silent || verdict.silent;

@@ -14,12 +14,19 @@ namespace tidelog::sim {
 
 class ScriptedSession : public std::enable_shared_from_this<ScriptedSession> {
  public:
-  ScriptedSession(ScriptedBroker& broker, std::unique_ptr<wire::Connection> stream)
-      : broker_(broker), stream_(std::move(stream)), read_(64 * 1024), fetches_(broker, *this) {}
+  ScriptedSession(ScriptedBroker& broker, std::unique_ptr<wire::Connection> stream,
+                  std::int32_t shard)
+      : broker_(broker),
+        stream_(std::move(stream)),
+        shard_(shard),
+        read_(64 * 1024),
+        fetches_(broker, *this) {}
 
   void receive();
   void end();
   bool ended() const { return ended_; }
+  bool greeted() const { return greeted_; }
+  std::int32_t shard() const { return shard_; }
 
   void notice(fb::NoticeKind kind, const std::string& reason);
   // Answers a ping.
@@ -44,9 +51,12 @@ class ScriptedSession : public std::enable_shared_from_this<ScriptedSession> {
                                 std::int64_t& base_offset);
   void list_offsets(std::uint64_t correlation, std::span<const std::byte> table);
   void init_producer_id(std::uint64_t correlation);
+  void cancel(std::uint64_t correlation, std::span<const std::byte> table);
 
   ScriptedBroker& broker_;
   std::unique_ptr<wire::Connection> stream_;
+  std::int32_t shard_;
+  bool greeted_ = false;
   std::vector<std::byte> read_;
   std::vector<std::byte> received_;
   ScriptedFetches fetches_;

@@ -86,8 +86,9 @@ class Producer {
   // (which may be null) runs exactly once, whatever happens, never inside this call. Fails, through
   // the callback, with INVALID_ARGUMENT (too many headers), BATCH_TOO_LARGE (a record larger than
   // its topic's limit or the whole buffer), INVALID_TOPIC_NAME, UNKNOWN_TOPIC, UNKNOWN_PARTITION,
-  // TIMED_OUT (not sent within delivery_timeout), UNKNOWN_OUTCOME, CANCELLED (closed), and with
-  // what a broker refused for good.
+  // TIMED_OUT (not sent within delivery_timeout), UNKNOWN_OUTCOME, CANCELLED (closed),
+  // WRONG_CLUSTER (another cluster answers where the one of before did), and with what a broker
+  // refused for good.
   void produce(Record record, Callback callback);
   // The same; the future never holds an exception.
   std::future<Result<Delivery>> produce(Record record);
