@@ -33,6 +33,7 @@ class Admin::Impl {
   }
 
   ~Impl() {
+    close(std::chrono::milliseconds(0));
     driver_.run([this] {
       calls_.reset();
       pool_.reset();
@@ -56,11 +57,22 @@ class Admin::Impl {
     const auto left = core::bounded(
         std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()));
     driver_.executor().post([this, promise, api, left, request = std::move(request)]() mutable {
+      if (closed_) return promise->set_value(fail(ErrorCode::kCancelled, "the admin is closed"));
       calls_->call(api, std::move(request), left, [promise](tidelog::Result<SharedBytes> answer) {
         promise->set_value(std::move(answer));
       });
     });
     return future.get();
+  }
+
+  bool close(std::chrono::milliseconds deadline) {
+    if (!pool_options_) return true;
+    return driver_.run_within(core::bounded(deadline) + core::kCallbackPatience, [this] {
+      closed_ = true;
+      const tidelog::Error reason(ErrorCode::kCancelled, "the admin was closed");
+      calls_->cancel_all(reason);
+      pool_->shut_down(reason);
+    });
   }
 
   std::uint32_t deadline_ms() const { return core::broker_deadline_ms(timeout_); }
@@ -71,6 +83,7 @@ class Admin::Impl {
   core::Driver driver_;
   std::unique_ptr<core::BrokerPool> pool_;
   std::unique_ptr<core::ControlCalls> calls_;
+  bool closed_ = false;  // the driver's thread only
 };
 
 namespace {
@@ -127,6 +140,8 @@ Result<BrokerSettings> to_public(tidelog::Result<core::BrokerSettingsAnswer> ans
 
 Admin::Admin(ConnectOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 Admin::~Admin() = default;
+
+bool Admin::close(std::chrono::milliseconds deadline) { return impl_->close(deadline); }
 
 Status Admin::create_topic(const NewTopic& topic) {
   core::CreateTopicRequest request;

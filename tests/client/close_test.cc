@@ -10,6 +10,7 @@
 #include <future>
 #include <latch>
 #include <thread>
+#include <type_traits>
 
 #include "tidelog/tidelog.h"
 
@@ -165,6 +166,49 @@ TEST(CloseTest, DoesNotWaitForACallbackThatBlocks) {
     leave.count_down();
   }
   SUCCEED();
+}
+
+TEST(CloseTest, EndsAnAdminWhileItsCallsWait) {
+  const SilentPeer peer;
+  Admin admin(peer.connect());
+  std::promise<Status> created;
+  std::thread user([&] { created.set_value(admin.create_topic({.name = "t"})); });
+  auto result = created.get_future();
+  EXPECT_EQ(result.wait_for(50ms), std::future_status::timeout);
+  const Stopwatch watch;
+  EXPECT_TRUE(admin.close(50ms));
+  EXPECT_LT(watch.elapsed(), kSlack);
+  user.join();
+  EXPECT_EQ(result.get().error().name, "CANCELLED");
+  EXPECT_EQ(admin.list_topics().error().name, "CANCELLED");  // at once
+  EXPECT_TRUE(admin.close(0ms));
+}
+
+TEST(CloseTest, ClosesAnAdminInItsOwnLogCallback) {
+  Admin* at = nullptr;
+  std::atomic<bool> closed{false};
+  ConnectOptions options;
+  options.brokers = {"127.0.0.1:1"};  // nobody is there
+  options.log = [&](const std::string&) {
+    if (!closed.exchange(true)) EXPECT_TRUE(at->close(0ms));
+  };
+  Admin admin(options);
+  at = &admin;
+  EXPECT_EQ(admin.list_topics().error().name, "CANCELLED");
+  EXPECT_TRUE(closed.load());
+}
+
+TEST(ResultTest, GivesAValueOfItsOwnWhenItIsAboutToGo) {
+  const auto topics = [] {
+    return Result<std::vector<std::string>>(std::vector<std::string>(3, std::string(100, 'x')));
+  };
+  std::size_t length = 0;
+  for (const std::string& topic : topics().value()) length += topic.size();
+  for (const std::string& topic : *topics()) length += topic.size();
+  EXPECT_EQ(length, 600U);
+  static_assert(!std::is_reference_v<decltype(topics().value())>);
+  static_assert(!std::is_reference_v<decltype(*topics())>);
+  static_assert(!std::is_reference_v<decltype(topics().error())>);
 }
 
 }  // namespace

@@ -1,10 +1,12 @@
 // Admin: topics and what the brokers say of them. Calls block until answered; they fail with
 // CONNECTION_FAILED (no broker could be reached) or TIMED_OUT after connect.request_timeout at the
-// latest, with CONNECTION_CLOSED when the answer was lost (behind this and TIMED_OUT a change may
-// have been made), and with what the broker answers. Thread: any; not the one that connect.log runs
-// on, where every call fails with INVALID_ARGUMENT.
+// latest, with CONNECTION_CLOSED when the answer was lost, with CANCELLED when the admin is or was
+// closed (behind these and TIMED_OUT a change that was asked for may have been made), and with what
+// the broker answers. Thread: any; not the one that connect.log runs on, where only close() works
+// and every other call fails with INVALID_ARGUMENT. An admin must not be destroyed there.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -100,6 +102,7 @@ struct BrokerSettings {
 class Admin {
  public:
   explicit Admin(ConnectOptions options);
+  // As close() with a deadline of zero.
   ~Admin();
   Admin(const Admin&) = delete;
   Admin& operator=(const Admin&) = delete;
@@ -129,6 +132,11 @@ class Admin {
   // All changes or none, until the broker restarts; returns the settings as they are then. Fails
   // with INVALID_SETTING: an unknown name, a bad value, a setting that needs a restart.
   Result<BrokerSettings> change_broker_settings(const std::map<std::string, std::string>& changes);
+
+  // Ends the connections, and every call in other threads. Returns within the deadline, or a second
+  // behind it where connect.log runs on and on: then false, and the rest ends behind that. May be
+  // called again.
+  bool close(std::chrono::milliseconds deadline);
 
  private:
   class Impl;

@@ -68,16 +68,20 @@ class [[nodiscard]] Result {
     require();
     return std::get<0>(content_);
   }
-  T&& value() && {
+  // Of a result that is about to go: a value of its own, so that
+  // `for (const auto& topic : admin.list_topics().value())` walks over what is still there.
+  T value() && {
     require();
     return std::get<0>(std::move(content_));
   }
   const T& operator*() const& { return value(); }
   T& operator*() & { return value(); }
+  T operator*() && { return std::move(*this).value(); }
   const T* operator->() const { return &value(); }
   T* operator->() { return &value(); }
   // REQUIRES: !ok().
-  const Error& error() const { return std::get<1>(content_); }
+  const Error& error() const& { return std::get<1>(content_); }
+  Error error() && { return std::get<1>(std::move(content_)); }
 
  private:
   void require() const {
