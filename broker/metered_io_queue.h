@@ -24,6 +24,9 @@ class MeteredIoQueue final : public log::io::IoQueue {
             ReadCallback done) override;
   void sync(log::io::File& file, WriteCallback done) override;
   void submit() override { queue_->submit(); }
+  Result<> hold(std::shared_ptr<log::io::DirectoryLock> lock) override {
+    return queue_->hold(std::move(lock));
+  }
   std::size_t in_flight() const override { return queue_->in_flight(); }
   const log::io::IoCounters& counters() const override { return queue_->counters(); }
   std::string_view description() const override { return queue_->description(); }

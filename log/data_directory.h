@@ -58,6 +58,7 @@ class DataDirectory {
   const DirectoryIdentity& identity() const { return identity_; }
   const DataPaths& paths() const { return paths_; }
   bool created() const { return created_; }
+  const std::shared_ptr<io::DirectoryLock>& lock() const { return lock_; }
   const std::vector<std::string>& problems() const { return problems_; }
 
   // The ends of all logs if the last stop was clean. Fails with kStorageFailed.
@@ -73,7 +74,7 @@ class DataDirectory {
 
   io::FileSystem& files_;
   DataPaths paths_;
-  std::unique_ptr<io::DirectoryLock> lock_;
+  std::shared_ptr<io::DirectoryLock> lock_;
   DirectoryIdentity identity_;
   bool created_ = false;
   std::vector<std::string> problems_;

@@ -89,6 +89,7 @@ Result<std::unique_ptr<LogStore>> LogStore::open(
   TIDELOG_CHECK(!shards.empty(), "a log store has shards");
   TIDELOG_TRY(check_options(options));
   TIDELOG_ASSIGN(auto directory, DataDirectory::take(files, options));
+  for (const ShardEnvironment& shard : shards) TIDELOG_TRY(shard.queue->hold(directory->lock()));
   auto store = std::make_unique<LogStoreImpl>(files, std::move(directory), shards.size());
   const std::int64_t now_us = shards.front().executor->clock().wall_us();
   TIDELOG_ASSIGN(RecoveryOutcome recovered, recover({.files = &files,

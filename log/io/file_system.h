@@ -65,6 +65,8 @@ class File {
 class DirectoryLock {
  public:
   virtual ~DirectoryLock() = default;
+  // -1: none.
+  virtual int fd() const { return -1; }
 };
 
 struct DirectoryEntry {
@@ -97,7 +99,9 @@ class FileSystem {
   // `path`, a directory, is on: one wait instead of thousands. Others who write there wait too.
   // Fails with kStorageFailed, as far as the kernel tells (Linux does since 5.8).
   virtual Result<> sync_all(const std::string& path) = 0;
-  // Fails with kDirectoryInUse; the message names the pid of the process that holds it.
+  // What a process that was killed has handed to the kernel may still be written: waits for it,
+  // where its queues held the lock (IoQueue::hold). Fails with kDirectoryInUse; the message names
+  // the pid of the process that holds it.
   virtual Result<std::unique_ptr<DirectoryLock>> lock_directory(const std::string& path) = 0;
 
   struct Space {

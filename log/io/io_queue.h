@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string_view>
 
@@ -60,6 +61,12 @@ class IoQueue {
 
   // Hands everything gathered to the kernel. Called by the shard at the end of each loop turn.
   virtual void submit() = 0;
+
+  // Keeps the directory locked as long as this queue lives and, where the process is killed, until
+  // the kernel is done with what it was handed: else a late write of a dead process could land on
+  // one of the next. Thread: any; call once, before the first operation. Fails with
+  // kUnsupportedFeature.
+  virtual Result<> hold(std::shared_ptr<DirectoryLock> lock) = 0;
 
   // Operations started and not yet completed.
   virtual std::size_t in_flight() const = 0;

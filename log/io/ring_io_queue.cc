@@ -128,6 +128,19 @@ RingIoQueue::~RingIoQueue() {
   }
 }
 
+// A process that is killed does not wait for direct I/O: the kernel takes its ring apart later, and
+// lets go of the files registered with it behind the last operation. A lock ends with the last of
+// those who have its file.
+Result<> RingIoQueue::hold(std::shared_ptr<DirectoryLock> lock) {
+  const int fd = lock->fd();
+  lock_ = std::move(lock);
+  if (fd < 0) return {};
+  const int error = io_uring_register_files(&kernel_->ring, &fd, 1);
+  if (error == 0) return {};
+  return fail(ErrorCode::kUnsupportedFeature,
+              fmt::format("io_uring takes no file: {}; set storage.io=threads", cause(-error)));
+}
+
 RingIoQueue::Operation& RingIoQueue::take_operation(File& file) {
   if (free_.empty()) {
     operations_.push_back(std::make_unique<Operation>());

@@ -47,6 +47,7 @@ class RingIoQueue final : public IoQueue {
             ReadCallback done) override;
   void sync(File& file, WriteCallback done) override;
   void submit() override;
+  Result<> hold(std::shared_ptr<DirectoryLock> lock) override;
   std::size_t in_flight() const override { return in_flight_; }
   const IoCounters& counters() const override { return counters_; }
   std::string_view description() const override { return options_.description; }
@@ -72,6 +73,7 @@ class RingIoQueue final : public IoQueue {
 
   Executor& executor_;
   const RingOptions options_;
+  std::shared_ptr<DirectoryLock> lock_;  // may be null
   std::unique_ptr<Kernel> kernel_;
   std::vector<std::unique_ptr<Operation>> operations_;  // all there are
   std::vector<Operation*> free_;

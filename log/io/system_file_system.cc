@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -10,9 +11,14 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
+#include <chrono>
 #include <cstdio>
+#include <fstream>
+#include <thread>
 
 #include "base/blocking_pool.h"
+#include "base/logging.h"
 #include "log/io/storage_error.h"
 #include "log/io/system_file.h"
 
@@ -22,9 +28,17 @@ namespace {
 constexpr mode_t kFileMode = 0640;
 constexpr mode_t kDirectoryMode = 0750;
 
+// How long a start waits for the writes of a process that has ended, and when it says so.
+constexpr std::chrono::seconds kLastWritesMax{120};
+constexpr std::chrono::seconds kTellAfter{1};
+constexpr std::chrono::milliseconds kLockInterval{2};
+
 class SystemDirectoryLock final : public DirectoryLock {
  public:
   explicit SystemDirectoryLock(UniqueFd fd) : fd_(std::move(fd)) {}
+  // Also where a ring that is being taken apart still has the file.
+  ~SystemDirectoryLock() override { ::flock(fd_.get(), LOCK_UN); }
+  int fd() const override { return fd_.get(); }
 
  private:
   UniqueFd fd_;
@@ -41,6 +55,49 @@ std::string holder(int fd) {
     digits += c;
   }
   return digits.empty() ? "unknown" : digits;
+}
+
+// Whether the process has ended, waited for by its parent or not. Not so where that is not known.
+bool has_ended(const std::string& pid) {
+  pid_t number = 0;
+  const auto [end, error] = std::from_chars(pid.data(), pid.data() + pid.size(), number);
+  if (error != std::errc{} || end != pid.data() + pid.size() || number <= 0) return false;
+  if (::kill(number, 0) != 0) return errno == ESRCH;
+  std::ifstream status(fmt::format("/proc/{}/stat", pid));
+  std::string text;
+  std::getline(status, text);
+  const std::size_t name_end = text.rfind(") ");  // the name may have anything in it
+  return name_end != std::string::npos && name_end + 2 < text.size() &&
+         (text[name_end + 2] == 'Z' || text[name_end + 2] == 'X');
+}
+
+// Locks the file. While the one who holds it is a process that has ended, its last writes are under
+// way: they are waited for.
+Result<> lock_file(int fd, const std::string& directory, const std::string& name) {
+  const auto begin = std::chrono::steady_clock::now();
+  bool is_told = false;
+  while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return fail(storage_error(errno, "lock", name));
+    const std::string pid = holder(fd);
+    const auto waited = std::chrono::steady_clock::now() - begin;
+    if (!has_ended(pid)) {
+      return fail(ErrorCode::kDirectoryInUse,
+                  fmt::format("directory '{}' is in use by process {}", directory, pid));
+    }
+    if (waited > kLastWritesMax) {
+      return fail(ErrorCode::kDirectoryInUse,
+                  fmt::format("directory '{}' is in use by process {}, which has ended, but whose "
+                              "last writes the disk has not done for {} s",
+                              directory, pid, kLastWritesMax.count()));
+    }
+    if (!is_told && waited > kTellAfter) {
+      log_warning(fmt::format("waiting for the last writes of process {}, which has ended, in '{}'",
+                              pid, directory));
+      is_told = true;
+    }
+    std::this_thread::sleep_for(kLockInterval);
+  }
+  return {};
 }
 
 }  // namespace
@@ -155,11 +212,7 @@ Result<std::unique_ptr<DirectoryLock>> SystemFileSystem::lock_directory(const st
   const std::string name = path + "/lock";
   UniqueFd fd(::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, kFileMode));
   if (!fd) return fail(storage_error(errno, "open", name));
-  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) return fail(storage_error(errno, "lock", name));
-    return fail(ErrorCode::kDirectoryInUse,
-                fmt::format("directory '{}' is in use by process {}", path, holder(fd.get())));
-  }
+  TIDELOG_TRY(lock_file(fd.get(), path, name));
   const std::string pid = fmt::format("{}\n", ::getpid());
   if (::ftruncate(fd.get(), 0) != 0 ||
       ::pwrite(fd.get(), pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {

@@ -33,6 +33,11 @@ class ThreadIoQueue final : public IoQueue {
   void read(File& file, FilePosition position, std::span<std::byte> into,
             ReadCallback done) override;
   void sync(File& file, WriteCallback done) override;
+  // A process does not end inside pwritev2, so that its lock outlives what its threads write.
+  Result<> hold(std::shared_ptr<DirectoryLock> lock) override {
+    lock_ = std::move(lock);
+    return {};
+  }
   void submit() override;
   std::size_t in_flight() const override;
   const IoCounters& counters() const override;
@@ -47,6 +52,7 @@ class ThreadIoQueue final : public IoQueue {
 
   Executor& executor_;
   const ThreadIoOptions options_;
+  std::shared_ptr<DirectoryLock> lock_;  // may be null
   std::shared_ptr<State> state_;
   std::vector<Task> gathered_;
   std::unique_ptr<Pool> pool_;

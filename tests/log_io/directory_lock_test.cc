@@ -1,13 +1,18 @@
 // Two brokers on one directory: the second is told which process holds it.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <fstream>
+#include <string>
 
+#include "log/io/system_file.h"
 #include "log/io/system_file_system.h"
 #include "tests/log_io/io_fixture.h"
 
@@ -15,6 +20,9 @@ namespace tidelog::log::io {
 namespace {
 
 using ::testing::HasSubstr;
+
+constexpr std::size_t kWritesInFlight = 24;
+constexpr std::size_t kWriteBlocks = 1024;  // 4 MiB
 
 // A process that holds the directory until it is killed.
 class Holder {
@@ -70,6 +78,62 @@ TEST(DirectoryLockTest, TheLockOfAKilledProcessIsFree) {
   holder.kill();
   SystemFileSystem files(false);
   EXPECT_TRUE(files.lock_directory(directory.path()).has_value());
+}
+
+// A process whose ring writes a file over and over until it is killed.
+void write_until_killed(const std::string& path, int ready) {
+  std::string why_not;
+  const auto world = IoWorld::make(World::kRingDirect, why_not);
+  if (!world) ::_exit(77);
+  const std::string directory = path.substr(0, path.rfind('/'));
+  auto lock = world->files().lock_directory(directory);
+  if (!lock || !world->queue().hold(std::move(*lock))) ::_exit(1);
+  auto file = world->files().open(path, {.mode = OpenMode::kWrite, .direct = true});
+  if (!file || ::flock(system_file(**file).fd(), LOCK_EX) != 0) ::_exit(1);
+  const Buffer buffer = pattern(kWriteBlocks, 'b');
+  const std::span<const std::byte> piece = buffer.bytes();
+  for (std::size_t i = 0; i < kWritesInFlight; ++i) {
+    world->queue().write(**file, FilePosition(i * piece.size()), {&piece, 1}, Durability::kDurable,
+                         [](const Result<>&) {});
+  }
+  world->queue().submit();
+  if (::write(ready, "y", 1) != 1) ::_exit(1);
+  for (;;) ::pause();
+}
+
+TEST(DirectoryLockTest, NoWriteOfAKilledProcessLandsOnceItsDirectoryIsLockedAnew) {
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() + "/data";
+  {
+    std::ofstream file(path);
+    file << std::string(kWritesInFlight * kWriteBlocks * kBlockBytes, 'a');
+  }
+  // Else the writes of the ring wait in its own threads, for those of the cache.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  EXPECT_EQ(::fsync(fd), 0);
+  ::close(fd);
+  std::array<int, 2> ready{};
+  ASSERT_EQ(::pipe(ready.data()), 0);
+  const pid_t child = ::fork();
+  if (child == 0) write_until_killed(path, ready[1]);
+  ::close(ready[1]);
+  char answer = '?';
+  const bool is_writing = ::read(ready[0], &answer, 1) == 1;
+  ::close(ready[0]);
+  ::kill(child, SIGKILL);
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  if (!is_writing && WIFEXITED(status) && WEXITSTATUS(status) == 77) {
+    GTEST_SKIP() << "no io_uring with O_DIRECT here";
+  }
+  ASSERT_TRUE(is_writing);
+  SystemFileSystem files(true);
+  const auto lock = files.lock_directory(directory.path());
+  ASSERT_TRUE(lock.has_value()) << lock.error().to_string();
+  // The lock of the file that was written to ends with the last of those writes.
+  const int written = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  EXPECT_EQ(::flock(written, LOCK_EX | LOCK_NB), 0) << "somebody still writes";
+  ::close(written);
 }
 
 TEST(DirectoryLockTest, OneProcessCannotLockTwice) {

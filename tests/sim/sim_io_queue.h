@@ -46,6 +46,8 @@ class SimIoQueue final : public log::io::IoQueue {
   void read(log::io::File& file, FilePosition position, std::span<std::byte> into,
             ReadCallback done) override;
   void sync(log::io::File& file, WriteCallback done) override;
+  // A simulated process ends with all it has under way.
+  Result<> hold(std::shared_ptr<log::io::DirectoryLock> /*lock*/) override { return {}; }
   void submit() override;
   std::size_t in_flight() const override;
   const log::io::IoCounters& counters() const override;
