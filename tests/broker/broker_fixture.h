@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
@@ -94,6 +95,18 @@ class BrokerTest : public ::testing::TestWithParam<int> {
   TopicPartition make_partition(const std::string& name,
                                 const std::map<std::string, std::string>& settings = {}) {
     return {make_topic(name, 1, settings), PartitionIndex(0)};
+  }
+
+  // Looks again and again; the test fails after 20 s.
+  static void wait_until(const std::function<bool()>& holds) {
+    const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (!holds()) ASSERT_LT(std::chrono::steady_clock::now(), give_up);
+  }
+
+  static flatbuffers::FlatBufferBuilder ping() {
+    flatbuffers::FlatBufferBuilder to;
+    to.Finish(fb::CreatePingRequest(to));
+    return to;
   }
 
   // A sample of /metrics, by its name without labels and its shard.

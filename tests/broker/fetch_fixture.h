@@ -49,6 +49,35 @@ class FetchTest : public BrokerTest {
     EXPECT_EQ(position, answer.raw().size()) << "the counts add up";
     return all;
   }
+  // Batches of one value each.
+  void fill(const TopicPartition& id, std::int64_t batches, std::size_t value_bytes) {
+    RawClient producer = connect();
+    for (std::int64_t i = 0; i < batches; ++i) {
+      producer.produce(id, make_large_batch(id, value_bytes));
+    }
+  }
+  // A consumer that asks `fetches` times for what is in `id`, more than the sockets hold, and takes
+  // nothing of the answers, which have begun to come. `end` is where the partition ends.
+  RawClient consumer_that_takes_nothing(const TopicPartition& id, std::int64_t end,
+                                        std::int64_t fetches, std::uint32_t bytes_max = 0) {
+    RawClient slow = connect();
+    const std::uint64_t session = session_of(slow.fetch({.changed = {fetch_from(id, end)}}));
+    slow.send_fetch({.session = session,
+                     .changed = {fetch_from(id, 0)},
+                     .max_wait_ms = 60'000,
+                     .bytes_max = bytes_max});
+    for (std::int64_t i = 1; i < fetches; ++i) {
+      slow.send_fetch({.session = session, .max_wait_ms = 60'000, .bytes_max = bytes_max});
+    }
+    slow.await_bytes();
+    return slow;
+  }
+  static std::string text_of_notice(RawClient& client, ErrorCode code) {
+    const std::optional<Answer> notice = client.receive();
+    if (!notice || notice->prefix.correlation != 0) return "(no notice)";
+    EXPECT_EQ(code_of(notice->table<fb::Notice>().status()), code);
+    return message_of(notice->table<fb::Notice>().status());
+  }
   static std::uint64_t session_of(const Answer& answer) {
     EXPECT_EQ(answer.code(), ErrorCode::kOk) << answer.message();
     return answer.table<fb::FetchAnswer>().session();

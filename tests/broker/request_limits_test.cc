@@ -125,6 +125,71 @@ TEST_P(RequestLimitsTest, DeleteRecordsNamesAPartitionOnce) {
   EXPECT_EQ(results->Get(0)->start_offset(), 0);
 }
 
+// Who leaves before the answer still has its changes made: they wait in a queue.
+class ChangesTest : public BrokerTest {
+ protected:
+  void SetUp() override {
+    limits_.requests_in_flight_max = 10'000;
+    limits_.bytes_in_flight_max = 1 << 30;
+    start();
+    make_topic("t");
+  }
+
+  struct Outcome {
+    int made = 0;
+    int refused = 0;
+  };
+  // Sends so many changes at once, each of which sets retention.ms so many times, by values of this
+  // length.
+  Outcome change(int changes, int settings, std::size_t value_bytes) {
+    RawClient client = connect();
+    std::vector<std::byte> requests;
+    for (int i = 0; i < changes; ++i) {
+      flatbuffers::FlatBufferBuilder to;
+      const auto name = to.CreateString("retention.ms");
+      std::string number = std::to_string(1'000'000 + i);
+      number.insert(0, value_bytes - number.size(), '0');
+      std::vector<flatbuffers::Offset<fb::Setting>> named;
+      for (int n = 0; n < settings; ++n) {
+        named.push_back(fb::CreateSetting(to, name, to.CreateString(number)));
+      }
+      const auto listed = to.CreateVector(named);
+      to.Finish(fb::CreateAlterTopicRequest(to, to.CreateString("t"), listed));
+      const std::vector<std::byte> request = client.encode(wire::ApiKey::kAlterTopic, to, {});
+      requests.insert(requests.end(), request.begin(), request.end());
+    }
+    client.send_bytes(requests);
+    Outcome outcome;
+    while (outcome.made + outcome.refused < changes) {
+      const std::optional<Answer> answer = client.receive();
+      EXPECT_TRUE(answer);
+      if (!answer) break;
+      if (answer->code() == ErrorCode::kOk) {
+        ++outcome.made;
+        continue;
+      }
+      ++outcome.refused;
+      EXPECT_EQ(answer->code(), ErrorCode::kOverloaded) << answer->message();
+    }
+    return outcome;
+  }
+};
+
+TEST_P(ChangesTest, TooManyAtOnceAreRefused) {
+  const Outcome outcome = change(3'000, 1, 7);
+  EXPECT_GE(outcome.made, 1000);
+  EXPECT_GT(outcome.refused, 0);
+  make_topic("another");
+}
+
+TEST_P(ChangesTest, ThatNameTooMuchAtOnceAreRefused) {
+  const Outcome outcome = change(600, 100, 1000);
+  EXPECT_GE(outcome.made, (16 << 20) / (100 * 1012));
+  EXPECT_GT(outcome.refused, 0);
+  make_topic("another");
+}
+
+TIDELOG_WITH_SHARDS(ChangesTest);
 TIDELOG_WITH_SHARDS(RequestLimitsTest);
 
 }  // namespace
