@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "base/logging.h"
@@ -22,12 +21,6 @@ constexpr std::chrono::milliseconds kNoticeDeadline{1000};
 constexpr std::size_t kScarceRateFactor = 8;
 constexpr std::chrono::milliseconds kArrivalLook{500};
 
-std::uint32_t ms_until(SteadyTime at, SteadyTime now) {
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(at - now).count();
-  return static_cast<std::uint32_t>(
-      std::clamp<std::int64_t>(left, 0, std::numeric_limits<std::int32_t>::max()));
-}
-
 }  // namespace
 
 ClientConnection::ClientConnection(Shard& shard, std::unique_ptr<wire::Connection> stream,
@@ -40,6 +33,8 @@ ClientConnection::ClientConnection(Shard& shard, std::unique_ptr<wire::Connectio
       local_(stream_->local()),
       reader_(shard.buffers()),
       sessions_(*this),
+      throttle_in_(shard.executor()),
+      throttle_out_(shard.executor()),
       opened_at_(shard.executor().clock().now()),
       last_activity_(opened_at_),
       send_window_at_(opened_at_) {}
@@ -85,7 +80,7 @@ bool ClientConnection::can_send() const {
 }
 
 bool ClientConnection::can_answer_fetch() const {
-  if (unthrottle_out_ != 0 || !can_send()) return false;
+  if (throttle_out_.holds() || !can_send()) return false;
   // Who takes slowly holds memory that others need; the half that is left is for those who do not.
   return unsent_bytes() == 0 || !shard_.broker().fetch_budget.is_scarce();
 }
@@ -95,10 +90,7 @@ void ClientConnection::charge_in(std::size_t bytes) {
   const auto wait = shard_.broker().quotas.charge_in(*quota_, bytes, now());
   if (wait.count() == 0) return;
   shard_.metrics().throttled.add();
-  throttled_in_until_ = now() + wait;
-  shard_.executor().cancel(unthrottle_in_);
-  unthrottle_in_ = shard_.executor().run_after(wait, [this] {
-    unthrottle_in_ = 0;
+  throttle_in_.hold_for(wait, [this] {
     begin_idle_time();
     advance();
   });
@@ -109,20 +101,7 @@ void ClientConnection::charge_out(std::size_t bytes) {
   const auto wait = shard_.broker().quotas.charge_out(*quota_, bytes, now());
   if (wait.count() == 0) return;
   shard_.metrics().throttled.add();
-  throttled_out_until_ = now() + wait;
-  shard_.executor().cancel(unthrottle_out_);
-  unthrottle_out_ = shard_.executor().run_after(wait, [this] {
-    unthrottle_out_ = 0;
-    sessions_.can_answer();
-  });
-}
-
-std::uint32_t ClientConnection::throttle_in_ms() const {
-  return unthrottle_in_ != 0 ? ms_until(throttled_in_until_, now()) : 0;
-}
-
-std::uint32_t ClientConnection::throttle_out_ms() const {
-  return unthrottle_out_ != 0 ? ms_until(throttled_out_until_, now()) : 0;
+  throttle_out_.hold_for(wait, [this] { sessions_.can_answer(); });
 }
 
 void ClientConnection::receive() {
@@ -195,7 +174,7 @@ void ClientConnection::advance() {
 
 bool ClientConnection::over_limits() const {
   const ConnectionLimits& limits = shard_.broker().limits;
-  return unthrottle_in_ != 0 || requests_in_flight_ >= limits.requests_in_flight_max ||
+  return throttle_in_.holds() || requests_in_flight_ >= limits.requests_in_flight_max ||
          bytes_in_flight_ >= limits.bytes_in_flight_max || !can_send();
 }
 
@@ -218,7 +197,7 @@ bool ClientConnection::admit(const wire::FramePrefix& prefix) {
   if (prefix.api_key == static_cast<std::uint16_t>(wire::ApiKey::kProduce)) {
     // Another connection of this client may have used its quota up.
     charge_in(0);
-    if (unthrottle_in_ != 0) return false;
+    if (throttle_in_.holds()) return false;
     budget = &broker.produce_budget;
   } else if (prefix.frame_bytes > kSmallRequestBytesMax) {
     budget = &broker.control_budget;
@@ -377,8 +356,8 @@ void ClientConnection::forget() {
 
 void ClientConnection::gone() {
   shard_.executor().cancel(std::exchange(watch_, 0));
-  shard_.executor().cancel(std::exchange(unthrottle_in_, 0));
-  shard_.executor().cancel(std::exchange(unthrottle_out_, 0));
+  throttle_in_.end();
+  throttle_out_.end();
   slot_.release();
   sessions_.close_all();
   next_hold_.release();

@@ -29,6 +29,7 @@
 #include "broker/quotas.h"
 #include "broker/request_ticket.h"
 #include "broker/session.h"
+#include "broker/throttle.h"
 #include "wire/limits.h"
 #include "wire/transport/transport.h"
 
@@ -109,8 +110,8 @@ class ClientConnection : public std::enable_shared_from_this<ClientConnection> {
   // Counts bytes that are sent now against the client's quota.
   void charge_out(std::size_t bytes);
   // How long the client should wait before it asks again, ms, because of its quota.
-  std::uint32_t throttle_in_ms() const;
-  std::uint32_t throttle_out_ms() const;
+  std::uint32_t throttle_in_ms() const { return throttle_in_.ms_left(); }
+  std::uint32_t throttle_out_ms() const { return throttle_out_.ms_left(); }
 
   // `budget`, for which this waits, may have room again. True when it need not wait any more.
   bool retry_admission(MemoryBudget& budget);
@@ -168,7 +169,7 @@ class ClientConnection : public std::enable_shared_from_this<ClientConnection> {
   // False while it is not the peer that keeps the connection idle: requests are in flight, or this
   // side does not read.
   bool may_idle() const {
-    return requests_in_flight_ == 0 && unthrottle_in_ == 0 && waits_for_bytes_ == 0;
+    return requests_in_flight_ == 0 && !throttle_in_.holds() && waits_for_bytes_ == 0;
   }
   // The peer's time to send something begins anew.
   void begin_idle_time();
@@ -200,6 +201,10 @@ class ClientConnection : public std::enable_shared_from_this<ClientConnection> {
   std::uint32_t requests_in_flight_ = 0;
   std::size_t bytes_in_flight_ = 0;
 
+  std::shared_ptr<ClientQuota> quota_;
+  Throttle throttle_in_;   // while it holds nothing is read
+  Throttle throttle_out_;  // while it holds no fetch is answered
+
   SteadyTime opened_at_;
   SteadyTime last_activity_;  // a frame came, a request settled, or this side reads again
   std::optional<SteadyTime> frame_since_;  // when the frame being received began or went on
@@ -207,13 +212,6 @@ class ClientConnection : public std::enable_shared_from_this<ClientConnection> {
   SteadyTime send_window_at_;
   std::uint64_t sent_bytes_ = 0;  // ever given to the stream
   std::uint64_t send_window_goal_ = 0;
-
-  std::shared_ptr<ClientQuota> quota_;
-  // While a timer runs the client is above its quota: nothing is read, or no fetch answered.
-  TimerId unthrottle_in_ = 0;
-  TimerId unthrottle_out_ = 0;
-  SteadyTime throttled_in_until_;
-  SteadyTime throttled_out_until_;
 
   TimerId watch_ = 0;  // looks at the deadlines
   SteadyTime watch_at_;

@@ -12,21 +12,6 @@
 
 namespace tidelog::broker {
 
-struct FetchPosition {
-  enum class State : std::uint8_t {
-    kReady,    // in the reader's queue
-    kWaiting,  // at the end of what can be read
-    kReading,  // a read from the disk is in flight
-  };
-  std::uint64_t session = 0;
-  FetchTarget target;
-  Partition* partition = nullptr;
-  std::size_t place = 0;  // in partition->positions
-  State state = State::kReady;
-  bool fresh = true;  // nothing was read from here yet: the position itself is still to be checked
-  std::size_t reading_bytes = 0;
-};
-
 struct ParkedFetches::Reader {
   SessionKey key;
   std::unordered_map<TopicPartition, std::unique_ptr<FetchPosition>> positions;
@@ -79,7 +64,8 @@ void ParkedFetches::change(const SessionKey& key, std::vector<FetchTarget> targe
     if (partition == nullptr) {
       FetchPosition nowhere;
       nowhere.target = target;
-      reader->finished.push_back(error_chunk(nowhere, shard_.topics().not_served(target.id)));
+      reader->finished.push_back(
+          nowhere.refusal(shard_.topics().not_served(target.id), shard_.topics()));
       continue;
     }
     auto position = std::make_unique<FetchPosition>();
@@ -202,7 +188,7 @@ void ParkedFetches::gone(Partition& partition, const Error& error) {
   while (!partition.positions.empty()) {
     FetchPosition& position = *partition.positions.back();
     Reader& reader = *readers_.at(position.session);
-    reader.finished.push_back(error_chunk(position, error));
+    reader.finished.push_back(position.refusal(error, shard_.topics()));
     told.push_back(position.session);
     remove(reader, position);
   }
@@ -297,10 +283,11 @@ bool ParkedFetches::read_front(Reader& reader, std::size_t credit,
   };
   if (!end) {
     if (end.error().code() == ErrorCode::kNotReady) return wait();
-    return refuse_with(error_chunk(position, end.error()));
+    return refuse_with(position.refusal(end.error(), shard_.topics()));
   }
-  if (auto refused = refuse(position, *end)) return refuse_with(std::move(*refused));
-  position.fresh = false;
+  if (auto refused = position.check(*end, shard_.topics())) {
+    return refuse_with(std::move(*refused));
+  }
   if (position.target.offset >= *end) return wait();
 
   std::size_t bytes_max = credit;
@@ -317,7 +304,7 @@ bool ParkedFetches::read_front(Reader& reader, std::size_t credit,
     start_cold_read(reader, position, limits);
     return true;
   }
-  if (!*result) return refuse_with(error_chunk(position, result->error()));
+  if (!*result) return refuse_with(position.refusal(result->error(), shard_.topics()));
   if ((*result)->bytes == 0) {
     // Its next batch does not fit into what is left; it comes first the next time.
     return limits.at_least_one ? wait() : false;
@@ -331,46 +318,6 @@ bool ParkedFetches::read_front(Reader& reader, std::size_t credit,
     position.state = FetchPosition::State::kWaiting;
   }
   return true;
-}
-
-// What must be true of a position before anything is read from it.
-std::optional<FetchChunk> ParkedFetches::refuse(const FetchPosition& position,
-                                                Offset readable_end) const {
-  if (!position.fresh) return std::nullopt;
-  const FetchTarget& target = position.target;
-  const log::PartitionLog& log = *position.partition->log;
-  const LeaderEpoch epoch = position.partition->replica->leader_epoch();
-  const auto refused = [&](ErrorCode code, std::string message) {
-    return error_chunk(position, Error(code, std::move(message)));
-  };
-  if (target.current_leader_epoch.value() >= 0 && target.current_leader_epoch != epoch) {
-    const bool behind = target.current_leader_epoch < epoch;
-    return refused(behind ? ErrorCode::kFencedLeaderEpoch : ErrorCode::kNotLeader,
-                   fmt::format("the fetch names leader epoch {}, this broker leads in {}",
-                               target.current_leader_epoch.value(), epoch.value()));
-  }
-  // What lies before the log's start is gone; whether it once agreed cannot be told any more.
-  if (target.last_epoch.value() >= 0 && target.offset > log.log_start()) {
-    const log::PartitionLog::EpochEnd end = log.epoch_end(target.last_epoch);
-    if (end.epoch != target.last_epoch || end.end < target.offset) {
-      FetchChunk chunk = refused(
-          ErrorCode::kDiverged,
-          fmt::format("the record before offset {} was read in leader epoch {}, but here epoch {} "
-                      "ends at {}",
-                      target.offset.value(), target.last_epoch.value(), end.epoch.value(),
-                      end.end.value()));
-      chunk.diverging = {end.epoch, std::min(end.end, target.offset)};
-      return chunk;
-    }
-  }
-  // Up to the log's end an offset is good: what is not committed yet will be.
-  const Offset end = std::max(readable_end, log.log_end());
-  if (target.offset < log.log_start() || target.offset > end) {
-    return refused(ErrorCode::kOffsetOutOfRange,
-                   fmt::format("offset {} is outside of [{}, {}]", target.offset.value(),
-                               log.log_start().value(), readable_end.value()));
-  }
-  return std::nullopt;
 }
 
 void ParkedFetches::start_cold_read(Reader& reader, FetchPosition& position,
@@ -404,7 +351,7 @@ void ParkedFetches::finish_cold_read(std::uint64_t session, const FetchTarget& t
   end_read(position, reader.reads_in_flight, reader.reading_bytes);
   position.state = FetchPosition::State::kWaiting;
   if (!result) {
-    reader.finished.push_back(error_chunk(position, result.error()));
+    reader.finished.push_back(position.refusal(result.error(), shard_.topics()));
     remove(reader, position);
   } else if (result->bytes > 0) {
     if (!reader.paused) {
@@ -419,46 +366,13 @@ void ParkedFetches::finish_cold_read(std::uint64_t session, const FetchTarget& t
   collect(reader);
 }
 
-FetchChunk ParkedFetches::chunk_of(const FetchPosition& position) const {
-  FetchChunk chunk;
-  chunk.id = position.target.id;
-  chunk.generation = position.target.generation;
-  chunk.first_offset = position.target.offset;
-  chunk.next_offset = position.target.offset;
-  if (position.partition == nullptr) return chunk;
-  chunk.start_offset = position.partition->log->log_start();
-  chunk.high_watermark = position.partition->replica->high_watermark();
-  chunk.leader_epoch = position.partition->replica->leader_epoch();
-  return chunk;
-}
-
 FetchChunk ParkedFetches::read_chunk(FetchPosition& position, log::ReadResult result,
                                      BudgetHold hold) {
   ShardMetrics& metrics = shard_.metrics();
   metrics.fetched_bytes.add(result.bytes);
   metrics.fetched_records.add(
       static_cast<std::uint64_t>(result.next_offset - position.target.offset));
-  FetchChunk chunk = chunk_of(position);
-  position.target.offset = result.next_offset;
-  chunk.next_offset = result.next_offset;
-  chunk.pieces = std::move(result.pieces);
-  chunk.bytes = result.bytes;
-  hold.shrink_to(result.bytes);
-  chunk.hold = std::move(hold);
-  return chunk;
-}
-
-FetchChunk ParkedFetches::error_chunk(const FetchPosition& position, const Error& error) const {
-  FetchChunk chunk = chunk_of(position);
-  const bool damaged =
-      error.code() == ErrorCode::kCorruptData || error.code() == ErrorCode::kLostData;
-  if (damaged && position.partition != nullptr) {
-    chunk.sound_offset = position.partition->log->next_sound_offset(position.target.offset);
-  }
-  const bool named = error.code() == ErrorCode::kUnknownTopic ||
-                     error.code() == ErrorCode::kUnknownPartition || position.partition == nullptr;
-  chunk.error = named ? error : shard_.topics().located(position.target.id, error);
-  return chunk;
+  return position.advance(std::move(result), std::move(hold));
 }
 
 }  // namespace tidelog::broker

@@ -19,10 +19,10 @@
 #include <unordered_map>
 #include <vector>
 
-#include "base/buffer_pool.h"
 #include "base/ids.h"
 #include "base/result.h"
-#include "broker/budgets.h"
+#include "broker/fetch_news.h"
+#include "broker/fetch_position.h"
 #include "broker/partition_hash.h"
 #include "log/partition_log.h"
 
@@ -30,42 +30,6 @@ namespace tidelog::broker {
 
 class Shard;
 struct Partition;
-
-// Where a session wants to read a partition.
-struct FetchTarget {
-  TopicPartition id;
-  Offset offset;
-  LeaderEpoch last_epoch{-1};            // of the last record read; -1 unknown
-  LeaderEpoch current_leader_epoch{-1};  // -1 unknown
-  std::uint32_t bytes_max = 0;           // in one delivery
-  std::uint32_t generation = 0;          // tells this position from former ones of the session
-};
-
-// News of one partition: batches or an error.
-struct FetchChunk {
-  TopicPartition id;
-  std::uint32_t generation = 0;
-  std::optional<Error> error;
-  LeaderEpoch leader_epoch{-1};
-  Offset start_offset{-1};
-  Offset high_watermark{-1};
-  Offset first_offset{-1};  // the position that this was read from
-  Offset next_offset{-1};
-  std::optional<log::PartitionLog::EpochEnd> diverging;
-  std::optional<Offset> sound_offset;
-  std::vector<SharedBytes> pieces;
-  std::size_t bytes = 0;
-  BudgetHold hold;
-};
-
-// At most what a chunk takes of an answer, with its batches or its error.
-inline std::size_t answer_bytes(const FetchChunk& chunk) {
-  constexpr std::size_t kResultBytes = 160;
-  return kResultBytes + chunk.bytes + (chunk.error ? chunk.error->message().size() : 0);
-}
-
-// One position of one session.
-struct FetchPosition;
 
 // Thread: the shard's.
 class ParkedFetches {
@@ -115,13 +79,10 @@ class ParkedFetches {
   void collect(Reader& reader);
   // Reads from the position at the front of the ready queue. False: nothing more can be read now.
   bool read_front(Reader& reader, std::size_t credit, std::vector<FetchChunk>& chunks);
-  std::optional<FetchChunk> refuse(const FetchPosition& position, Offset readable_end) const;
   void start_cold_read(Reader& reader, FetchPosition& position, const log::ReadLimits& limits);
   void finish_cold_read(std::uint64_t session, const FetchTarget& target, BudgetHold hold,
                         Result<log::ReadResult> result);
-  FetchChunk chunk_of(const FetchPosition& position) const;
   FetchChunk read_chunk(FetchPosition& position, log::ReadResult result, BudgetHold hold);
-  FetchChunk error_chunk(const FetchPosition& position, const Error& error) const;
   void remove(Reader& reader, FetchPosition& position);
   // Takes many positions out of the ready queue at once: looking for each of them would take the
   // square of their number. First unready() of each, then drop_unready().

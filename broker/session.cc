@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
 #include "base/check.h"
@@ -132,7 +131,7 @@ void FetchSession::apply(FetchOrder& order) {
     if (partitions_.at(target.id).generation != target.generation) continue;
     by_owner[shard.router().owner_of(target.id)].push_back(target);
   }
-  drop_chunks_of(order);
+  drop_news_of(order);
   for (std::size_t i = 0; i < by_owner.size(); ++i) {
     if (by_owner[i].empty()) continue;
     slices_[i].has_reader = true;
@@ -162,18 +161,11 @@ void FetchSession::forget(const std::vector<TopicPartition>& partitions) {
   }
 }
 
-// Of the partitions that `order` moves or forgets. An error among it is of a partition that has
-// left the session already; it says nothing about the place where the client wants to be now.
-void FetchSession::drop_chunks_of(const FetchOrder& order) {
-  if (chunks_.empty()) return;
+void FetchSession::drop_news_of(const FetchOrder& order) {
+  if (news_.empty()) return;
   PartitionSet named(order.forgotten.begin(), order.forgotten.end());
   for (const FetchTarget& target : order.changed) named.insert(target.id);
-  std::erase_if(chunks_, [&](const FetchChunk& chunk) {
-    if (!named.contains(chunk.id)) return false;
-    chunk_bytes_ -= chunk.bytes;
-    if (chunk.error) --error_chunks_;
-    return true;
-  });
+  news_.drop(named);
 }
 
 void FetchSession::deliver(std::size_t from, std::vector<FetchChunk> chunks) {
@@ -186,21 +178,19 @@ void FetchSession::deliver(std::size_t from, std::vector<FetchChunk> chunks) {
     // News of a position that the client has left meanwhile.
     if (at == partitions_.end() || at->second.generation != chunk.generation) continue;
     if (chunk.error) {
-      ++error_chunks_;
       --slice.partitions;
       partitions_.erase(at);
     }
-    chunk_bytes_ += chunk.bytes;
-    chunks_.push_back(std::move(chunk));
+    news_.add(std::move(chunk));
   }
   advance();
   if (!connection_.can_answer_fetch()) disarm();
 }
 
 bool FetchSession::satisfied(const OpenFetch& fetch) const {
-  if (chunk_bytes_ >= fetch.min_bytes || error_chunks_ > 0) return true;
+  if (news_.bytes() >= fetch.min_bytes || news_.has_error()) return true;
   // What waits to become more holds memory that others need.
-  return chunk_bytes_ > 0 && connection_.shard().broker().fetch_budget.is_scarce();
+  return news_.bytes() > 0 && connection_.shard().broker().fetch_budget.is_scarce();
 }
 
 bool FetchSession::reply_pending() const {
@@ -227,7 +217,7 @@ void FetchSession::advance() {
 }
 
 void FetchSession::pull(const OpenFetch& fetch) {
-  std::size_t credit = fetch.bytes_max - std::min(fetch.bytes_max, chunk_bytes_);
+  std::size_t credit = fetch.bytes_max - std::min(fetch.bytes_max, news_.bytes());
   const MemoryBudget& budget = connection_.shard().broker().fetch_budget;
   const std::size_t part = budget.is_scarce() ? kScarceCreditPart : kCreditPart;
   credit = std::min(credit, std::max(budget.limit() / part, kCreditMin));
@@ -258,70 +248,22 @@ void FetchSession::answer_front() {
   Shard& shard = connection_.shard();
   shard.executor().cancel(fetch.timer);
 
-  std::vector<BudgetHold> holds;
-  std::vector<FetchChunk> results = take_results(fetch.bytes_max, holds);
+  FetchNews::Results results = news_.take(fetch.bytes_max);
   std::size_t bytes = 0;
-  for (const FetchChunk& result : results) bytes += result.bytes;
+  for (const FetchChunk& result : results.chunks) bytes += result.bytes;
   connection_.charge_out(bytes);
   flatbuffers::FlatBufferBuilder& table = shard.builder();
-  write_fetch_answer(table, connection_, id_, results);
+  write_fetch_answer(table, connection_, id_, results.chunks);
   std::vector<SharedBytes> pieces;
-  for (FetchChunk& result : results) {
+  for (FetchChunk& result : results.chunks) {
     std::ranges::move(result.pieces, std::back_inserter(pieces));
-    if (result.hold) holds.push_back(std::move(result.hold));
+    if (result.hold) results.holds.push_back(std::move(result.hold));
   }
-  fetch.ticket.answer(table, std::move(pieces), std::move(holds));
+  fetch.ticket.answer(table, std::move(pieces), std::move(results.holds));
   answered_at_ = shard.executor().clock().now();
   if (open_.empty()) disarm();
   // While the client takes nothing, or is above its quota, nothing is read for it, either.
   if (!connection_.can_answer_fetch()) connection_.sessions().cannot_answer();
-}
-
-// Takes from the news what fits into an answer: one result a partition, at least one of them.
-std::vector<FetchChunk> FetchSession::take_results(std::size_t bytes_max,
-                                                   std::vector<BudgetHold>& holds) {
-  ++last_answer_;
-  std::vector<FetchChunk> results;
-  PartitionMap<std::size_t> of_gone;  // the results of partitions that have left the session
-  std::size_t bytes = 0;
-  while (!chunks_.empty()) {
-    FetchChunk& chunk = chunks_.front();
-    const std::size_t chunk_bytes = chunk.bytes;
-    const std::size_t taken = answer_bytes(chunk);
-    if (!results.empty() && bytes + taken > bytes_max) break;
-    const auto state = partitions_.find(chunk.id);
-    const bool gone = state == partitions_.end();
-    std::optional<std::size_t> earlier;
-    if (gone) {
-      if (const auto at = of_gone.find(chunk.id); at != of_gone.end()) earlier = at->second;
-    } else if (state->second.answer == last_answer_) {
-      earlier = state->second.result;
-    }
-    if (earlier && chunk.error) break;  // what was read before an error goes first, alone
-    if (earlier) {
-      // Its batches go on where those before ended.
-      FetchChunk& result = results[*earlier];
-      std::ranges::move(chunk.pieces, std::back_inserter(result.pieces));
-      result.bytes += chunk_bytes;
-      result.high_watermark = chunk.high_watermark;
-      result.start_offset = chunk.start_offset;
-      result.next_offset = chunk.next_offset;
-      holds.push_back(std::move(chunk.hold));
-    } else {
-      if (chunk.error) --error_chunks_;
-      if (gone) {
-        of_gone.emplace(chunk.id, results.size());
-      } else {
-        state->second.answer = last_answer_;
-        state->second.result = results.size();
-      }
-      results.push_back(std::move(chunk));
-    }
-    bytes += taken;
-    chunk_bytes_ -= chunk_bytes;
-    chunks_.pop_front();
-  }
-  return results;
 }
 
 void FetchSession::cannot_answer() {
@@ -371,7 +313,7 @@ void FetchSession::take_back_news() {
   // for.
   FetchOrder order;
   PartitionSet named;
-  for (const FetchChunk& chunk : chunks_) {
+  for (const FetchChunk& chunk : news_.chunks()) {
     const auto state = partitions_.find(chunk.id);
     if (chunk.error || state == partitions_.end()) continue;
     if (!named.insert(chunk.id).second) continue;

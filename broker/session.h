@@ -76,8 +76,6 @@ class FetchSession {
   struct PartitionState {
     std::uint32_t generation = 0;
     std::uint32_t bytes_max = 0;
-    std::uint64_t answer = 0;  // the answer that holds a result of it already, and where
-    std::size_t result = 0;
   };
   // What one shard owes this session.
   struct Slice {
@@ -93,7 +91,7 @@ class FetchSession {
   Result<> make_room_for(std::size_t partitions);
   void apply(FetchOrder& order);
   void forget(const std::vector<TopicPartition>& partitions);
-  void drop_chunks_of(const FetchOrder& order);
+  void drop_news_of(const FetchOrder& order);
   void disarm();
   void disarm_slices();
   // News that no fetch asks for is not kept for long: it holds memory that others may need.
@@ -103,7 +101,6 @@ class FetchSession {
   bool reply_pending() const;
   void pull(const OpenFetch& fetch);
   void answer_front();
-  std::vector<FetchChunk> take_results(std::size_t bytes_max, std::vector<BudgetHold>& holds);
   void expire(std::uint64_t serial);
 
   ClientConnection& connection_;
@@ -113,12 +110,9 @@ class FetchSession {
   std::size_t held_partitions_;
   std::vector<Slice> slices_;  // by shard
   std::deque<OpenFetch> open_;
-  std::deque<FetchChunk> chunks_;
-  std::size_t chunk_bytes_ = 0;
-  std::size_t error_chunks_ = 0;
+  FetchNews news_;
   std::uint32_t last_generation_ = 0;
   std::uint64_t last_serial_ = 0;
-  std::uint64_t last_answer_ = 0;
   std::uint64_t deliveries_ = 0;
   std::size_t first_slice_ = 0;  // asked first; rotates
   bool advancing_ = false;
