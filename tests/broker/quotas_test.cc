@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "broker/connection_slots.h"
+#include "broker/throttle.h"
+#include "tests/sim/sim_executor.h"
 
 namespace tidelog::broker {
 namespace {
@@ -103,6 +105,38 @@ TEST(QuotasTest, ANewConnectionIsNoNewClient) {
   const std::weak_ptr<ClientQuota> paid = quotas.of("loader", end);
   for (int i = 0; i < 10'000; ++i) quotas.of("later-" + std::to_string(i), end);
   EXPECT_TRUE(paid.expired());
+}
+
+TEST(ThrottleTest, HoldsUntilTheTimeOfTheLastCallIsOver) {
+  sim::SimExecutor executor;
+  Throttle throttle(executor);
+  int over = 0;
+  EXPECT_FALSE(throttle.holds());
+  throttle.hold_for(milliseconds(10), [&over] { ++over; });
+  executor.run_for(milliseconds(5));
+  EXPECT_EQ(throttle.ms_left(), 5U);
+  throttle.hold_for(milliseconds(20), [&over] { over += 10; });
+  executor.run_for(milliseconds(19));
+  EXPECT_TRUE(throttle.holds());
+  EXPECT_EQ(over, 0);
+  executor.run_for(milliseconds(1));
+  EXPECT_FALSE(throttle.holds());
+  EXPECT_EQ(throttle.ms_left(), 0U);
+  EXPECT_EQ(over, 10);
+}
+
+TEST(ThrottleTest, TellsNobodyOnceItHasEnded) {
+  sim::SimExecutor executor;
+  int over = 0;
+  {
+    Throttle throttle(executor);
+    throttle.hold_for(milliseconds(10), [&over] { ++over; });
+    throttle.end();
+    EXPECT_FALSE(throttle.holds());
+    throttle.hold_for(milliseconds(10), [&over] { ++over; });
+  }
+  executor.run_for(seconds(1));
+  EXPECT_EQ(over, 0);
 }
 
 TEST(ConnectionSlotsTest, BoundAllAndThoseOfOneAddress) {
