@@ -37,6 +37,10 @@ std::int32_t ProducerEntry::next_sequence() const {
   return advance(ranges.back().sequence, ranges.back().count);
 }
 
+std::size_t ProducerLimits::ranges_allowed(std::size_t producers) const {
+  return std::clamp(ranges_shared / producers, std::min(ranges_least, ranges_max), ranges_max);
+}
+
 ProducerTable::ProducerTable(const ProducerTable& other)
     : limits_(other.limits_), entries_(other.entries_) {
   by_id_.reserve(entries_.size());
@@ -98,7 +102,13 @@ void ProducerTable::extend(ProducerEntry& entry, const wire::BatchView& batch) c
       return;
     }
   }
-  if (entry.ranges.size() == limits_.ranges_max) entry.ranges.erase(entry.ranges.begin());
+  const std::size_t kept = limits_.ranges_allowed(entries_.size()) - 1;
+  if (entry.ranges.size() > kept) {
+    const std::size_t over = entry.ranges.size() - kept;
+    entry.ranges.erase(entry.ranges.begin(),
+                       entry.ranges.begin() + static_cast<std::ptrdiff_t>(over));
+    if (over > 1) entry.ranges.shrink_to_fit();
+  }
   entry.ranges.push_back({batch.base_offset(), batch.base_sequence(), count});
 }
 

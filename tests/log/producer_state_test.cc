@@ -94,7 +94,7 @@ TEST(ProducerTableTest, AnswersADuplicateThatIsOlderThanItsMemoryWithoutAnOffset
   EXPECT_LE(log.stable_at, Offset(4));
 }
 
-TEST(ProducerTableTest, RemembersAtLeastTheNewest256Batches) {
+TEST(ProducerTableTest, OfAFewProducersRemembersAtLeastTheNewest256Batches) {
   Producers log;
   for (int i = 0; i < 300; ++i) {
     log.send(7, 0, i);
@@ -102,6 +102,36 @@ TEST(ProducerTableTest, RemembersAtLeastTheNewest256Batches) {
   }
   EXPECT_EQ(log.send(7, 0, 300 - 256), "dup " + std::to_string(2 * (300 - 256)));
   EXPECT_EQ(log.send(7, 0, 300 - 257), "dup -1");
+}
+
+// The more producers a partition has, the less is remembered of each; what is older is known to be
+// there all the same.
+TEST(ProducerTableTest, ManyProducersShareWhatIsRemembered) {
+  Producers log;
+  constexpr int kProducers = 1000;
+  for (int batch = 0; batch < 20; ++batch) {
+    for (int id = 0; id < kProducers; ++id) ASSERT_EQ(log.send(id, 0, batch), "ok");
+  }
+  const int first = 5;  // of the producers, by number
+  EXPECT_EQ(log.send(first, 0, 12), "dup " + std::to_string(12 * kProducers + first));
+  EXPECT_EQ(log.send(first, 0, 11), "dup -1");
+  EXPECT_EQ(log.send(first, 0, 20), "ok");
+}
+
+// The worst that producers can do: each fills its share and falls silent before the next one comes.
+TEST(ProducerTableTest, HoldsABoundedNumberOfRangesWhateverTheOrder) {
+  Producers log;
+  for (int id = 0; id < 1200; ++id) {
+    for (int batch = 0; batch < 256; ++batch) {
+      ASSERT_EQ(log.send(id, 0, batch), "ok");
+      log.append_plain();
+    }
+  }
+  std::size_t ranges = 0;
+  for (const ProducerEntry& entry : log.table.entries()) ranges += entry.ranges.size();
+  EXPECT_EQ(log.table.size(), 1000U);
+  EXPECT_LE(ranges, 15'000U);
+  EXPECT_LE(producer_snapshot_bytes(log.table), std::size_t{300} << 10);
 }
 
 TEST(ProducerTableTest, RefusesWhatFollowsAGapUntilTheSequenceGoesOn) {
@@ -206,7 +236,11 @@ TEST(ProducerTableTest, BelievesATimeBeforeAllTimes) {
 
 // At whatever batch a snapshot is taken, what follows it leads to the same table.
 TEST(ProducerTableTest, IsTheSameFromASnapshotAndTheRest) {
-  const ProducerLimits limits{.producers_max = 5, .ranges_max = 3, .forget_after_us = 1000};
+  const ProducerLimits limits{.producers_max = 5,
+                              .ranges_max = 3,
+                              .ranges_least = 1,
+                              .ranges_shared = 8,
+                              .forget_after_us = 1000};
   for (std::uint64_t seed = 1; seed <= 30; ++seed) {
     sim::SimRandom random(seed);
     Producers log(limits);
