@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/checksum.h"
+#include "log/io/storage_error.h"
 
 namespace tidelog::log {
 namespace {
@@ -76,8 +77,11 @@ Result<> write_whole_file(io::FileSystem& files, const std::string& path,
   TIDELOG_ASSIGN(const std::uint64_t size, file->size());
   if (size != content.size()) TIDELOG_TRY(file->truncate(content.size()));
   TIDELOG_TRY(file->sync_data());
-  if (!exists) TIDELOG_TRY(files.sync_directory(parent_of(path)));
-  return {};
+  if (exists) return {};
+  auto named = files.sync_directory(parent_of(path));
+  // Tried again where only a descriptor was missing: then the name must be as new as it is now.
+  if (!named && !io::is_final(named.error())) TIDELOG_TRY(files.remove_file(path));
+  return named;
 }
 
 std::string SlotFile::slot_path(int slot) const { return fmt::format("{}.{}", path_, slot); }
