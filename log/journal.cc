@@ -47,6 +47,7 @@ void Journal::adopt(JournalLane& lane, std::span<const HeldWrite> held) {
     live_.hold(one.sequence);
     lane.unstable_.push_back({&live_.at(one.sequence), one.next, 0, true});
   }
+  if (!held.empty()) holders_.hold(lane, held.front().sequence);
 }
 
 void Journal::stage(JournalLane& lane) {
@@ -135,6 +136,7 @@ void Journal::take_entries(JournalWrite& write, std::uint64_t budget) {
 
 void Journal::add_part(JournalWrite& write, JournalLane& lane, Offset next, std::size_t bytes) {
   write.lanes.push_back(&lane);
+  if (lane.unstable_.empty()) holders_.hold(lane, live_.next_sequence());  // which it will have
   lane.in_flight_.push_back({&write, next, bytes, false});
   lane.unstable_.push_back({&write, next, bytes, false});
   ++write.holds;
@@ -173,7 +175,7 @@ void Journal::ring_is_full(std::uint64_t least) {
   }
   if (asked_full_tail_ != live_.tail_sequence()) {
     asked_full_tail_ = live_.tail_sequence();
-    events_.journal_wants_space(live_.next_sequence(), true);
+    ask_for_room(live_.next_sequence(), Room::kNeeded);
   }
 }
 
@@ -294,9 +296,15 @@ void Journal::complete_parts(JournalWrite& write, std::vector<Moved>& moved) {
 }
 
 void Journal::stable(JournalLane& lane, Offset end) {
+  const std::size_t held = lane.unstable_.size();
   while (!lane.unstable_.empty() && lane.unstable_.front().next <= end) {
     --lane.unstable_.front().write->holds;
     lane.unstable_.pop_front();
+  }
+  if (lane.unstable_.empty()) {
+    holders_.release(lane);
+  } else if (lane.unstable_.size() < held) {
+    holders_.hold(lane, lane.unstable_.front().write->sequence);
   }
   if (lane.durable_end_ < end) {
     lane.durable_end_ = end;
@@ -356,6 +364,7 @@ void Journal::forget(JournalLane& lane) {
     --lane.unstable_.front().write->holds;
     lane.unstable_.pop_front();
   }
+  holders_.release(lane);
   lane.in_flight_.clear();
   if (lane.unproven_) std::erase(unproven_, &lane);
   if (lane.queued_) drop_from_queue(lane);
@@ -372,11 +381,6 @@ JournalCheckpoint Journal::checkpoint() const {
   return checkpoint;
 }
 
-std::optional<std::uint64_t> Journal::oldest_unstable(const JournalLane& lane) {
-  if (lane.unstable_.empty()) return std::nullopt;
-  return lane.unstable_.front().write->sequence;
-}
-
 void Journal::watch_space() {
   if (ring_.used_bytes() * 2 <= ring_.bytes()) return;
   if (ring_.bytes() * 2 <= options_.journal_bytes_max) {
@@ -385,7 +389,11 @@ void Journal::watch_space() {
   }
   if (live_.empty() || asked_tail_ == live_.tail_sequence()) return;
   asked_tail_ = live_.tail_sequence();
-  events_.journal_wants_space(live_.middle_sequence(), false);
+  ask_for_room(live_.middle_sequence(), Room::kWanted);
+}
+
+void Journal::ask_for_room(std::uint64_t sequence, Room room) {
+  holders_.ask(sequence, room, [room](JournalLane& lane) { lane.make_room(room); });
 }
 
 void Journal::grow(std::uint64_t bytes_least) {

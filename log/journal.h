@@ -27,6 +27,7 @@
 #include "log/log_options.h"
 #include "log/log_store.h"
 #include "log/log_tail.h"
+#include "log/ring_holders.h"
 #include "log/stored_journal.h"
 
 namespace tidelog::log {
@@ -47,10 +48,14 @@ class JournalLane {
  protected:
   // Runs after durable_end() moved; `bytes` more of what was appended are stable.
   virtual void durable_moved(std::size_t bytes) = 0;
+  // The ring is short of space that this log holds: bring it to segments, then say
+  // room_made(). Not called again before.
+  virtual void make_room(Room room) = 0;
   void set_tail(LogTail* tail) { tail_ = tail; }
 
  private:
   friend class Journal;
+  friend class RingHolders;
   static constexpr std::int64_t kTurnBytes = std::int64_t{256} << 10;
   struct Part {
     JournalWrite* write = nullptr;
@@ -71,16 +76,13 @@ class JournalLane {
   bool unproven_ = false;  // in the list for the quiet write
   Fifo<Part> in_flight_;   // in the order of the log
   Fifo<Part> unstable_;    // entries whose bytes only the journal holds
+  RingHolders::Place ring_place_;
 };
 
 // What a journal tells its shard.
 class JournalEvents {
  public:
   virtual ~JournalEvents() = default;
-  // Space is short: logs whose oldest unstable entry is at or below `sequence` should destage now.
-  // `full`: nothing can be journalled before they did, so what is not durable yet must go to
-  // segments too.
-  virtual void journal_wants_space(std::uint64_t sequence, bool full) = 0;
   // So many writes found no space on the disk and are tried again; told after each attempt.
   virtual void journal_lacks_space(int writes) = 0;
   // A write failed for good; nothing is acknowledged any more.
@@ -126,8 +128,8 @@ class Journal {
   // journal failed.
   void forget(JournalLane& lane);
 
-  // The sequence of the lane's oldest unstable entry; nullopt: all of it is in segments.
-  static std::optional<std::uint64_t> oldest_unstable(const JournalLane& lane);
+  // What make_room() began has ended, whatever came of it.
+  void room_made(JournalLane& lane) { holders_.ended(lane); }
 
   // True when nothing waits for a write, none is in flight and no file is being made.
   bool idle() const { return queue_.empty() && truncates_.empty() && in_flight_ == 0 && !growing_; }
@@ -173,6 +175,7 @@ class Journal {
   void complete_parts(JournalWrite& write, std::vector<Moved>& moved);
   void drop_from_queue(JournalLane& lane);
   void watch_space();
+  void ask_for_room(std::uint64_t sequence, Room room);
   void grow(std::uint64_t bytes_least);
   void arm_quiet_write();
   void quiet_write();
@@ -190,6 +193,7 @@ class Journal {
   Fifo<Truncate> truncates_;
   std::vector<JournalLane*> unproven_;
   LiveWrites live_;
+  RingHolders holders_;
   std::vector<std::span<const std::byte>> pieces_;  // of the write being made
   std::vector<JournalEntry> entries_;
 

@@ -186,6 +186,7 @@ void PartitionLogImpl::destaged(Offset end) {
 
 void PartitionLogImpl::destage_ended() {
   destage_all_ = false;
+  context_.journal->room_made(*this);
   if (retired_) return wait_until_retired();
   if (truncation_) truncate_when_quiet();
 }

@@ -97,6 +97,9 @@ class PartitionLogImpl final : public PartitionLog,
 
   // JournalLane
   void durable_moved(std::size_t bytes) override;
+  void make_room(Room room) override {
+    if (!retired_) destage(room == Room::kNeeded);
+  }
   // DestageTarget
   const TopicPartition& target_id() const override { return id_; }
   const PartitionLogSettings& target_settings() const override { return settings_; }

@@ -19,6 +19,11 @@ class OpenSegments;
 class SegmentRemover;
 class TailCache;
 
+// What a shard that closes on a full disk answers to those who wait for space.
+inline Error no_space_to_close() {
+  return {ErrorCode::kStorageFull, "the disk is full and the broker is stopping"};
+}
+
 struct ShardContext {
   ShardEnvironment environment;
   io::FileSystem* files = nullptr;

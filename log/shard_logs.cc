@@ -3,27 +3,15 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <iterator>
 
 #include "base/check.h"
 #include "base/logging.h"
 #include "log/io/storage_error.h"
 
 namespace tidelog::log {
-namespace {
-constexpr std::chrono::milliseconds kFullRetryAfter{100};
-
-Error no_space_to_close() {
-  return {ErrorCode::kStorageFull, "the disk is full and the broker is stopping"};
-}
-
-}  // namespace
-
 ShardLogsImpl::ShardLogsImpl(
     Parts parts, const std::function<PartitionLogSettings(const TopicPartition&)>& settings_of)
     : shard_(parts.shard),
-      directories_(*parts.directories),
-      catalog_(*parts.catalog),
       checkpoint_file_(*parts.checkpoint),
       failure_(*parts.failure),
       tail_cache_(parts.options.tail_cache_bytes),
@@ -32,7 +20,8 @@ ShardLogsImpl::ShardLogsImpl(
       destager_(context_),
       remover_(context_),
       journal_(parts.environment, *parts.files, parts.paths, parts.options,
-               std::move(parts.journal), *this) {
+               std::move(parts.journal), *this),
+      changes_(context_, *parts.directories, *parts.catalog, logs_) {
   context_.environment = parts.environment;
   context_.files = parts.files;
   context_.paths = std::move(parts.paths);
@@ -116,206 +105,11 @@ void ShardLogsImpl::end_of_turn() {
 
 void ShardLogsImpl::create(const TopicPartition& id, const PartitionLogSettings& settings,
                            CreateCallback done) {
-  if (PartitionLog* log = find(id)) {
-    context_.environment.executor->post([log, done = std::move(done)]() mutable { done(log); });
-    return;
-  }
-  creations_.push_back({id, settings, std::move(done)});
-  if (creations_.size() == 1 && !changing_catalog_) {
-    context_.environment.executor->post([this, alive = std::weak_ptr<bool>(context_.alive)] {
-      if (!alive.expired()) change_catalog();
-    });
-  }
+  changes_.create(id, settings, std::move(done));
 }
 
 void ShardLogsImpl::remove(const TopicPartition& id, DoneCallback done) {
-  const auto it = logs_.find(id);
-  if (it == logs_.end()) {
-    context_.environment.executor->post([id, done = std::move(done)]() mutable {
-      done(fail(ErrorCode::kUnknownPartition, fmt::format("{} is not here", id.to_string())));
-    });
-    return;
-  }
-  const auto log = it->second;
-  logs_.erase(it);
-  ++leaving_[id];
-  retiring_.push_back(log);
-  // Posted, so that the caller's callbacks never run inside this call; holds the log until it is at
-  // rest.
-  context_.environment.executor->post([this, log, id, done = std::move(done),
-                                       alive = std::weak_ptr<bool>(context_.alive)]() mutable {
-    if (alive.expired()) return;
-    log->retire([this, log, id, done = std::move(done)]() mutable {
-      std::erase(retiring_, log);
-      removals_.push_back({id, std::move(done)});
-      change_catalog();
-    });
-  });
-}
-
-void ShardLogsImpl::change_catalog() {
-  if (changing_catalog_) return;
-  if (context_.failure) {
-    return refuse_changes(Error(ErrorCode::kStorageFailed, context_.failure->message()));
-  }
-  if (context_.gave_up) return refuse_changes(no_space_to_close());
-  if (!removals_.empty() && !removals_wait_ && !removing_) return remove_all();
-  if (!creations_.empty()) create_all();
-}
-
-// Posted, so that callers' callbacks never run inside the call that found the reason.
-void ShardLogsImpl::refuse_changes(const Error& error) {
-  if (!removals_.empty()) context_.clean = false;  // the catalog still lists them
-  for (const Removal& removal : removals_) {
-    if (--leaving_[removal.id] == 0) leaving_.erase(removal.id);
-  }
-  context_.environment.executor->post([creations = std::exchange(creations_, {}),
-                                       removals = std::exchange(removals_, {}), error]() mutable {
-    for (Creation& creation : creations) creation.done(fail(error));
-    for (Removal& removal : removals) removal.done(fail(error));
-  });
-}
-
-void ShardLogsImpl::create_all() {
-  // A partition whose former life is still leaving waits for the next round.
-  auto creations = std::make_shared<std::vector<Creation>>();
-  std::vector<Creation> later;
-  for (Creation& creation : creations_) {
-    const bool waits = leaving_.contains(creation.id);
-    (waits ? later : *creations).push_back(std::move(creation));
-  }
-  creations_ = std::move(later);
-  if (creations->empty()) return;
-  changing_catalog_ = true;
-  std::vector<Catalog::Change> changes;
-  for (const Creation& creation : *creations)
-    changes.push_back({creation.id, ReplicaState::kLives});
-  context_.run_blocking<std::vector<std::uint32_t>>(
-      [this, changes]() -> Result<std::vector<std::uint32_t>> {
-        std::vector<TopicPartition> ids;
-        ids.reserve(changes.size());
-        for (const Catalog::Change& change : changes) ids.push_back(change.id);
-        TIDELOG_TRY(directories_.make(ids));
-        return catalog_.apply(changes);
-      },
-      [this, creations](Result<std::vector<std::uint32_t>> made) {
-        changing_catalog_ = false;
-        if (!made && io::is_final(made.error())) fail_directory(made.error());
-        for (std::size_t i = 0; i < creations->size(); ++i) {
-          finish_creation(std::move((*creations)[i]),
-                          made ? Result<std::uint32_t>((*made)[i]) : fail(made.error()));
-        }
-        change_catalog();
-      });
-}
-
-void ShardLogsImpl::finish_creation(Creation creation, const Result<std::uint32_t>& incarnation) {
-  if (!incarnation) return creation.done(fail(incarnation.error()));
-  auto& log = logs_[creation.id];
-  if (!log) {
-    RecoveredLog empty;
-    empty.id = creation.id;
-    empty.incarnation = *incarnation;
-    log = std::make_shared<PartitionLogImpl>(context_, std::move(empty), creation.settings);
-  }
-  creation.done(log.get());
-}
-
-// The catalog says that they go, then their files go, one log after the other, where nothing else
-// waits for them, then the catalog forgets them.
-void ShardLogsImpl::remove_all() {
-  changing_catalog_ = removing_ = true;
-  auto round = std::make_shared<RemovalRound>();
-  round->removals = std::exchange(removals_, {});
-  std::vector<Catalog::Change> marked;
-  for (const Removal& removal : round->removals) {
-    marked.push_back({removal.id, ReplicaState::kRemoving});
-  }
-  apply_to_catalog(std::move(marked), [this, round](const Result<>& applied) {
-    changing_catalog_ = false;
-    if (applied) {
-      remove_files(round);
-    } else {
-      end_removals(round, applied);
-    }
-    change_catalog();
-  });
-}
-
-void ShardLogsImpl::remove_files(const RemovalRoundPtr& round) {
-  if (context_.failure || round->gone == round->removals.size()) return strike_out(round, {});
-  context_.run_removal<void>(
-      [this, id = round->removals[round->gone].id, stop = removal_stop_.get_token()] {
-        return directories_.remove(id, stop);
-      },
-      [this, round](const Result<>& removed) {
-        if (!removed) return strike_out(round, removed);
-        ++round->gone;
-        remove_files(round);
-      });
-}
-
-// `result`: of the one that was removed last.
-void ShardLogsImpl::strike_out(const RemovalRoundPtr& round, const Result<>& result) {
-  if (context_.failure) return end_removals(round, fail(*context_.failure));
-  std::vector<Catalog::Change> struck;
-  for (std::size_t i = 0; i < round->gone; ++i) {
-    struck.push_back({round->removals[i].id, std::nullopt});
-  }
-  if (struck.empty()) return end_removals(round, result);
-  apply_to_catalog(std::move(struck), [this, round, result](const Result<>& applied) {
-    if (!applied) round->gone = 0;
-    end_removals(round, applied ? result : applied);
-  });
-}
-
-// Those that are gone are answered; the others wait, or hear why they cannot go now.
-void ShardLogsImpl::end_removals(const RemovalRoundPtr& round, const Result<>& result) {
-  removing_ = false;
-  const bool stopped = !result && result.error().code() == ErrorCode::kDraining;
-  const bool later = !result && !stopped && !io::is_final(result.error());
-  if (!result && !stopped && !later) {
-    fail_directory(result.error());
-    round->gone = 0;  // what the catalog says is not known
-  }
-  std::vector<Removal> waiting;
-  for (std::size_t i = 0; i < round->removals.size(); ++i) {
-    Removal& removal = round->removals[i];
-    if (i >= round->gone && later) {
-      waiting.push_back(std::move(removal));
-      continue;
-    }
-    if (--leaving_[removal.id] == 0) leaving_.erase(removal.id);
-    removal.done(i < round->gone ? Result<>() : result);
-  }
-  if (later) return remove_later(std::move(waiting));
-  change_catalog();
-}
-
-void ShardLogsImpl::apply_to_catalog(std::vector<Catalog::Change> changes,
-                                     std::move_only_function<void(Result<>)> then) {
-  context_.run_blocking<void>(
-      [this, changes = std::move(changes)]() -> Result<> {
-        if (const auto applied = catalog_.apply(changes); !applied) return fail(applied.error());
-        return {};
-      },
-      std::move(then));
-}
-
-// A removal ends as a removal, so that no new life of a partition begins beside files of the old.
-void ShardLogsImpl::remove_later(std::vector<Removal> removals) {
-  std::ranges::move(removals, std::back_inserter(removals_));
-  removals_wait_ = true;
-  check_space();
-  if (!context_.gives_up()) {
-    context_.environment.executor->run_after(kFullRetryAfter,
-                                             [this, alive = std::weak_ptr<bool>(context_.alive)] {
-                                               if (alive.expired()) return;
-                                               removals_wait_ = false;
-                                               change_catalog();
-                                             });
-  }
-  change_catalog();
+  changes_.remove(id, std::move(done));
 }
 
 void ShardLogsImpl::fail_directory(const Error& error) {
@@ -327,16 +121,9 @@ void ShardLogsImpl::fail_directory(const Error& error) {
                           error.to_string()));
   }
   for (const auto& [id, log] : logs_) log->failed(error);
-  for (const auto& log : std::vector(retiring_)) log->failed(error);
-  change_catalog();
+  for (const auto& log : std::vector(changes_.retiring())) log->failed(error);
+  changes_.proceed();
   end_close(fail(error));
-}
-
-void ShardLogsImpl::journal_wants_space(std::uint64_t sequence, bool full) {
-  for (const auto& [id, log] : logs_) {
-    const auto oldest = Journal::oldest_unstable(*log);
-    if (oldest && *oldest <= sequence) log->destage(full);
-  }
 }
 
 void ShardLogsImpl::journal_lacks_space(int writes) {
@@ -425,7 +212,7 @@ void ShardLogsImpl::start_checkpoint() {
 
 void ShardLogsImpl::close(DoneCallback done) {
   context_.closing = true;
-  removal_stop_.request_stop();
+  changes_.stop_removing();
   close_done_ = std::move(done);
   if (context_.failure) {
     context_.environment.executor->post(
@@ -438,10 +225,10 @@ void ShardLogsImpl::close(DoneCallback done) {
 void ShardLogsImpl::drive_close() {
   // A start that moves up takes two checkpoints: the store may go only when nobody writes one any
   // more.
-  if (finishing_close_ || changing_catalog_ || removing_ || checkpointing_) return;
+  if (finishing_close_ || changes_.under_way() || checkpointing_) return;
   if (context_.gave_up) return give_up();
   if (!checkpoint_waiters_.empty()) return start_checkpoint();  // the last one found no space
-  if (!journal_.idle() || !leaving_.empty()) return;
+  if (!journal_.idle() || changes_.any_leaving()) return;
   // Logs that only were to make room stay in the journal, however many they are.
   destager_.drop_waiting();
   bool rest = destager_.idle() && remover_.idle();
@@ -464,12 +251,12 @@ void ShardLogsImpl::give_up() {
                   "them for the next start",
                   context_.paths.root));
   finishing_close_ = true;
-  if (journal_.half_written() || !leaving_.empty()) context_.clean = false;
+  if (journal_.half_written() || changes_.any_leaving()) context_.clean = false;
   journal_.stop();
   checkpoint_waiters_.clear();
   for (const auto& [id, log] : logs_) log->give_up(no_space_to_close());
-  for (const auto& log : std::vector(retiring_)) log->give_up(no_space_to_close());
-  change_catalog();
+  for (const auto& log : std::vector(changes_.retiring())) log->give_up(no_space_to_close());
+  changes_.proceed();
   finish_close();
 }
 
