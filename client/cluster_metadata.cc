@@ -1,7 +1,5 @@
 #include "client/cluster_metadata.h"
 
-#include <fmt/format.h>
-
 #include <utility>
 
 #include "wire/limits.h"
@@ -12,14 +10,18 @@ ClusterMetadata::ClusterMetadata(Executor& executor, BrokerPool& pool, Options o
                                  std::uint64_t seed)
     : executor_(executor),
       pool_(pool),
-      options_(options),
-      backoff_(options.backoff_min, options.backoff_max, seed),
-      patience_(options.backoff_min, options.backoff_max, ~seed) {}
-
-ClusterMetadata::~ClusterMetadata() {
-  executor_.cancel(timer_);
-  executor_.cancel(patience_timer_);
+      inquiry_(executor, pool, wire::ApiKey::kMetadata, "no metadata",
+               {.request_timeout = options.request_timeout,
+                .backoff_min = options.backoff_min,
+                .backoff_max = options.backoff_max,
+                .interval_min = options.backoff_min},
+               seed),
+      patience_(options.backoff_min, options.backoff_max, ~seed) {
+  inquiry_.on_turn([this] { return next_page(); },
+                   [this](const SharedBytes& table) { return take(table); });
 }
+
+ClusterMetadata::~ClusterMetadata() { executor_.cancel(patience_timer_); }
 
 void ClusterMetadata::want(const std::string& name) {
   if (!wanted_.insert(name).second && topics_.contains(name)) return;
@@ -38,12 +40,12 @@ const Topic* ClusterMetadata::find(std::string_view name) const {
 
 void ClusterMetadata::refresh() {
   due_ = true;
-  advance();
+  if (!wanted_.empty()) inquiry_.ask();
 }
 
 void ClusterMetadata::refresh_patiently() {
   // What is under way may bring it; who still misses it then calls again.
-  if (patience_timer_ != 0 || due_ || !after_.empty() || in_flight_) return;
+  if (patience_timer_ != 0 || due_ || !after_.empty() || inquiry_.is_under_way()) return;
   missing_ = true;
   patience_timer_ = executor_.run_after(patience_.next(), [this] {
     patience_timer_ = 0;
@@ -52,30 +54,12 @@ void ClusterMetadata::refresh_patiently() {
 }
 
 void ClusterMetadata::advance() {
-  if (std::exchange(reshardings_seen_, pool_.reshardings()) != pool_.reshardings()) due_ = true;
-  if ((!due_ && after_.empty()) || in_flight_ || timer_ != 0 || wanted_.empty()) return;
-  const SteadyTime now = executor_.clock().now();
-  if (last_sent_ && now - *last_sent_ < options_.backoff_min) {
-    timer_ = executor_.run_after(*last_sent_ + options_.backoff_min - now, [this] {
-      timer_ = 0;
-      advance();
-    });
-    return;
-  }
-  Connection* connection = pool_.find_any();
-  if (connection == nullptr) return;
-  const MetadataRequest request = next_page();
-  if (request.names.empty()) return;
-  in_flight_ = true;
-  last_sent_ = now;
-  connection->call(
-      wire::ApiKey::kMetadata, encode(request), {}, options_.request_timeout,
-      [this, alive = std::weak_ptr<int>(alive_)](std::expected<Answer, CallFailure> answer) {
-        if (!alive.expired()) answered(std::move(answer));
-      });
+  if (std::exchange(reshardings_seen_, pool_.reshardings()) != pool_.reshardings()) refresh();
+  inquiry_.advance();
 }
 
-MetadataRequest ClusterMetadata::next_page() {
+std::optional<Table> ClusterMetadata::next_page() {
+  if (std::exchange(untaken_, false)) due_ = true;  // that page is lost, and what it led to
   auto at = after_.empty() ? wanted_.end() : wanted_.upper_bound(after_);
   after_.clear();
   // Who asked for all while a page was due is not served by the rest of the pages.
@@ -85,26 +69,23 @@ MetadataRequest ClusterMetadata::next_page() {
     request.names.push_back(*at);
   }
   is_cut_ = at != wanted_.end();
-  return request;
+  if (request.names.empty()) return std::nullopt;
+  untaken_ = true;
+  return encode(request);
 }
 
-void ClusterMetadata::answered(std::expected<Answer, CallFailure> answer) {
-  in_flight_ = false;
-  if (!answer) return retry_later();
-  Result<MetadataAnswer> decoded = decode_metadata(answer->table.bytes());
-  if (!decoded || !decoded->status.ok()) {
-    pool_.log(fmt::format("no metadata: {}",
-                          decoded ? decoded->status.message : decoded.error().message()));
-    return retry_later();
-  }
-  backoff_.reset();
+Result<> ClusterMetadata::take(const SharedBytes& table) {
+  TIDELOG_ASSIGN(MetadataAnswer answer, decode_metadata(table.bytes()));
+  if (!answer.status.ok()) return fail(answer.status.error());
+  untaken_ = false;
   if (!std::exchange(missing_, false)) patience_.reset();
   // What did not fit is asked for next.
-  const bool more = (decoded->more || is_cut_) && !decoded->topics.empty();
-  if (more) after_ = decoded->topics.back().name;
-  apply(std::move(*decoded));
+  const bool more = (answer.more || is_cut_) && !answer.topics.empty();
+  if (more) after_ = answer.topics.back().name;
+  apply(std::move(answer));
   if (updated_) updated_();
-  advance();
+  if (due_ || !after_.empty()) inquiry_.ask();
+  return {};
 }
 
 void ClusterMetadata::apply(MetadataAnswer answer) {
@@ -124,15 +105,6 @@ void ClusterMetadata::apply(MetadataAnswer answer) {
     }
     topics_.insert_or_assign(from.name, std::move(topic));
   }
-}
-
-void ClusterMetadata::retry_later() {
-  due_ = true;
-  if (timer_ != 0) return;
-  timer_ = executor_.run_after(backoff_.next(), [this] {
-    timer_ = 0;
-    advance();
-  });
 }
 
 }  // namespace tidelog::client_core

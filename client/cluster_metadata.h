@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "client/broker_pool.h"
+#include "client/inquiry.h"
 
 namespace tidelog::client_core {
 
@@ -28,11 +28,7 @@ struct Topic {
 
 class ClusterMetadata {
  public:
-  struct Options {
-    std::chrono::milliseconds request_timeout{30000};
-    std::chrono::milliseconds backoff_min{50};
-    std::chrono::milliseconds backoff_max{2000};
-  };
+  using Options = Inquiry::Options;
   // `executor` and `pool` must outlive this.
   ClusterMetadata(Executor& executor, BrokerPool& pool, Options options, std::uint64_t seed);
   ~ClusterMetadata();
@@ -65,31 +61,26 @@ class ClusterMetadata {
   void advance();
 
  private:
-  // What to ask for next; empty: nothing is left of what was to be.
-  MetadataRequest next_page();
-  void answered(std::expected<Answer, CallFailure> answer);
+  // What to ask for next; nullopt: nothing is left of what was to be.
+  std::optional<Table> next_page();
+  Result<> take(const SharedBytes& table);
   void apply(MetadataAnswer answer);
-  void retry_later();
 
   Executor& executor_;
   BrokerPool& pool_;
-  const Options options_;
-  Backoff backoff_;
+  Inquiry inquiry_;
   std::function<void()> updated_;
   std::set<std::string, std::less<>> wanted_;
   std::map<std::string, Topic, std::less<>> topics_;
   bool due_ = false;     // all are to be asked for
   std::string after_;    // not empty: of those asked for, what is behind this name is still to come
   bool is_cut_ = false;  // the request under way names less than that
-  bool in_flight_ = false;
-  std::optional<SteadyTime> last_sent_;
-  TimerId timer_ = 0;
+  bool untaken_ = false;  // what was asked for last has not come
   Backoff patience_;
   bool missing_ = false;  // refresh_patiently() was called since the last answer
   TimerId patience_timer_ = 0;
   std::uint64_t answers_ = 0;
   std::uint64_t reshardings_seen_ = 0;  // of the pool
-  std::shared_ptr<int> alive_ = std::make_shared<int>();
 };
 
 }  // namespace tidelog::client_core

@@ -6,25 +6,17 @@
 
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <optional>
 
 #include "base/ids.h"
-#include "client/backoff.h"
-#include "client/broker_pool.h"
+#include "client/inquiry.h"
 
 namespace tidelog::client_core {
 
 class Identity {
  public:
-  struct Options {
-    std::chrono::milliseconds request_timeout{30000};
-    std::chrono::milliseconds backoff_min{50};
-    std::chrono::milliseconds backoff_max{2000};
-  };
   // `executor` and `pool` must outlive this.
-  Identity(Executor& executor, BrokerPool& pool, Options options, std::uint64_t seed);
-  ~Identity();
+  Identity(Executor& executor, BrokerPool& pool, Inquiry::Options options, std::uint64_t seed);
   Identity(const Identity&) = delete;
   Identity& operator=(const Identity&) = delete;
 
@@ -38,26 +30,17 @@ class Identity {
   // This one is used up: it is not given by id() any more.
   void retire(ProducerId used);
   // Why there is none yet.
-  const std::optional<Error>& trouble() const { return trouble_; }
+  const std::optional<Error>& trouble() const { return inquiry_.trouble(); }
 
   // Goes on with what waits for a connection. Call when the pool changed.
-  void advance();
+  void advance() { inquiry_.advance(); }
 
  private:
-  void answered(const std::expected<Answer, CallFailure>& answer);
-  void failed(const Error& error);
+  Result<> take(const SharedBytes& table);
 
-  Executor& executor_;
-  BrokerPool& pool_;
-  const Options options_;
-  Backoff backoff_;
+  Inquiry inquiry_;
   std::function<void()> arrived_;
   std::optional<ProducerId> id_;
-  std::optional<Error> trouble_;
-  bool wanted_ = false;
-  bool in_flight_ = false;
-  TimerId timer_ = 0;
-  std::shared_ptr<int> alive_ = std::make_shared<int>();
 };
 
 }  // namespace tidelog::client_core
