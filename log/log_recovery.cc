@@ -177,6 +177,8 @@ Result<> LogRecoverer::find() {
   // may have put that start inside a batch.
   begin_ = log.log_start;
   if (evidence_.checkpoint) begin_ = std::min(begin_, evidence_.checkpoint->recovery_point);
+  // A cut in the first segment leaves none: what was kept is in the journal, from there on.
+  if (search_.limit) begin_ = std::min(begin_, *search_.limit);
   return {};
 }
 

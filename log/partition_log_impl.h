@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "log/cold_reader.h"
@@ -93,6 +94,8 @@ class PartitionLogImpl final : public PartitionLog,
   // Ends appends and reads (those in flight with kUnknownPartition); runs `done` when nothing is
   // under way.
   void retire(std::move_only_function<void()> done);
+  // The shard goes before the retirement ended: drops `done`, which may hold this log.
+  void drop_retirement() { const auto dropped = std::exchange(when_retired_, nullptr); }
   void wait_until_retired();
 
   // JournalLane
@@ -105,7 +108,11 @@ class PartitionLogImpl final : public PartitionLog,
   const PartitionLogSettings& target_settings() const override { return settings_; }
   LogTail& target_tail() override { return *tail_; }
   SegmentList& target_segments() override { return segments_; }
-  Offset target_limit() const override { return destage_all_ ? tail_->end() : durable_end(); }
+  // After a cut the journal has to say first that the log went on behind it: until then a recovery
+  // takes what segments hold there for what was cut.
+  Offset target_limit() const override {
+    return destage_all_ && durable_end() > cut_end_ ? tail_->end() : durable_end();
+  }
   Offset target_durable_end() const override { return durable_end(); }
   bool target_open() const override;
   void destaged(Offset end) override;
@@ -176,6 +183,7 @@ class PartitionLogImpl final : public PartitionLog,
   std::size_t undurable_bytes_ = 0;
   bool destage_wanted_ = false;  // of what is sealed, as soon as it is durable
   bool destage_all_ = false;     // the journal has no room: without waiting for it
+  Offset cut_end_{-1};           // of the last truncation
   bool retired_ = false;
   std::move_only_function<void()> when_retired_;
   TruncationPtr truncation_;

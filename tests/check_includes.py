@@ -33,7 +33,7 @@ LIBRARIES = [
     (re.compile(r"xxhash\.h"), ("base/checksum.cc",)),
     (re.compile(r"(lz4|zstd)"), ("wire/",)),
     (re.compile(r"prometheus/"), ("broker/",)),
-    (re.compile(r"httplib\.h"), ("broker/", "tools/bench/")),
+    (re.compile(r"httplib\.h"), ("broker/", "tools/bench/", "tests/integration/")),
     (re.compile(r"CLI/"), ("tools/",)),
     (re.compile(r"toml"), ("broker/", "tools/")),
     (re.compile(r"nlohmann/"), ("base/logging.cc", "broker/", "replication/", "tools/", "tests/")),

@@ -64,6 +64,8 @@ class LogHarness {
 
   Result<> open();
   LogStore& store() { return *store_; }
+  // False before open() succeeded, and after a clean stop.
+  bool running() const { return store_ != nullptr; }
   sim::SimExecutor& executor() { return executor_; }
   ShardLogs& shard_of(const TopicPartition& id) { return store_->shard(shard_index(id)); }
   std::vector<PartitionLog*> all();

@@ -106,12 +106,16 @@ Result<> SimDisk::enter(DiskOperation operation, const std::string& path) {
   if (powered_off_) return off(operation, path);
   ++operations_[operation];
   const std::optional<DiskFault> fault = take_fault(operation);
-  if (!fault) return {};
-  if (*fault == DiskFault::kNoSpace) {
+  return fault ? injected(*fault, operation, path) : Result<>();
+}
+
+Result<> SimDisk::injected(DiskFault fault, DiskOperation operation,
+                           const std::string& path) const {
+  if (fault == DiskFault::kNoSpace) {
     return fail(ErrorCode::kStorageFull,
                 fmt::format("{} '{}': no space left (injected)", to_string(operation), path));
   }
-  if (*fault == DiskFault::kNoDescriptor) {
+  if (fault == DiskFault::kNoDescriptor) {
     return fail(ErrorCode::kOverloaded,
                 fmt::format("{} '{}': too many open files (injected)", to_string(operation), path));
   }
@@ -369,7 +373,24 @@ Result<std::size_t> SimFile::read_at(FilePosition position, std::span<std::byte>
 Result<> SimFile::write_at(FilePosition position, std::span<const std::byte> bytes) {
   check_writable();
   check_alignment(position, reinterpret_cast<std::uintptr_t>(bytes.data()), bytes.size());
-  TIDELOG_TRY(disk_.enter(DiskOperation::kWrite, path_));
+  if (disk_.powered_off_) return disk_.off(DiskOperation::kWrite, path_);
+  const std::optional<DiskFault> fault = disk_.take_fault(DiskOperation::kWrite);
+  if (fault == DiskFault::kShortWrite && bytes.size() > kSectorBytes) {
+    const std::size_t first = (1 + disk_.random_.below(bytes.size() / kSectorBytes)) * kSectorBytes;
+    TIDELOG_TRY(write_part(position, bytes.first(std::min(first, bytes.size()))));
+    if (first >= bytes.size()) return {};
+    return write_part(FilePosition(position.value() + first), bytes.subspan(first));
+  }
+  if (!fault || fault == DiskFault::kShortWrite) return write_part(position, bytes);
+  if (fault == DiskFault::kIoError && options_.direct && !bytes.empty()) {
+    const std::uint64_t write =
+        inode_->begin_write(position.value(), std::vector(bytes.begin(), bytes.end()));
+    inode_->fail_write(write, disk_.random_);
+  }
+  return disk_.injected(*fault, DiskOperation::kWrite, path_);
+}
+
+Result<> SimFile::write_part(FilePosition position, std::span<const std::byte> bytes) {
   if (!disk_.has_space(*inode_, position.value(), bytes.size())) {
     return fail(ErrorCode::kStorageFull, fmt::format("write '{}': no space left", path_));
   }

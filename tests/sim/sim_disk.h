@@ -70,8 +70,7 @@ enum class DiskFault : std::uint8_t {
   kIoError,       // kStorageFailed; a failed write leaves any of its sectors behind
   kNoSpace,       // kStorageFull; nothing happened
   kNoDescriptor,  // kOverloaded; nothing happened
-  kShortWrite,    // the queue's first attempt writes only a part and goes on with the rest: two
-                  // writes in flight, not one
+  kShortWrite,  // the first attempt writes only a part, the next one the rest: two writes, not one
 };
 
 class SimDisk final : public log::io::FileSystem {
@@ -166,6 +165,8 @@ class SimDisk final : public log::io::FileSystem {
   // An error when the power is off or a fault was injected.
   Result<> enter(DiskOperation operation, const std::string& path);
   Result<> off(DiskOperation operation, const std::string& path) const;
+  // The error that an injected fault shows as.
+  Result<> injected(DiskFault fault, DiskOperation operation, const std::string& path) const;
   // A change that a crash may keep even when the power goes at its own point.
   template <typename Change>
   Result<> change(DiskOperation operation, const std::string& path, Change apply);

@@ -32,6 +32,7 @@ class SimFile final : public log::io::File {
   bool writable() const { return options_.mode != log::io::OpenMode::kRead; }
 
  private:
+  Result<> write_part(FilePosition position, std::span<const std::byte> bytes);
   void check_writable() const;
   void check_alignment(FilePosition position, std::uintptr_t address, std::uint64_t length) const;
 
