@@ -158,6 +158,8 @@ void PartitionLogImpl::durable_moved(std::size_t bytes) {
   context_.undurable_bytes -= bytes;
   undurable_bytes_ -= bytes;
   if (retired_) return wait_until_retired();
+  // Segments were to take everything, and may now.
+  if (destage_all_ && durable_end() > cut_end_) context_.destager->request(shared_from_this());
   if (truncation_) return truncate_when_quiet();
   const std::size_t ready = tail_->destageable_bytes(durable_end());
   if (ready >= context_.options.destage_bytes || (destage_wanted_ && ready > 0)) {
@@ -185,7 +187,7 @@ void PartitionLogImpl::destaged(Offset end) {
 }
 
 void PartitionLogImpl::destage_ended() {
-  destage_all_ = false;
+  if (durable_end() > cut_end_) destage_all_ = false;
   context_.journal->room_made(*this);
   if (retired_) return wait_until_retired();
   if (truncation_) truncate_when_quiet();

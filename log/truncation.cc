@@ -106,12 +106,7 @@ void PartitionLogImpl::drop_truncation(const Error& error) {
 }
 
 void PartitionLogImpl::truncate_when_quiet() {
-  if (truncation_->begun || journalling() || destaging()) return;
-  if (stable_end_ < tail_->end()) {
-    // What was not durable yet when segments were asked to take everything.
-    if (durable_end() == tail_->end()) destage(true);
-    return;
-  }
+  if (truncation_->begun || journalling() || destaging() || stable_end_ < tail_->end()) return;
   truncation_->begun = true;
   const auto segment = segments_.find(truncation_->offset);
   TIDELOG_CHECK(segment != nullptr, "a sound log has a segment for each stable offset");
@@ -207,6 +202,7 @@ void PartitionLogImpl::truncate_in_memory(const TruncationPtr& truncation) {
   // A chunk of its own: what the journal keeps for it does not wait for later appends.
   tail_->seal();
   cut_end_ = cut.end;
+  destage_all_ = false;
   truncate_files(truncation);
 }
 

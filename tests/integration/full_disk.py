@@ -28,7 +28,8 @@ import time
 import urllib.request
 
 from broker_process import Broker
-from kill_loop import TOPIC, Log, Producer, complaints_about_ledger, complaints_about_order
+from history_process import History, checker_of
+from kill_loop import TOPIC, Log, Producer
 
 SKIPPED = 77
 PARTITIONS = 4
@@ -111,16 +112,18 @@ def grew(producer, by):
     return lambda: producer.acknowledged_bytes() >= start + by
 
 
-def check_all(broker, log, ledger):
-    complaints = [c for partition in range(PARTITIONS) for c in log.read_again(broker, partition)]
-    complaints += complaints_about_ledger(log, ledger)
-    complaints += complaints_about_order(log)
+def check_all(broker, log, history, producers):
+    """What `producers` sent and were told, and all that was before, against what the broker holds."""
+    complaints = [c for producer in producers for c in producer.tell(history)]
+    complaints += [c for partition in range(PARTITIONS) for c in log.read_again(broker, partition, history)]
+    complaints += history.complaints()
     if complaints:
         raise RuntimeError("\n  ".join([f"{len(complaints)} complaints", *complaints[:10]]))
     return sum(map(len, log.records))
 
 
-def fill_and_heal(broker, balloon, directory, log, ledger, round_number, chance, end):
+def fill_and_heal(broker, balloon, directory, log, history, round_number, chance, end):
+    """Returns how many records were acknowledged when the disk was full, and the producers."""
     producers = [Producer(broker, f"p{p}", round_number, directory,
                           ["-p", str(p), "--delivery-timeout", "300s"]) for p in range(PARTITIONS)]
     try:
@@ -136,8 +139,8 @@ def fill_and_heal(broker, balloon, directory, log, ledger, round_number, chance,
         if not broker._is_ready():
             raise RuntimeError("a full disk made the broker unready, though it serves readers")
         # What was acknowledged can be read while nothing can be written.
-        entries = [entry for producer in producers for entry in producer.acknowledged()]
-        check_all(broker, log, ledger + entries)
+        check_all(broker, log, history, producers)
+        full = sum(producer.told_acknowledged for producer in producers)
         if end != "healed":
             if end == "killed and restarted":
                 broker.kill()
@@ -145,21 +148,19 @@ def fill_and_heal(broker, balloon, directory, log, ledger, round_number, chance,
                 raise RuntimeError("the clean stop on a full disk failed")
             balloon.burst()
             broker.start()
-            return len(entries)
+            return full, producers
         balloon.burst()
         wait_for("records are taken again", lambda: not any(metric(broker, "tidelog_storage_full")))
         for producer in producers:
             wait_for("a producer goes on", grew(producer, 20_000))
             if producer.process.poll() is not None:
                 raise RuntimeError(f"produce ended with {producer.process.returncode}: {producer.errors()}")
-        return len(entries)
+        return full, producers
     finally:
         for producer in producers:
             producer.ask_to_stop()
         for producer in producers:
             producer.end()
-        for producer in producers:
-            ledger.extend(producer.acknowledged())
 
 
 def run(options, chance, directory):
@@ -168,16 +169,17 @@ def run(options, chance, directory):
         broker = Broker(options.binary, directory, ["--set", "storage.free.bytes.min=0",
                                                     "--set", "journal.bytes.max=33554432"])
         broker.data = str(mount_point / "data")
-        log, ledger = Log(PARTITIONS), []
+        log, history, total = Log(PARTITIONS), History(checker_of(options.binary)), 0
         try:
             broker.start()
             broker.must_run("topic", "create", TOPIC, "-p", PARTITIONS, "--set", "segment.bytes=16777216")
             for round_number in range(1, options.rounds + 1):
                 end = ENDS[(round_number - 1) % len(ENDS)]
-                full = fill_and_heal(broker, balloon, directory, log, ledger, round_number, chance, end)
-                held = check_all(broker, log, ledger)
+                full, producers = fill_and_heal(broker, balloon, directory, log, history, round_number, chance, end)
+                held = check_all(broker, log, history, producers)
+                total += sum(producer.told_acknowledged for producer in producers)
                 print(f"round {round_number}: full with {full} of the round acknowledged and read, "
-                      f"{end}; {len(ledger)} acknowledged in all, {held} held",
+                      f"{end}; {total} acknowledged in all, {held} held",
                       flush=True)
             if broker.stop() != 0:
                 raise RuntimeError("the clean stop at the end failed")
@@ -186,8 +188,9 @@ def run(options, chance, directory):
             print(broker.log()[-4000:])
             raise
         finally:
+            history.close()
             broker.close()
-    print(f"all {len(ledger)} acknowledged records were there once, in order, over {options.rounds} full disks")
+    print(f"all {total} acknowledged records were there once, in order, over {options.rounds} full disks")
 
 
 def main():

@@ -8,8 +8,9 @@ was in flight. After each kill and restart:
   - no record, acknowledged or not, is there twice;
   - each producer's records of a partition are in the order in which they were sent;
   - offsets have no gaps, and what was read after an earlier restart is still there, byte for byte.
-At the end everything that the survivors were fed is acknowledged, and in the log once, in order, and nothing else of
-them: that is what their numbering by producer id, epoch and sequence is for.
+The checker of histories (tests/history) judges that. At the end everything that the survivors were fed is acknowledged,
+and in the log once, in order, and nothing else of them: that is what their numbering by producer id, epoch and sequence
+is for.
 
 Usage: kill_loop.py --binary BUILD/tools/tidelog [--rounds N] [--partitions N] [--seed N]
 """
@@ -26,6 +27,7 @@ import threading
 import time
 
 from broker_process import Broker
+from history_process import History, checker_of
 
 TOPIC = "ledger"
 LINES_PER_CHUNK = 200
@@ -46,6 +48,8 @@ class Producer:
         self.feeding = threading.Event()  # cleared: it gets nothing new
         self.feeding.set()
         self.fed = 0  # records, when the feeder has ended
+        self.told = 0  # records that the history knows as sent
+        self.told_acknowledged = 0
         with open(self.ledger_path, "wb") as ledger, open(f"{self.ledger_path}.err", "wb") as errors:
             self.process = broker.popen("produce", TOPIC, "-o", "%p %o %v", *options,
                                         stdin=subprocess.PIPE, stdout=ledger, stderr=errors)
@@ -54,13 +58,12 @@ class Producer:
 
     def _feed(self):
         sequence = 0
-        padding = "x" * 80
         try:
             while not self.stopping.is_set():
                 lines = []
                 for _ in range(self.lines_per_chunk):
                     key = f"key-{sequence % 61}\t" if self.keyed else ""
-                    lines.append(f"{key}{self.prefix}.{sequence} {padding[:sequence % 80]}\n")
+                    lines.append(f"{key}{self.value(sequence)}\n")
                     sequence += 1
                 self.process.stdin.write("".join(lines).encode())
                 self.process.stdin.flush()
@@ -69,6 +72,23 @@ class Producer:
                 self.feeding.wait()
         except (BrokenPipeError, OSError):
             pass  # the producer was stopped
+
+    def value(self, sequence):
+        return f"{self.prefix}.{sequence} {'x' * (sequence % 80)}"
+
+    def tell(self, history):
+        """Tells the history what is new. Yields complaints."""
+        # A chunk may be on its way that does not count as fed.
+        sent = self.fed + self.lines_per_chunk
+        history.sent(self.prefix, [self.value(sequence) for sequence in range(self.told, sent)])
+        self.told = sent
+        entries = list(self.acknowledged())
+        for entry in entries[self.told_acknowledged:]:
+            if entry[1] >= 0:
+                history.acknowledged([(entry[0], entry[1], entry[2].decode())])
+            else:
+                yield f"{entry[2][:40]!r} was acknowledged without its offset, though its producer has few batches in flight"
+        self.told_acknowledged = len(entries)
 
     def acknowledged_bytes(self):
         return self.ledger_path.stat().st_size
@@ -127,7 +147,7 @@ class Log:
         self.prefix_bytes = [0] * partitions
         self.prefix_digest = [hashlib.sha256() for _ in range(partitions)]
 
-    def read_again(self, broker, partition):
+    def read_again(self, broker, partition, history):
         """Checks that what was read before is unchanged and adds what is new; yields complaints."""
         data = broker.must_run("consume", TOPIC, "-p", partition, "-e", "-f", r"%o %v\n", timeout=600)
         known = self.prefix_bytes[partition]
@@ -138,28 +158,14 @@ class Log:
         self.prefix_digest[partition].update(added)
         self.prefix_bytes[partition] = len(data)
         records = self.records[partition]
+        begin = len(records)
         for line in added.splitlines():
             offset, value = line.split(b" ", 1)
             if int(offset) != len(records):
                 yield f"partition {partition}: offset {len(records)} is missing, {offset.decode()} comes instead"
                 return
             records.append(value)
-
-
-def complaints_about_order(log):
-    """No value twice anywhere; per producer and partition in the order of sending."""
-    seen = set()
-    for partition, records in enumerate(log.records):
-        last = {}
-        for offset, value in enumerate(records):
-            name = value.split(b" ", 1)[0]
-            if name in seen:
-                yield f"partition {partition}: {name.decode()} is there twice (again at offset {offset})"
-            seen.add(name)
-            producer, sequence = name.rsplit(b".", 1)
-            if int(sequence) <= last.get(producer, -1):
-                yield f"partition {partition}: {name.decode()} at offset {offset} comes after {last[producer]}"
-            last[producer] = int(sequence)
+        history.read("reader", partition, begin, [value.decode() for value in records[begin:]])
 
 
 def complaints_about_survivors(log, survivors):
@@ -175,18 +181,6 @@ def complaints_about_survivors(log, survivors):
             missing = sorted(set(range(one.fed)) - set(found))
             yield (f"{one.prefix} was fed {one.fed} records, {len(found)} are in the log; {len(missing)} are missing, "
                    f"the first of them {missing[:5]}")
-
-
-def complaints_about_ledger(log, acknowledged):
-    for partition, offset, value in acknowledged:
-        if offset < 0:
-            yield f"{value[:40]!r} was acknowledged without its offset, though its producer has few batches in flight"
-            continue
-        records = log.records[partition]
-        if offset >= len(records):
-            yield f"LOST: acknowledged {value[:40]!r}, partition {partition} offset {offset}; the log ends at {len(records)}"
-        elif records[offset] != value:
-            yield f"WRONG: partition {partition} offset {offset} holds {records[offset][:40]!r}, acknowledged was {value[:40]!r}"
 
 
 def wait_for_load(producers, broker, seconds_max=60):
@@ -216,7 +210,7 @@ def wait_for_progress(producers, broker, seconds_max=60):
         time.sleep(0.02)
 
 
-def run_round(broker, options, chance, round_number, directory, ledger, survivors):
+def run_round(broker, options, chance, round_number, directory, history, survivors):
     for survivor in survivors:
         survivor.feeding.set()
     wait_for_progress(survivors, broker)
@@ -237,13 +231,11 @@ def run_round(broker, options, chance, round_number, directory, ledger, survivor
     # What is checked takes time, in which they would fill the log; they still have to deliver what they took.
     for survivor in survivors:
         survivor.feeding.clear()
-    count = 0
+    complaints = []
     for producer in producers:
-        entries = list(producer.acknowledged())
-        count += len(entries)
-        ledger.extend(entries)
+        complaints += producer.tell(history)
         producer.ledger_path.unlink()
-    return count
+    return sum(producer.told_acknowledged for producer in producers), complaints
 
 
 def main():
@@ -260,35 +252,38 @@ def main():
 
     with tempfile.TemporaryDirectory(prefix="tidelog-kill-loop-") as directory:
         broker = Broker(options.binary, directory).start()
+        history = History(checker_of(options.binary))
+        total = 0
         survivors = []
         try:
             broker.must_run("topic", "create", TOPIC, "-p", options.partitions)
-            log, ledger = Log(options.partitions), []
+            log = Log(options.partitions)
             survivors += [
                 Producer(broker, "survivor-keyed", 0, directory, ["-K", r"\t"], SURVIVOR_LINES_PER_CHUNK),
                 Producer(broker, "survivor-sticky", 0, directory, ["-z", "lz4"], SURVIVOR_LINES_PER_CHUNK),
             ]
             for round_number in range(1, options.rounds + 1):
-                acknowledged = run_round(broker, options, chance, round_number, directory, ledger, survivors)
+                acknowledged, complaints = run_round(
+                    broker, options, chance, round_number, directory, history, survivors)
                 begin = time.monotonic()
                 broker.start()
                 seconds = time.monotonic() - begin
                 # Before the log is read: what is acknowledged meanwhile is looked for in the next round.
-                outside = ledger + [entry for one in survivors for entry in one.acknowledged()]
-                complaints = [c for p in range(options.partitions) for c in log.read_again(broker, p)]
-                complaints += complaints_about_ledger(log, outside)
-                complaints += complaints_about_order(log)
-                print(f"round {round_number}: {acknowledged} acknowledged, {len(outside)} in all, "
-                      f"{sum(map(len, log.records))} in the log; restarted in {seconds:.2f} s", flush=True)
+                complaints += [c for one in survivors for c in one.tell(history)]
+                complaints += [c for p in range(options.partitions) for c in log.read_again(broker, p, history)]
+                complaints += history.complaints()
+                total += acknowledged
+                print(f"round {round_number}: {acknowledged} acknowledged, {sum(map(len, log.records))} in the log; "
+                      f"restarted in {seconds:.2f} s", flush=True)
                 if complaints:
                     print(f"FAILED: {len(complaints)} complaints", *complaints[:10], sep="\n  ")
                     print(broker.log()[-3000:])
                     return 1
             complaints = [c for one in survivors for c in one.finish()]
-            complaints += [c for p in range(options.partitions) for c in log.read_again(broker, p)]
-            outside = ledger + [entry for one in survivors for entry in one.acknowledged()]
-            complaints += complaints_about_ledger(log, outside)
-            complaints += complaints_about_order(log)
+            complaints += [c for one in survivors for c in one.tell(history)]
+            complaints += [c for p in range(options.partitions) for c in log.read_again(broker, p, history)]
+            complaints += history.complaints()
+            total += sum(one.told_acknowledged for one in survivors)
             complaints += complaints_about_survivors(log, survivors)
             if complaints:
                 print(f"FAILED at the end: {len(complaints)} complaints", *complaints[:10], sep="\n  ")
@@ -304,8 +299,9 @@ def main():
                 one.stopping.set()
                 one.process.kill()
                 one.process.wait()
+            history.close()
             broker.close()
-    print(f"all {len(outside)} acknowledged records were there once, in order, after each of {options.rounds} kills")
+    print(f"all {total} acknowledged records were there once, in order, after each of {options.rounds} kills")
     return 0
 
 

@@ -116,6 +116,25 @@ TEST_F(HistoryFindingsTest, WhatIsAppendedBehindACutWhileTheRingIsFullSurvives) 
   EXPECT_EQ(compare(*harness_, ledger_), "");
 }
 
+TEST_F(HistoryFindingsTest, ASecondCutEndsThoughTheRingIsFullOfWhatItCuts) {
+  HarnessOptions options = one_shard();
+  options.store.shard.journal_bytes_max = options.store.shard.journal_bytes_min;
+  options.store.shard.destage_bytes = 1 << 20;
+  start(options);
+  ASSERT_TRUE(harness_->create(kId));
+  append_durably(kId, 9);
+  for (const std::int64_t turns : {0, 1, 2, 3}) {
+    ASSERT_TRUE(harness_->truncate(kId, Offset(3)));
+    for (int i = 0; i < 40; ++i) {
+      ASSERT_TRUE(harness_->append(kId, 3000, LeaderEpoch(2)));
+      harness_->executor().run_for(std::chrono::microseconds(turns * 20));
+    }
+    ASSERT_TRUE(harness_->truncate(kId, Offset(7))) << turns;
+    append_durably(kId, 5, 3000, LeaderEpoch(2));
+    EXPECT_EQ(compare(*harness_, ledger_), "");
+  }
+}
+
 // A removal that waits for what is in flight holds its log; so does the callback inside the log.
 TEST_F(HistoryFindingsTest, AStoreThatGoesBeforeARemovalEndedLeavesNoBuffers) {
   HarnessOptions options = one_shard();
