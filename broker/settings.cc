@@ -365,6 +365,19 @@ std::vector<std::pair<std::string, std::string>> process_environment() {
   return variables;
 }
 
+namespace {
+
+// For a sentence that names the setting already.
+Error without_name(const Error& error, std::string_view name) {
+  std::string_view message = error.message();
+  if (message.starts_with(name) && message.substr(name.size()).starts_with(": ")) {
+    message.remove_prefix(name.size() + 2);
+  }
+  return {error.code(), std::string(message)};
+}
+
+}  // namespace
+
 Result<BrokerSettings> load_broker_settings(const SettingSources& sources) {
   BrokerSettings settings;
   if (!sources.file.empty()) {
@@ -377,11 +390,12 @@ Result<BrokerSettings> load_broker_settings(const SettingSources& sources) {
     }
   }
   TIDELOG_TRY(apply_environment(settings, sources.environment));
-  for (const auto& [name, value] : sources.flags) {
-    if (auto set = set_broker_setting(settings, name, value); !set) {
-      return fail(set.error().with_context(fmt::format("--set {}", name)));
+  for (const FlagSetting& given : sources.flags) {
+    if (auto set = set_broker_setting(settings, given.name, given.value); !set) {
+      return fail(without_name(set.error(), given.name)
+                      .with_context(given.flag.empty() ? "--set " + given.name : given.flag));
     }
-    settings.origins[name] = SettingOrigin::kFlag;
+    settings.origins[given.name] = SettingOrigin::kFlag;
   }
   return settings;
 }

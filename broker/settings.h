@@ -104,8 +104,14 @@ Result<> set_broker_setting(BrokerSettings& settings, std::string_view name,
 // "TIDELOG_DATA_DIR" for "data.dir".
 std::string environment_name(std::string_view setting);
 
+struct FlagSetting {
+  std::string name;
+  std::string value;
+  std::string flag{};  // as it was written; empty: --set NAME
+};
+
 struct SettingSources {
-  std::vector<std::pair<std::string, std::string>> flags{};  // name and value; later ones win
+  std::vector<FlagSetting> flags{};  // later ones win
   std::vector<std::pair<std::string, std::string>> environment{};
   std::string file{};  // TOML; empty: none
 };
@@ -114,7 +120,7 @@ std::vector<std::pair<std::string, std::string>> process_environment();
 
 // Reads all sources. A variable TIDELOG_... that is nearly the name of a setting is refused as a
 // misspelling; others belong to other commands. Reads the file; blocks. Fails with kInvalidSetting,
-// kNotFound (the file); messages begin with "--set NAME", the variable, or "FILE:LINE".
+// kNotFound (the file); messages begin with "--set NAME" or the flag, the variable, or "FILE:LINE".
 Result<BrokerSettings> load_broker_settings(const SettingSources& sources);
 
 // The table for people, and for programs: an array of {name, type, default, environment, live,

@@ -71,6 +71,19 @@ std::string explain_extra(const CLI::App& app, const std::string& marked_word) {
                      close.empty() ? "; there are " + join(commands) : close);
 }
 
+// Of an option of `command` that stands before the command's name, behind that of `app`.
+std::optional<std::string> explain_too_early(const CLI::App& app, const CLI::App& command,
+                                             const std::string& marked_word) {
+  const std::string word = plain_word(marked_word);
+  if (&app == &command || word.size() < 2 || !word.starts_with('-')) return std::nullopt;
+  const std::string name = word.substr(0, word.find('='));
+  const CLI::Option* option = command.get_option_no_throw(name);
+  if (option == nullptr) return std::nullopt;
+  const bool is_flag = option->get_expected_max() == 0;
+  return fmt::format("{} stands before the command; write it behind: {} {}{}", name,
+                     path_of(command), name, is_flag ? "" : " " + option->get_type_name());
+}
+
 int usage_error(const CLI::App& app, std::string_view sentence) {
   print_error_text(
       fmt::format("tidelog: {}\nSee what there is with: {} --help\n", sentence, path_of(app)));
@@ -255,7 +268,11 @@ int CommandLine::report_usage_error(const CLI::ParseError& error) {
   // before all, since a known word behind it was not meant as a command.
   for (const CLI::App* at = &root_;; at = at->get_subcommands().back()) {
     const std::vector<std::string> extras = at->remaining();
-    if (!extras.empty()) return usage_error(*at, explain_extra(*at, extras.front()));
+    if (!extras.empty()) {
+      const auto too_early = explain_too_early(*at, app, extras.front());
+      return usage_error(too_early ? app : *at,
+                         too_early ? *too_early : explain_extra(*at, extras.front()));
+    }
     if (at->get_subcommands().empty()) break;
   }
   if (!command_names(app).empty()) {

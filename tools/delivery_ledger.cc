@@ -14,11 +14,6 @@ bool is_code(const client::Error& error, ErrorCode code) {
   return error.code == static_cast<std::uint16_t>(code);
 }
 
-// These concern the one record; all others would meet the next record, too.
-bool concerns_one_record(const client::Error& error) {
-  return is_code(error, ErrorCode::kTooLarge) || is_code(error, ErrorCode::kBatchTooLarge);
-}
-
 }  // namespace
 
 AcknowledgementPrinter::AcknowledgementPrinter(Format format, int fd, const StopEvent& stop)
@@ -83,6 +78,13 @@ bool DeliveryLedger::settle(const Result& result, const client::Record* contents
   if (!first_failure_ || is_code(*first_failure_, ErrorCode::kCancelled)) first_failure_ = error;
   failed_.fetch_add(1, std::memory_order_relaxed);
   return !concerns_one_record(error);
+}
+
+// All others would meet the next record, too.
+bool DeliveryLedger::concerns_one_record(const client::Error& error) const {
+  return is_code(error, ErrorCode::kTooLarge) || is_code(error, ErrorCode::kBatchTooLarge) ||
+         is_code(error, ErrorCode::kInvalidArgument) ||  // such as too many headers
+         (is_code(error, ErrorCode::kUnknownPartition) && !one_partition_);
 }
 
 void DeliveryLedger::acknowledge(const client::Delivery& delivery, const client::Record* contents) {

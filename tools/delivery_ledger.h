@@ -62,8 +62,10 @@ struct OffsetSpan {
 
 class DeliveryLedger {
  public:
-  // `printer` may be null; else it outlives the ledger.
-  explicit DeliveryLedger(AcknowledgementPrinter* printer) : printer_(printer) {}
+  // `printer` may be null; else it outlives the ledger. `one_partition`: all records go to the
+  // same, so that one which is missing is missing for all.
+  DeliveryLedger(AcknowledgementPrinter* printer, bool one_partition)
+      : printer_(printer), one_partition_(one_partition) {}
 
   // True when this failure means that going on with later records makes no sense.
   using Result = client::Result<client::Delivery>;
@@ -82,8 +84,10 @@ class DeliveryLedger {
 
  private:
   void acknowledge(const client::Delivery& delivery, const client::Record* contents);
+  bool concerns_one_record(const client::Error& error) const;
 
   AcknowledgementPrinter* printer_;
+  const bool one_partition_;
   std::atomic<std::uint64_t> acknowledged_ = 0;
   std::atomic<std::uint64_t> failed_ = 0;
   std::atomic<std::uint64_t> unknown_ = 0;

@@ -47,7 +47,10 @@ Result<InputBuffer::Fill> InputBuffer::fill() {
   while (true) {
     std::array<pollfd, 2> waits{{{fd_, POLLIN, 0}, {stop_fd_, POLLIN, 0}}};
     if (poll(waits.data(), waits.size(), -1) < 0 && errno != EINTR) break;
-    if (waits[1].revents != 0) return Fill::kStopped;
+    if (waits[1].revents != 0) {
+      was_stopped_ = true;
+      return Fill::kStopped;
+    }
     if (waits[0].revents == 0) continue;
     const ssize_t got = read(fd_, memory_.get() + end_, kBlockBytes);
     if (got > 0) {

@@ -29,6 +29,8 @@ class InputBuffer {
   // REQUIRES: bytes <= unread().size().
   void consume(std::size_t bytes) { begin_ += bytes; }
   const std::string& name() const { return name_; }
+  // fill() returned kStopped once.
+  bool was_stopped() const { return was_stopped_; }
 
  private:
   void make_room();
@@ -40,6 +42,7 @@ class InputBuffer {
   std::size_t capacity_ = 0;
   std::size_t begin_ = 0;
   std::size_t end_ = 0;
+  bool was_stopped_ = false;
 };
 
 // Cuts an InputBuffer at each delimiter. Bytes behind the last delimiter are a record too.

@@ -87,9 +87,14 @@ Result<OffsetRange> parse_time_range(std::string_view whole, std::int64_t now_ms
   return range;
 }
 
-}  // namespace
+// Whether it does so wherever the records lie; bounds of two kinds cannot tell.
+bool ends_before_it_begins(const OffsetRange& range) {
+  if (!range.from || !range.to || range.from->kind != range.to->kind) return false;
+  if (range.from->kind == OffsetBound::Kind::kEnd) return range.from->value < range.to->value;
+  return range.from->value > range.to->value;
+}
 
-Result<OffsetRange> parse_offset_range(std::string_view text, std::int64_t now_ms) {
+Result<OffsetRange> parse_any_range(std::string_view text, std::int64_t now_ms) {
   if (text.empty()) return refuse(text, "it is empty");
   if (text.starts_with("s@")) {
     TIDELOG_ASSIGN(const OffsetBound from, parse_time_bound(text.substr(2), text, now_ms));
@@ -112,6 +117,14 @@ Result<OffsetRange> parse_offset_range(std::string_view text, std::int64_t now_m
   return range;
 }
 
+}  // namespace
+
+Result<OffsetRange> parse_offset_range(std::string_view text, std::int64_t now_ms) {
+  TIDELOG_ASSIGN(const OffsetRange range, parse_any_range(text, now_ms));
+  if (!ends_before_it_begins(range)) return range;
+  return fail(ErrorCode::kInvalidArgument, fmt::format("offset '{}' ends before it begins", text));
+}
+
 Result<OffsetRange> join_offset_ranges(const OffsetRange& one, const OffsetRange& other) {
   if (one.from && other.from) {
     return fail(ErrorCode::kInvalidArgument, "-o was given twice and both say where to begin");
@@ -119,7 +132,9 @@ Result<OffsetRange> join_offset_ranges(const OffsetRange& one, const OffsetRange
   if (one.to && other.to) {
     return fail(ErrorCode::kInvalidArgument, "-o was given twice and both say where to end");
   }
-  return OffsetRange{one.from ? one.from : other.from, one.to ? one.to : other.to};
+  const OffsetRange joined{one.from ? one.from : other.from, one.to ? one.to : other.to};
+  if (!ends_before_it_begins(joined)) return joined;
+  return fail(ErrorCode::kInvalidArgument, "-o was given twice, and the end lies before the begin");
 }
 
 }  // namespace tidelog::tools

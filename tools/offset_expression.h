@@ -38,12 +38,13 @@ struct OffsetRange {
   bool operator==(const OffsetRange&) const = default;
 };
 
-// `now_ms` is what "-1h" counts from. Fails with kInvalidArgument; the message shows what is
-// allowed.
+// `now_ms` is what "-1h" counts from. Fails with kInvalidArgument, also for what ends before it
+// begins wherever a log's records lie, such as 5:3; the message shows what is allowed.
 Result<OffsetRange> parse_offset_range(std::string_view text, std::int64_t now_ms);
 
 // Joins the ranges of several -o options, as kcat's "-o s@A -o e@B".
-// Fails with kInvalidArgument when both say where to begin, or both where to end.
+// Fails with kInvalidArgument when both say where to begin, or both where to end, or the end lies
+// before the beginning.
 Result<OffsetRange> join_offset_ranges(const OffsetRange& one, const OffsetRange& other);
 
 }  // namespace tidelog::tools

@@ -52,7 +52,7 @@ Result<RecordSource> RecordSource::open(RecordSourceOptions options) {
   return RecordSource(std::move(options));
 }
 
-Result<> RecordSource::run(int stop_fd, const Take& take) {
+Result<bool> RecordSource::run(int stop_fd, const Take& take) {
   for (const std::string& name : options_.files) {
     const bool is_standard_input = name == "-";
     // Not blocking: opening a named pipe would wait for its writer, deaf to Ctrl-C.
@@ -66,9 +66,9 @@ Result<> RecordSource::run(int stop_fd, const Take& take) {
                      }
                      return take(std::move(record));
                    }));
-    if (!goes_on) break;
+    if (!goes_on || input.was_stopped()) return false;
   }
-  return {};
+  return true;
 }
 
 Result<bool> RecordSource::run_file(InputBuffer& input, const Take& take) {

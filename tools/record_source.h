@@ -43,8 +43,9 @@ class RecordSource {
   static Result<RecordSource> open(RecordSourceOptions options);
 
   // Hands over each record, of one file after the other, until the end, until `take` returns false
-  // or `stop_fd` becomes readable. Fails with kInvalidArgument (message names file and record).
-  Result<> run(int stop_fd, const Take& take);
+  // or `stop_fd` becomes readable. True: at the end, so that nothing was left unread. Fails with
+  // kInvalidArgument (message names file and record).
+  Result<bool> run(int stop_fd, const Take& take);
 
  private:
   explicit RecordSource(RecordSourceOptions options) : options_(std::move(options)) {}

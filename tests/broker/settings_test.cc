@@ -85,7 +85,7 @@ TEST_F(SettingsTest, EverySettingReachesItsField) {
                    {"quota.in.bytes", "39MiB"},
                    {"quota.out.bytes", "40MiB"}};
   std::set<std::string> tested;
-  for (const auto& [name, value] : sources.flags) tested.insert(name);
+  for (const FlagSetting& given : sources.flags) tested.insert(given.name);
   EXPECT_EQ(tested.size(), setting_table().size()) << "a setting of the table is not tested here";
   const auto settings = load_broker_settings(sources);
   ASSERT_TRUE(settings) << settings.error().message();

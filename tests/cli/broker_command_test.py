@@ -89,6 +89,23 @@ class BesideABroker(CommandCase):
                 self.assertEqual(result.returncode, 1, result.stderr)
                 self.assertIn(b"on nosuch.invalid:0: 'nosuch.invalid' has no address: ", result.stderr)
 
+    def test_a_setting_is_named_as_it_was_written(self):
+        for words, said in ((("--listen", "127.0.0.1"), b"--listen: '127.0.0.1' is no address"),
+                            (("--set", "listen=127.0.0.1"), b"--set listen: '127.0.0.1' is no address"),
+                            (("--listen", "127.0.0.1:0", "--set", "listen=127.0.0.1:1"),
+                             b"--listen and --set listen both say listen; use one")):
+            with self.subTest(words=words):
+                result = run_alone("broker", "--data", "/proc/none", *words)
+                self.assertEqual(result.returncode, 2, result.stderr)
+                self.assertIn(b": " + said, result.stderr)
+
+    def test_a_directory_that_cannot_be_made_says_nothing_of_broken_disks(self):
+        with tempfile.NamedTemporaryFile() as file:
+            result = run_alone("broker", "--data", file.name, "--listen", "127.0.0.1:0", "--admin", "off")
+            self.assertEqual(result.returncode, 1)
+            self.assertIn(b"Not a directory", result.stderr)
+            self.assertNotIn(b"replace", result.stderr)
+
 
 if __name__ == "__main__":
     main()

@@ -180,6 +180,18 @@ class Usage(unittest.TestCase):
     def test_version_is_one_line(self):
         self.assertRegex(run_alone("--version").stdout, rb"^tidelog \d+\.\d+\.\d+\n$")
 
+    def test_a_flag_before_its_command_is_told_where_it_belongs(self):
+        for words, said in ((("-b", "127.0.0.1:1", "topic", "list"),
+                             b"-b stands before the command; write it behind: tidelog topic list -b HOST:PORT"),
+                            (("-q", "produce", "x"), b"write it behind: tidelog produce -q\n"),
+                            (("topic", "--brokers=a:1", "create", "x"),
+                             b"write it behind: tidelog topic create --brokers HOST:PORT"),
+                            (("--colour", "topic", "list"), b"tidelog has no option '--colour'")):
+            with self.subTest(words=words):
+                result = run_alone(*words)
+                self.assertEqual(result.returncode, 2)
+                self.assertIn(said, result.stderr)
+
     def test_usage_errors_exit_2_and_name_what_is_close(self):
         for words, part in (
             ((), b"Usage"),

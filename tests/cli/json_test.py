@@ -36,7 +36,7 @@ class Json(CommandCase):
         self.create()
         summary = json.loads(self.produce(b'{"value":"abc"}\n', "--json"))
         self.assertGreater(summary.pop("seconds"), 0)
-        self.assertEqual(summary, {"records": 1, "bytes": 3, "failed": 0, "unknown": 0,
+        self.assertEqual(summary, {"records": 1, "bytes": 3, "failed": 0, "unknown": 0, "stopped": False,
                                    "partitions": [{"partition": 0, "first_offset": 0, "last_offset": 0}]})
         # Another flag may say how the input looks; the summary is JSON all the same.
         self.assertEqual(json.loads(self.produce(b"x\ny\n", "--json", "-f", r"%v\n"))["records"], 2)
@@ -64,7 +64,7 @@ class Json(CommandCase):
         self.produce(b"x\n", "-p", 1)
         summary = json.loads(self.produce(b"a\nbc\n", "-p", 1, "-D", r"\n", "--json"))
         self.assertGreater(summary.pop("seconds"), 0)
-        self.assertEqual(summary, {"records": 2, "bytes": 3, "failed": 0, "unknown": 0,
+        self.assertEqual(summary, {"records": 2, "bytes": 3, "failed": 0, "unknown": 0, "stopped": False,
                                    "partitions": [{"partition": 1, "first_offset": 1, "last_offset": 2}]})
         result = self.broker.run("produce", self.topic, "--json", "-o", "%p", "-p", 1, stdin=b'{"value":"a"}\n')
         self.assertEqual(result.stdout, b"1\n")

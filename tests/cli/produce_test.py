@@ -142,6 +142,36 @@ class Produce(CommandCase):
         self.assertIn(b"acknowledged 2 records", result.stderr)
         self.assertEqual(self.consume("-e"), b"a\nb\n")
 
+    def test_a_record_that_names_a_missing_partition_fails_and_the_others_arrive(self):
+        self.create("-p", 2)
+        lines = b"".join(b'{"value":"%d","partition":%d}\n' % (i, 99 if i == 0 else i % 2) for i in range(50_000))
+        result = self.broker.run("produce", self.topic, "--json", "--keep-partition", stdin=lines)
+        self.assertEqual(result.returncode, 1)
+        summary = json.loads(result.stdout)
+        self.assertEqual((summary["records"], summary["failed"], summary["stopped"]), (49_999, 1, False))
+        self.assertIn(b"no partition 99", result.stderr)
+        many = json.dumps({"value": "x", "headers": [{"key": "k", "value": ""}] * 70_000}).encode()
+        result = self.broker.run("produce", self.topic, "--json", stdin=many + b"\n" + b'{"value":"y"}\n' * 9)
+        summary = json.loads(result.stdout)
+        self.assertEqual((summary["records"], summary["failed"], summary["stopped"]), (9, 1, False))
+
+    def test_a_failure_that_ends_the_run_tells_of_the_input_that_was_not_read(self):
+        self.create()
+        producer = self.popen("produce", self.topic, "--json", "-D", r"\n", stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        producer.stdin.write(b"first\n")
+        producer.stdin.flush()
+        while self.consume("-e") != b"first\n":
+            pass
+        self.broker.must_run("topic", "delete", "-y", self.topic)
+        # Its pipe stays open: only the failure ends it.
+        producer.stdin.write(b"second\n")
+        producer.stdin.flush()
+        summary = json.loads(producer.stdout.read())
+        self.assertEqual(producer.wait(WAIT_SECONDS_MAX), 1)
+        self.assertEqual((summary["records"], summary["failed"], summary["stopped"]), (1, 1, True))
+        self.assertRegex(producer.stderr.read(), rb"; stopped there: the input behind record 2 was not read\n$")
+
     def test_a_partition_that_does_not_exist_is_named(self):
         self.create("-p", 2)
         for command in ("produce", "consume"):

@@ -31,6 +31,17 @@ TEST(OffsetExpressionTest, TellsAbsoluteFromRelativeNumbers) {
   EXPECT_EQ(parse("-0"), from(Kind::kEnd, 0));
 }
 
+TEST(OffsetExpressionTest, RefusesWhatEndsBeforeItBegins) {
+  for (const char* text : {"5:3", "-5:-10", "+3:+2", "@2000:1000", "@-1h:-2h", "end:-1"}) {
+    EXPECT_FALSE(parse_offset_range(text, kNow)) << text;
+  }
+  for (const char* text : {"5:5", "-5:-5", "end:end", "@-1h:-1h", "5:+3", "-5:3", "@1000:+7"}) {
+    EXPECT_TRUE(parse_offset_range(text, kNow)) << text;
+  }
+  EXPECT_FALSE(join_offset_ranges(parse("5"), parse(":3")));
+  EXPECT_TRUE(join_offset_ranges(parse("5"), parse(":+3")));
+}
+
 TEST(OffsetExpressionTest, TakesRanges) {
   EXPECT_EQ(parse("3:7"), between({Kind::kOffset, 3}, {Kind::kOffset, 7}));
   EXPECT_EQ(parse("start:end"), between({Kind::kStart, 0}, {Kind::kEnd, 0}));

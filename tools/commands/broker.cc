@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <optional>
@@ -45,16 +46,25 @@ Result<broker::SettingSources> sources_of(const BrokerOptions& options) {
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("--set '{}' is no key=value, such as log.level=debug", pair));
     }
-    sources.flags.emplace_back(pair.substr(0, equals), pair.substr(equals + 1));
+    sources.flags.push_back({.name = pair.substr(0, equals), .value = pair.substr(equals + 1)});
   }
-  const auto add = [&sources](const char* name, const std::optional<std::string>& value) {
-    if (value) sources.flags.emplace_back(name, *value);
+  struct Flag {
+    const char* flag;
+    const char* setting;
+    const std::optional<std::string>& value;
   };
-  add("data.dir", options.data);
-  add("broker.id", options.id);
-  add("listen", options.listen);
-  add("admin.listen", options.admin);
-  add("shards", options.shards);
+  for (const Flag& one :
+       {Flag{"--data", "data.dir", options.data}, Flag{"--id", "broker.id", options.id},
+        Flag{"--listen", "listen", options.listen}, Flag{"--admin", "admin.listen", options.admin},
+        Flag{"--shards", "shards", options.shards}}) {
+    if (!one.value) continue;
+    if (std::ranges::find(sources.flags, one.setting, &broker::FlagSetting::name) !=
+        sources.flags.end()) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("{0} and --set {1} both say {1}; use one", one.flag, one.setting));
+    }
+    sources.flags.push_back({.name = one.setting, .value = *one.value, .flag = one.flag});
+  }
   return sources;
 }
 

@@ -124,6 +124,8 @@ class ConsumeRun {
   bool choose_ranges(const client::TopicDescription& topic);
   std::optional<std::int64_t> resolve(const client::PartitionDescription& partition,
                                       const OffsetBound& bound);
+  void note_empty_range(const client::PartitionDescription& partition, std::int64_t begin,
+                        std::int64_t end);
   void report_beyond_end(const client::PartitionDescription& partition, std::int64_t offset);
   bool assign();
   Result<int> read_all();
@@ -171,6 +173,15 @@ void ConsumeRun::report_beyond_end(const client::PartitionDescription& partition
                   partition.partition, offset, partition.start_offset, partition.high_watermark));
 }
 
+// Right for some partitions of a topic, perhaps; where it is a mistake, nothing else would show it.
+void ConsumeRun::note_empty_range(const client::PartitionDescription& partition, std::int64_t begin,
+                                  std::int64_t end) {
+  messages_.note(fmt::format(
+      "partition {}: nothing to read: it would begin at offset {} and end "
+      "before {}; its records have offsets {} to {} (end)",
+      partition.partition, begin, end, partition.start_offset, partition.high_watermark));
+}
+
 bool ConsumeRun::choose_ranges(const client::TopicDescription& topic) {
   const auto chosen = choose_partitions(topic, plan_.partitions, messages_);
   if (!chosen) return false;
@@ -190,6 +201,10 @@ bool ConsumeRun::choose_ranges(const client::TopicDescription& topic) {
     if (plan_.range.to) {
       range.end = resolve(partition, *plan_.range.to);
       if (!range.end) return false;
+    }
+    if (range.end) {
+      const auto begin = resolve_bound(consumer_, plan_.topic, partition, from);
+      if (begin && *begin > *range.end) note_empty_range(partition, *begin, *range.end);
     }
     if (plan_.exits_at_end && from.kind == OffsetBound::Kind::kOffset &&
         from.value > partition.high_watermark) {

@@ -107,7 +107,7 @@ class ProduceRun {
         messages_(messages),
         notice_(notice),
         is_typed_(plan.is_typed),
-        ledger_(printer),
+        ledger_(printer, plan.source.base.partition.has_value()),
         producer_(plan.producer),
         begin_(Clock::now()) {}
 
@@ -122,8 +122,13 @@ class ProduceRun {
     finished_.set();
     monitor.join();
     messages_.clear_progress();
-    return read;
+    if (!read) return fail(read.error());
+    left_unread_ = !*read;
+    return {};
   }
+  // A failure, or Ctrl-C, ended the run before its input did.
+  bool has_left_unread() const { return left_unread_; }
+  std::uint64_t sent() const { return sent_; }
 
   const DeliveryLedger& ledger() const { return ledger_; }
   std::uint64_t bytes() const { return producer_.statistics().bytes_acknowledged; }
@@ -134,6 +139,7 @@ class ProduceRun {
 
   bool send(client::Record record) {
     if (stop_.is_set()) return false;
+    ++sent_;
     if (printer_ != nullptr) printer_->wait_for_room();
     if (printer_ != nullptr && printer_->needs_contents()) {
       auto kept = std::make_shared<const client::Record>(record);
@@ -175,6 +181,8 @@ class ProduceRun {
   Messages& messages_;
   OutageNotice& notice_;
   const bool is_typed_;
+  std::uint64_t sent_ = 0;
+  bool left_unread_ = false;
   StopEvent stop_;
   StopEvent finished_;
   DeliveryLedger ledger_;
@@ -194,6 +202,7 @@ std::string summary_as_json(const ProduceRun& run, double seconds) {
                                      {"seconds", seconds},
                                      {"failed", ledger.failed()},
                                      {"unknown", ledger.unknown()},
+                                     {"stopped", run.has_left_unread()},
                                      {"partitions", std::move(partitions)}};
   return json_text(whole, -1) + "\n";
 }
@@ -212,6 +221,10 @@ std::string summary_in_words(const ProduceRun& run, double seconds, bool is_ackn
   if (ledger.unknown() > 0) {
     text += fmt::format("; {} may or may not be in the log: {}", with_commas(ledger.unknown()),
                         ledger.first_unknown()->message);
+  }
+  if (run.has_left_unread() && !interrupt_event().is_set()) {
+    text += fmt::format("; stopped there: the input behind record {} was not read",
+                        with_commas(run.sent()));
   }
   return text;
 }
