@@ -141,7 +141,8 @@ class LogStore {
   // two lives of a leader share one. Only a new directory has nobody to tell apart.
   bool needs_new_epochs() const { return !recovery().created; }
 
-  // Writes the clean-stop marker, syncs, unlocks. REQUIRES: every shard's close() succeeded and its
+  // Writes the clean-stop marker and syncs. The directory is locked until this and the shards'
+  // queues are gone. REQUIRES: every shard's close() succeeded and its
   // thread ended or idles. Blocks. Without this call the directory is left as after a crash; so it
   // is where a full disk kept from it what the marker would say, or the marker itself. Fails with
   // kStorageFailed.

@@ -52,7 +52,7 @@ ShardLogsImpl::~ShardLogsImpl() {
   for (const TimerId timer : {checkpoint_timer_, retention_timer_}) {
     if (timer != 0) context_.environment.executor->cancel(timer);
   }
-  for (const auto& log : retiring_) log->drop_retirement();
+  for (const auto& log : changes_.retiring()) log->drop_retirement();
   context_.alive.reset();
 }
 

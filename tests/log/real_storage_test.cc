@@ -133,6 +133,7 @@ TEST_P(RealStorageTest, KeepsWhatWasAcknowledgedOverKillsAndCleanStops) {
     pool_.reset();
     ASSERT_TRUE(store_->finish_clean_stop());
     store_.reset();
+    world_->end_queue();
     const auto report = verify_path(world_->files(), options_.path);
     ASSERT_TRUE(report) << report.error().to_string();
     EXPECT_TRUE(report->ok());
