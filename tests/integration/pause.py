@@ -17,8 +17,8 @@ import threading
 import time
 
 from broker_process import Broker
-from kill_loop import (TOPIC, Log, Producer, complaints_about_ledger, complaints_about_order,
-                       complaints_about_survivors, wait_for_load, wait_for_progress)
+from history_process import History, checker_of
+from kill_loop import TOPIC, Log, Producer, complaints_about_survivors, wait_for_load, wait_for_progress
 
 LINES_PER_CHUNK = 20
 END_SECONDS_MAX = 150
@@ -79,6 +79,7 @@ def main():
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tidelog-pause-") as directory:
         broker = Broker(options.binary, directory).start()
+        history = History(checker_of(options.binary))
         producers, consumer = [], None
         try:
             broker.must_run("topic", "create", TOPIC, "-p", options.partitions)
@@ -98,9 +99,9 @@ def main():
                 time.sleep(0.5)
             complaints = [c for one in producers for c in one.finish(END_SECONDS_MAX)]
             log = Log(options.partitions)
-            complaints += [c for p in range(options.partitions) for c in log.read_again(broker, p)]
-            complaints += complaints_about_ledger(log, [entry for one in producers for entry in one.acknowledged()])
-            complaints += complaints_about_order(log)
+            complaints += [c for one in producers for c in one.tell(history)]
+            complaints += [c for p in range(options.partitions) for c in log.read_again(broker, p, history)]
+            complaints += history.complaints()
             complaints += complaints_about_survivors(log, producers)
             complaints += consumer.complaints(log)
             if broker.stop() != 0:
@@ -118,6 +119,7 @@ def main():
                 consumer.close()
             if broker.process.poll() is None:
                 broker.process.send_signal(signal.SIGCONT)
+            history.close()
             broker.close()
     return 0
 
