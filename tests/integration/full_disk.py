@@ -138,9 +138,14 @@ def fill_and_heal(broker, balloon, directory, log, history, round_number, chance
             raise RuntimeError(f"a record for a full disk: exit {refused.returncode}, {refused.stderr!r}")
         if not broker._is_ready():
             raise RuntimeError("a full disk made the broker unready, though it serves readers")
+        # What is looked at takes time, in which they would take more than the disk has room for.
+        for producer in producers:
+            producer.feeding.clear()
         # What was acknowledged can be read while nothing can be written.
         check_all(broker, log, history, producers)
         full = sum(producer.told_acknowledged for producer in producers)
+        for producer in producers:
+            producer.feeding.set()
         if end != "healed":
             if end == "killed and restarted":
                 broker.kill()
