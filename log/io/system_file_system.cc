@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -11,10 +10,11 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <fstream>
+#include <optional>
+#include <sstream>
 #include <thread>
 
 #include "base/blocking_pool.h"
@@ -44,31 +44,51 @@ class SystemDirectoryLock final : public DirectoryLock {
   UniqueFd fd_;
 };
 
-// The process id in a lock file, or a word that says there is none.
-std::string holder(int fd) {
-  std::array<char, 32> text{};
-  const ssize_t length = ::pread(fd, text.data(), text.size(), 0);
-  std::string digits;
-  for (const char c :
-       std::string_view(text.data(), static_cast<std::size_t>(std::max<ssize_t>(length, 0)))) {
-    if (c < '0' || c > '9') break;
-    digits += c;
-  }
-  return digits.empty() ? "unknown" : digits;
+// What tells a process from earlier and later ones with its number, the first one of each container
+// among them: its state, and when it started, in clock ticks. Nullopt: there is none.
+struct ProcessLife {
+  char state = '?';
+  std::string started;
+};
+std::optional<ProcessLife> process_life(const std::string& pid) {
+  std::ifstream file(fmt::format("/proc/{}/stat", pid));
+  std::string text;
+  std::getline(file, text);
+  const std::size_t name_end = text.rfind(") ");  // the name may have anything in it
+  if (name_end == std::string::npos) return std::nullopt;
+  std::istringstream fields(text.substr(name_end + 2));
+  ProcessLife life;
+  fields >> life.state;
+  constexpr int kFieldsBetween = 18;  // proc(5): from 4, the parent, to 21
+  for (int i = 0; i < kFieldsBetween && fields; ++i) fields >> life.started;
+  fields >> life.started;
+  return fields ? std::optional(life) : std::nullopt;
 }
 
-// Whether the process has ended, waited for by its parent or not. Not so where that is not known.
-bool has_ended(const std::string& pid) {
-  pid_t number = 0;
-  const auto [end, error] = std::from_chars(pid.data(), pid.data() + pid.size(), number);
-  if (error != std::errc{} || end != pid.data() + pid.size() || number <= 0) return false;
-  if (::kill(number, 0) != 0) return errno == ESRCH;
-  std::ifstream status(fmt::format("/proc/{}/stat", pid));
-  std::string text;
-  std::getline(status, text);
-  const std::size_t name_end = text.rfind(") ");  // the name may have anything in it
-  return name_end != std::string::npos && name_end + 2 < text.size() &&
-         (text[name_end + 2] == 'Z' || text[name_end + 2] == 'X');
+// Who is named in a lock file: a number, and when that process started ("" in older files).
+struct Holder {
+  std::string pid = "unknown";
+  std::string started;
+};
+Holder holder(int fd) {
+  std::array<char, 64> text{};
+  const ssize_t length = ::pread(fd, text.data(), text.size(), 0);
+  std::istringstream words(
+      std::string(text.data(), static_cast<std::size_t>(std::max<ssize_t>(length, 0))));
+  Holder holder;
+  long long number = 0;
+  if (words >> number && number > 0) holder.pid = std::to_string(number);
+  words >> holder.started;
+  return holder;
+}
+
+// Whether it has ended, waited for by its parent or not, as far as can be seen from here.
+bool has_ended(const Holder& holder) {
+  if (holder.pid == "unknown") return false;
+  const std::optional<ProcessLife> life = process_life(holder.pid);
+  if (!life) return true;
+  const bool is_another = !holder.started.empty() && holder.started != life->started;
+  return is_another || life->state == 'Z' || life->state == 'X';
 }
 
 // Locks the file. While the one who holds it is a process that has ended, its last writes are under
@@ -78,21 +98,24 @@ Result<> lock_file(int fd, const std::string& directory, const std::string& name
   bool is_told = false;
   while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return fail(storage_error(errno, "lock", name));
-    const std::string pid = holder(fd);
+    const Holder held_by = holder(fd);
+    const std::string& pid = held_by.pid;
     const auto waited = std::chrono::steady_clock::now() - begin;
-    if (!has_ended(pid)) {
+    if (!has_ended(held_by)) {
       return fail(ErrorCode::kDirectoryInUse,
                   fmt::format("directory '{}' is in use by process {}", directory, pid));
     }
     if (waited > kLastWritesMax) {
       return fail(ErrorCode::kDirectoryInUse,
-                  fmt::format("directory '{}' is in use by process {}, which has ended, but whose "
-                              "last writes the disk has not done for {} s",
+                  fmt::format("directory '{}' is in use by process {}, which is not to be found "
+                              "here: its last writes took more than {} s, or it runs in another "
+                              "container or on another machine",
                               directory, pid, kLastWritesMax.count()));
     }
     if (!is_told && waited > kTellAfter) {
-      log_warning(fmt::format("waiting for the last writes of process {}, which has ended, in '{}'",
-                              pid, directory));
+      log_warning(fmt::format(
+          "waiting for the last writes in '{1}' of process {0}, which is not to be found any more",
+          pid, directory));
       is_told = true;
     }
     std::this_thread::sleep_for(kLockInterval);
@@ -213,7 +236,8 @@ Result<std::unique_ptr<DirectoryLock>> SystemFileSystem::lock_directory(const st
   UniqueFd fd(::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, kFileMode));
   if (!fd) return fail(storage_error(errno, "open", name));
   TIDELOG_TRY(lock_file(fd.get(), path, name));
-  const std::string pid = fmt::format("{}\n", ::getpid());
+  const std::optional<ProcessLife> self = process_life("self");
+  const std::string pid = fmt::format("{} {}\n", ::getpid(), self ? self->started : "");
   if (::ftruncate(fd.get(), 0) != 0 ||
       ::pwrite(fd.get(), pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
     // The lock holds without the number; a full disk must not keep a broker from starting.

@@ -108,6 +108,11 @@ class Latency(BenchCase):
         self.assertEqual(code, 2)
         self.assertIn("--record-size of 16", said)
 
+    def test_consumers_keep_a_bounded_number_of_records_in_mind(self):
+        code, said = self.refuse("latency", "--consumers", "1", "--records", "50000001")
+        self.assertEqual(code, 2)
+        self.assertIn("50000000 --records at most", said)
+
 
 class Consume(BenchCase):
     def test_reads_all_there_is(self):

@@ -11,6 +11,7 @@
 #include <array>
 #include <fstream>
 #include <string>
+#include <thread>
 
 #include "log/io/system_file.h"
 #include "log/io/system_file_system.h"
@@ -78,6 +79,19 @@ TEST(DirectoryLockTest, TheLockOfAKilledProcessIsFree) {
   holder.kill();
   SystemFileSystem files(false);
   EXPECT_TRUE(files.lock_directory(directory.path()).has_value());
+}
+
+// As the first process of a container finds it that was killed and started again: its own number.
+TEST(DirectoryLockTest, AnEarlierProcessWithTheSameNumberIsWaitedFor) {
+  const TemporaryDirectory directory;
+  Holder holder(directory.path());
+  ASSERT_TRUE(holder.locked());
+  std::ofstream(directory.path() + "/lock") << ::getpid() << " 1\n";
+  std::thread killer([&holder] { holder.kill(); });
+  SystemFileSystem files(false);
+  const auto lock = files.lock_directory(directory.path());
+  killer.join();
+  EXPECT_TRUE(lock.has_value()) << lock.error().to_string();
 }
 
 // A process whose ring writes a file over and over until it is killed.

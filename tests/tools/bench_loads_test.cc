@@ -90,6 +90,7 @@ TEST(PayloadsTest, AreOfTheSizeAskedForAndDiffer) {
   EXPECT_EQ(payloads.value(0), payloads.value(64));
   EXPECT_EQ(payloads.value(3), Payloads(1000).value(3));
   EXPECT_TRUE(Payloads(0).value(5).empty());
+  EXPECT_EQ(Payloads(32 << 20).value(7).size(), std::size_t{32} << 20) << "of which there is one";
 }
 
 TEST(PayloadsTest, CarryTheirStamp) {

@@ -1,11 +1,16 @@
 #include "tools/bench/payloads.h"
 
+#include <algorithm>
 #include <cstring>
 #include <random>
 
 namespace tidelog::tools {
+namespace {
+constexpr std::size_t kTogetherMax = 16 << 20;
+}
 
-Payloads::Payloads(std::size_t bytes) {
+Payloads::Payloads(std::size_t bytes)
+    : values_(std::clamp<std::size_t>(kTogetherMax / std::max<std::size_t>(bytes, 1), 1, 64)) {
   static constexpr std::string_view kLetters =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::minstd_rand random(1);

@@ -1,12 +1,12 @@
 // Values for records under load: random enough that no codec makes them vanish.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace tidelog::tools {
 
@@ -19,10 +19,11 @@ class Payloads {
   };
   static constexpr std::size_t kStampBytes = sizeof(Stamp);
 
-  // Values of `bytes` printable bytes, six random bits in each; the same ones for each call.
+  // Up to 64 values of `bytes` printable bytes, six random bits in each, that take 16 MiB together
+  // or are one; the same ones for each call.
   explicit Payloads(std::size_t bytes);
 
-  // One of 64, in turn.
+  // One of them, in turn.
   std::string value(std::int64_t record) const {
     return values_[static_cast<std::size_t>(record) % values_.size()];
   }
@@ -32,7 +33,7 @@ class Payloads {
   static std::optional<Stamp> stamp_of(std::string_view value);
 
  private:
-  std::array<std::string, 64> values_;
+  std::vector<std::string> values_;
 };
 
 }  // namespace tidelog::tools

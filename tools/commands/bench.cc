@@ -51,6 +51,8 @@ struct BenchOptions {
 
 // Two threads and some megabytes each.
 constexpr int kConnectionsMax = 1000;
+// Eight bytes of memory each.
+constexpr std::int64_t kClockedRecordsMax = 50'000'000;
 
 // Where all clients of a bench say what troubles them, and what they reach.
 struct Surroundings {
@@ -283,6 +285,11 @@ Result<int> bench_produce(const BenchOptions& options) {
                 fmt::format("--consumers needs a --record-size of {} at least: consumers know "
                             "records again by what is in them",
                             Payloads::kStampBytes));
+  }
+  if (load.tail_consumers > 0 && load.records > kClockedRecordsMax) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("--consumers takes {} --records at most: when each was sent is kept",
+                            kClockedRecordsMax));
   }
   TIDELOG_ASSIGN(const auto around, look_around(options));
   load.producer.connect = around->connect;
