@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
 #include <vector>
 
@@ -39,7 +40,11 @@ void look_up(Shard& owner, const TopicPartition& id, std::int64_t timestamp_ms,
       timestamp_ms, *end, [&owner, id, done = std::move(done)](Result<Match> match) mutable {
         if (!match) return done(fail(owner.topics().located(id, match.error())));
         if (!*match) return done(Found{});
-        done(Found{.offset = (*match)->base_offset, .epoch = (*match)->epoch});
+        Partition* served = owner.topics().find(id);
+        if (served == nullptr) return done(fail(owner.topics().not_served(id)));
+        // A batch may begin before the log's start, where nothing can be fetched from.
+        const Offset from = std::max((*match)->base_offset, served->log->log_start());
+        done(Found{.offset = from, .epoch = (*match)->epoch});
       });
 }
 

@@ -14,6 +14,11 @@ namespace tidelog::client_core {
 
 using Kind = client::Position::Kind;
 
+namespace {
+// Of a fetch that goes on behind the batch which the broker named.
+constexpr std::uint32_t kScanBytes = 1 << 20;
+}  // namespace
+
 bool OffsetResolver::has_name(const Operation& operation) {
   return !operation.topic.empty() && operation.topic.size() <= wire::kTopicNameBytesMax;
 }
@@ -192,8 +197,9 @@ void OffsetResolver::apply_listed(At at, TopicId topic, std::int64_t offset) {
 
 void OffsetResolver::scan(At at, Connection& connection, TopicPartition partition) {
   FetchRequest request;
-  request.changed.push_back({.partition = partition, .bytes_max = 1, .offset = Offset(at->found)});
-  request.bytes_max = 1;  // one whole batch comes all the same
+  request.bytes_max = at->scans_on ? kScanBytes : 1;  // one whole batch comes all the same
+  request.changed.push_back(
+      {.partition = partition, .bytes_max = request.bytes_max, .offset = Offset(at->found)});
   at->waiting_for_answer = true;
   const BrokerId leader = connection.hello().broker_id;
   const std::uint64_t serial = connection.serial();
@@ -223,23 +229,34 @@ void OffsetResolver::scanned(At at, TopicPartition partition, const Answer& answ
   const Result<FetchAnswer> decoded = decode_fetch(answer.table.bytes(), answer.raw.size());
   if (!decoded) return finish(at, fail(decoded.error()));
   if (!decoded->status.ok()) return retry(at, decoded->status.error());
+  if (decoded->results.size() == 1 && !decoded->results.front().status.ok()) {
+    const FetchResult& refused = decoded->results.front();
+    const Error error = refused.status.error();
+    // Trimmed further meanwhile.
+    if (error.code() == ErrorCode::kOffsetOutOfRange) return begin_again(at, error);
+    // As the broker does: what cannot be read hides nothing behind it.
+    if (!at->scans_on || refused.sound_offset <= at->found) return retry(at, error);
+    at->found = refused.sound_offset;
+    return proceed(at);
+  }
   if (decoded->results.size() != 1 || decoded->results.front().bytes == 0) {
-    if (!decoded->results.empty() && !decoded->results.front().status.ok()) {
-      return retry(at, decoded->results.front().status.error());
-    }
     return retry(at, Error(ErrorCode::kNotReady,
                            fmt::format("topic '{}' partition {}: no batch came for offset {}",
                                        at->topic, at->partition.value(), at->found)));
   }
-  Result<std::int64_t> found = find_record(*at, partition, answer.raw);
-  if (!found) return finish(at, fail(found.error()));
-  finish(at, ResolvedOffset{*found, 0, partition.topic});
+  const Result<Search> searched = find_record(*at, partition, answer.raw);
+  if (!searched) return finish(at, fail(searched.error()));
+  if (searched->record) return finish(at, ResolvedOffset{searched->record, 0, partition.topic});
+  at->scans_on = true;
+  at->found = searched->next;
+  if (at->found >= decoded->results.front().high_watermark) at->step = Step::kEndOfTime;
+  proceed(at);
 }
 
-Result<std::int64_t> OffsetResolver::find_record(const Operation& operation,
-                                                 TopicPartition partition,
-                                                 const SharedBytes& batches) const {
-  std::int64_t behind = operation.found;
+Result<OffsetResolver::Search> OffsetResolver::find_record(const Operation& operation,
+                                                           TopicPartition partition,
+                                                           const SharedBytes& batches) const {
+  Search search{.record = std::nullopt, .next = operation.found};
   for (std::size_t at = 0; at < batches.size();) {
     TIDELOG_ASSIGN(const wire::BatchView view,
                    wire::BatchView::parse(batches.bytes().subspan(at), wire::kBatchBytesMax));
@@ -248,25 +265,33 @@ Result<std::int64_t> OffsetResolver::find_record(const Operation& operation,
                                                          options_.uncompressed_bytes_max));
     while (reader.has_next()) {
       TIDELOG_TRY(reader.next());
-      if (reader.timestamp_ms() >= operation.position.value) return reader.offset();
+      if (reader.offset() < operation.found) continue;  // below the log's start
+      if (reader.timestamp_ms() < operation.position.value) continue;
+      search.record = reader.offset();
+      return search;
     }
-    behind = reader.next_offset();
+    search.next = reader.next_offset();
     at += view.size();
   }
-  return behind;
+  return search;
+}
+
+void OffsetResolver::begin_again(At at, const Error& reason) {
+  at->trouble = reason;
+  at->not_before = executor_.clock().now() + backoff_.next();
+  at->step = Step::kFirst;
+  at->scans_on = false;
+  wait_for_timer(at);
 }
 
 void OffsetResolver::retry(At at, const Error& error) {
   if (!error.retriable()) return finish(at, fail(error));
-  at->trouble = error;
-  at->not_before = executor_.clock().now() + backoff_.next();
-  at->step = Step::kFirst;
   if (error.info().action == ErrorAction::kRefreshAndRetry ||
       error.code() == ErrorCode::kNotReady) {
     at->metadata_after = metadata_.answers();
     metadata_.refresh();
   }
-  wait_for_timer(at);
+  begin_again(at, error);
 }
 
 void OffsetResolver::finish(At at, Result<ResolvedOffset> result) {

@@ -1,5 +1,6 @@
 // Finds the offset that a position stands for, by asking the partition's leader: start and end from
-// its list of offsets; a timestamp by the batch that holds it, whose records are then looked at.
+// its list of offsets; a timestamp by the batch that holds it, whose records are then looked at. A
+// batch that was trimmed in part may hold no such record any more: then one behind it does.
 //
 // Thread: its executor's.
 #pragma once
@@ -60,7 +61,8 @@ class OffsetResolver {
     std::uint64_t answers_at_start = 0;  // of the metadata
     Callback done;
     Step step = Step::kFirst;
-    std::int64_t found = -1;  // by the step before
+    std::int64_t found = -1;  // by the step before; where to scan from
+    bool scans_on = false;    // the batch that was found had no such record
     bool waiting_for_answer = false;
     SteadyTime not_before{};
     std::uint64_t metadata_after = 0;
@@ -79,9 +81,16 @@ class OffsetResolver {
   void apply_listed(At at, TopicId topic, std::int64_t offset);
   void scan(At at, Connection& connection, TopicPartition partition);
   void scanned(At at, TopicPartition partition, const Answer& answer);
-  // The first record at or behind op.position's time in the batches that came.
-  Result<std::int64_t> find_record(const Operation& operation, TopicPartition partition,
-                                   const SharedBytes& batches) const;
+  // Begins anew: what was found is not there any more.
+  void begin_again(At at, const Error& reason);
+  // In the batches that came: the first record from operation.found on that is as young as
+  // operation.position says.
+  struct Search {
+    std::optional<std::int64_t> record;
+    std::int64_t next = 0;  // behind the batches
+  };
+  Result<Search> find_record(const Operation& operation, TopicPartition partition,
+                             const SharedBytes& batches) const;
   void retry(At at, const Error& error);
   void finish(At at, Result<ResolvedOffset> result);
 

@@ -90,6 +90,25 @@ TEST(FetcherPositionsTest, FindsPositionsByTimeInsideTheBatch) {
   EXPECT_EQ(at(2031)->end, 8);
 }
 
+TEST(FetcherPositionsTest, FindsPositionsByTimeBehindAStartInsideABatch) {
+  ConsumerWorld world(23);
+  world.broker.create_topic("t", 1);
+  world.broker.append("t", 0, numbers(0, 5), {1000, 5000, 1010, 1020, 1030});
+  for (int i = 0; i < 20; ++i) world.broker.append("t", 0, numbers(0, 1), {1040 + i});
+  world.broker.append("t", 0, numbers(0, 2), {3000, 4000});
+  world.broker.log("t", 0).trim(Offset(3));
+  const auto at = [&](std::int64_t time) {
+    const auto resolved = world.resolve("t", Position::time(time));
+    EXPECT_TRUE(resolved.has_value()) << resolved.error().to_string();
+    return resolved.value_or(ResolvedOffset{});
+  };
+  EXPECT_EQ(at(0).offset, 3) << "not what was trimmed";
+  EXPECT_EQ(at(1025).offset, 4);
+  EXPECT_EQ(at(3500).offset, 26) << "the batch promised 5000, which was trimmed";
+  EXPECT_EQ(at(4500).offset, std::nullopt);
+  EXPECT_EQ(at(4500).end, 27);
+}
+
 TEST(FetcherPositionsTest, FindsPositionsByDistance) {
   ConsumerWorld world(8);
   world.broker.create_topic("t", 1);

@@ -105,6 +105,28 @@ TEST_F(TopicChangesTest, AddedPartitionsTakeRecordsAndStayOverARestart) {
   EXPECT_EQ(read(consumer, 5).size(), 5U);
 }
 
+TEST_F(TopicChangesTest, ATimeIsFoundBehindATrimInsideABatch) {
+  create_topic("t", 1);
+  client::Producer producer({.connect = connect(), .linger = seconds(30)});
+  for (int i = 0; i < 5; ++i) {  // in one batch
+    producer.produce({.topic = "t", .value = "v", .timestamp_ms = 1000 + i * 10}, nullptr);
+  }
+  ASSERT_TRUE(producer.flush(seconds(30)));
+  client::Admin admin(connect());
+  ASSERT_TRUE(admin.delete_records("t", {{0, 3}}).ok());
+  client::Consumer consumer({.connect = connect()});
+  const auto resolve = [&](std::int64_t time) {
+    const auto resolved = consumer.resolve("t", 0, Position::time(time));
+    EXPECT_TRUE(resolved.ok()) << resolved.error().to_string();
+    return resolved.ok() ? *resolved : -1;
+  };
+  EXPECT_EQ(resolve(0), 3);
+  EXPECT_EQ(resolve(1031), 4);
+  EXPECT_EQ(resolve(1041), std::nullopt);
+  ASSERT_TRUE(consumer.assign({{"t", 0, Position::time(0)}}).ok());
+  EXPECT_EQ(read(consumer, 2).front().offset, 3);
+}
+
 TEST_F(TopicChangesTest, TrimmedRecordsAreGoneForGood) {
   create_topic("t", 2);
   produce(0, 10, 10);

@@ -50,14 +50,14 @@ ScriptedLog::Read ScriptedLog::read(Offset offset, std::size_t bytes_max) const 
 
 void ScriptedLog::trim(Offset offset) {
   std::erase_if(batches_, [&](const Kept& kept) { return kept.next <= offset; });
-  start_ = batches_.empty() ? end_ : batches_.front().base;
+  start_ = std::max(start_, std::min(offset, end_));
 }
 
 std::optional<Offset> ScriptedLog::find_time(std::int64_t timestamp_ms) const {
   const auto at = std::ranges::find_if(
       batches_, [&](const Kept& kept) { return kept.max_timestamp_ms >= timestamp_ms; });
   if (at == batches_.end()) return std::nullopt;
-  return at->base;
+  return std::max(at->base, start_);
 }
 
 void ScriptedLog::corrupt(Offset offset, std::size_t byte) {

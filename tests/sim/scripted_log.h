@@ -36,9 +36,9 @@ class ScriptedLog {
   const TopicPartition& partition() const { return partition_; }
   Offset end() const { return end_; }
   Offset start() const { return start_; }
-  // As retention would: batches that end at or before `offset` go.
+  // Makes `offset` the start; batches that end at or before it go.
   void trim(Offset offset);
-  // Base offset of the first batch with a record of this time or later.
+  // Where the first batch with a record of this time or later begins to be readable.
   std::optional<Offset> find_time(std::int64_t timestamp_ms) const;
   // Flips a bit of the batch that holds `offset`, `byte` bytes from its start.
   void corrupt(Offset offset, std::size_t byte);
