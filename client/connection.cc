@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "base/check.h"
@@ -16,7 +15,6 @@ namespace {
 // What a broker may ask for at most.
 constexpr std::chrono::milliseconds kThrottleMax{300'000};
 
-constexpr std::size_t kReadBufferBytes = 64 * 1024;
 // Every API of this client is at its first version.
 constexpr std::uint16_t kApiVersion = 1;
 // Set in the correlation of a request that has no answer, so that one which comes all the same (of
@@ -32,11 +30,7 @@ std::string_view api_name(wire::ApiKey api) {
 
 Connection::Connection(wire::Network& network, Executor& executor, BufferPool& pool,
                        ConnectionOptions options)
-    : network_(network),
-      executor_(executor),
-      pool_(pool),
-      options_(std::move(options)),
-      frame_bytes_max_(wire::kHelloFrameBytesMax) {}
+    : network_(network), executor_(executor), pool_(pool), options_(std::move(options)) {}
 
 Connection::~Connection() {
   executor_.cancel(deadline_timer_);
@@ -62,7 +56,7 @@ void Connection::open(const std::string& host, std::uint16_t port, OpenCallback 
 
 void Connection::say_hello() {
   state_ = State::kHello;
-  read_buffer_ = pool_.take(kReadBufferBytes);
+  reader_.emplace(pool_, wire::kHelloFrameBytesMax);
   receive_more();
   HelloRequest request;
   request.client_name = options_.client_name;
@@ -91,7 +85,7 @@ void Connection::hello_answered(std::expected<Answer, CallFailure> answer) {
                                    name_, hello->frame_bytes_max, hello->batch_bytes_max)));
   }
   hello_ = std::move(*hello);
-  frame_bytes_max_ = wire::kFrameBytesMax;
+  reader_->set_frame_bytes_max(wire::kFrameBytesMax);
   name_ = fmt::format("broker {} ({})", hello_.broker_id.value(), stream_->peer());
   state_ = State::kOpen;
   arm_ping_timer();
@@ -255,17 +249,9 @@ void Connection::close(const Error& reason) {
 }
 
 void Connection::receive_more() {
-  auto arrived = [this](Result<std::size_t> count) { received(std::move(count)); };
-  if (frame_prefix_) {
-    const std::size_t missing = frame_prefix_->frame_bytes - frame_filled_;
-    stream_->receive(frame_.bytes().subspan(frame_filled_, missing), missing, std::move(arrived));
-    return;
-  }
-  if (read_begin_ > 0) {
-    std::memmove(read_buffer_.data(), read_buffer_.data() + read_begin_, read_end_ - read_begin_);
-    read_end_ -= std::exchange(read_begin_, 0);
-  }
-  stream_->receive(read_buffer_.bytes().subspan(read_end_), 1, std::move(arrived));
+  const FrameReader::Room room = reader_->room();
+  stream_->receive(room.into, room.bytes_min,
+                   [this](Result<std::size_t> count) { received(std::move(count)); });
 }
 
 void Connection::received(Result<std::size_t> count) {
@@ -275,61 +261,21 @@ void Connection::received(Result<std::size_t> count) {
     return close(Error(ErrorCode::kConnectionClosed,
                        fmt::format("{} closed the connection: {}", name_, notice_)));
   }
+  reader_->received(*count);
   const std::weak_ptr<int> alive = alive_;
-  if (frame_prefix_) {
-    frame_filled_ += *count;
-    if (frame_filled_ == frame_prefix_->frame_bytes) {
-      const wire::FramePrefix prefix = *std::exchange(frame_prefix_, std::nullopt);
-      frame_arrived(prefix, std::exchange(frame_, Buffer()).freeze(prefix.frame_bytes));
-    }
-  } else {
-    read_end_ += *count;
-    take_frames();
+  while (true) {
+    const Result<std::optional<Frame>> frame = reader_->next();
+    if (!frame) return close(frame.error().with_context(name_));
+    if (!*frame) return receive_more();
+    frame_arrived(**frame);
+    if (alive.expired() || state_ == State::kClosed) return;
   }
-  if (alive.expired() || state_ == State::kClosed) return;
-  receive_more();
 }
 
-bool Connection::take_frames() {
-  const std::weak_ptr<int> alive = alive_;
-  while (read_end_ - read_begin_ >= wire::kFramePrefixBytes) {
-    const std::byte* at = read_buffer_.data() + read_begin_;
-    const std::size_t held = read_end_ - read_begin_;
-    const auto prefix = wire::decode_frame_prefix(
-        std::span<const std::byte, wire::kFramePrefixBytes>(at, wire::kFramePrefixBytes),
-        frame_bytes_max_);
-    if (!prefix) {
-      close(prefix.error().with_context(name_));
-      return false;
-    }
-    Buffer frame = pool_.take(prefix->frame_bytes);
-    const std::size_t taken = std::min<std::size_t>(held, prefix->frame_bytes);
-    std::memcpy(frame.data(), at, taken);
-    read_begin_ += taken;
-    if (taken < prefix->frame_bytes) {
-      frame_ = std::move(frame);
-      frame_prefix_ = *prefix;
-      frame_filled_ = taken;
-      return true;
-    }
-    frame_arrived(*prefix, std::move(frame).freeze(prefix->frame_bytes));
-    if (alive.expired() || state_ == State::kClosed) return false;
-  }
-  return true;
-}
-
-void Connection::frame_arrived(const wire::FramePrefix& prefix, const SharedBytes& frame) {
-  const std::span<const std::byte> table =
-      frame.bytes().subspan(wire::kFramePrefixBytes, prefix.table_bytes);
-  const Result<> sound =
-      wire::check_frame(frame.bytes().first<wire::kFramePrefixBytes>(),
-                        frame.bytes().subspan(wire::kFramePrefixBytes,
-                                              prefix.raw_position() - wire::kFramePrefixBytes));
-  if (!sound) return close(sound.error().with_context(name_));
-  if (prefix.correlation == 0) return notice_arrived(table);
-  answer_arrived(prefix, Answer{frame.slice(wire::kFramePrefixBytes, prefix.table_bytes),
-                                frame.slice(prefix.raw_position(), prefix.raw_bytes()),
-                                (prefix.flags & wire::kFrameMoreParts) != 0});
+void Connection::frame_arrived(const Frame& frame) {
+  if (frame.prefix.correlation == 0) return notice_arrived(frame.table().bytes());
+  answer_arrived(frame.prefix, Answer{frame.table(), frame.raw(),
+                                      (frame.prefix.flags & wire::kFrameMoreParts) != 0});
 }
 
 void Connection::answer_arrived(const wire::FramePrefix& prefix, Answer answer) {

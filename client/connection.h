@@ -19,6 +19,7 @@
 
 #include "base/buffer_pool.h"
 #include "base/executor.h"
+#include "client/frame_reader.h"
 #include "client/messages.h"
 #include "wire/transport/transport.h"
 
@@ -134,9 +135,7 @@ class Connection {
 
   void receive_more();
   void received(Result<std::size_t> count);
-  // Takes whole frames out of the read buffer. False: the connection closed.
-  bool take_frames();
-  void frame_arrived(const wire::FramePrefix& prefix, const SharedBytes& frame);
+  void frame_arrived(const Frame& frame);
   void answer_arrived(const wire::FramePrefix& prefix, Answer answer);
   void notice_arrived(std::span<const std::byte> table);
 
@@ -168,14 +167,7 @@ class Connection {
   std::size_t bytes_in_flight_ = 0;
   std::deque<QueuedCall> queued_;
   std::map<std::uint64_t, wire::Connection::SendCallback> one_way_;
-  std::size_t frame_bytes_max_;
-
-  Buffer read_buffer_;
-  std::size_t read_begin_ = 0;
-  std::size_t read_end_ = 0;
-  Buffer frame_;  // one that is larger than what the read buffer held of it
-  std::optional<wire::FramePrefix> frame_prefix_;
-  std::size_t frame_filled_ = 0;
+  std::optional<FrameReader> reader_;  // from the hello on
 
   TimerId deadline_timer_ = 0;
   SteadyTime deadline_timer_at_;
