@@ -1,6 +1,7 @@
 #include "tests/client/sender_fixture.h"
 
 #include <algorithm>
+#include <set>
 
 namespace tidelog::client_core {
 
@@ -90,6 +91,25 @@ bool is_subsequence(const std::vector<std::string>& a, const std::vector<std::st
     ++at;
   }
   return true;
+}
+
+void expect_honest(ProducerWorld& world, const std::string& topic) {
+  const std::vector<std::string> log = world.broker.log(topic, 0).values();
+  EXPECT_EQ(world.outcomes.size(), world.produced.size());
+  const std::set<std::string> unique(log.begin(), log.end());
+  EXPECT_EQ(unique.size(), log.size()) << "a record is in the log twice";
+  EXPECT_TRUE(is_subsequence(log, world.produced)) << "the log is out of order";
+  EXPECT_TRUE(is_subsequence(world.values_with(""), log)) << "an acknowledged record is missing";
+  for (const auto& outcome : world.outcomes) {
+    if (outcome.ok) {
+      ASSERT_GE(outcome.offset, 0);
+      ASSERT_LT(outcome.offset, static_cast<std::int64_t>(log.size()));
+      EXPECT_EQ(log[static_cast<std::size_t>(outcome.offset)], outcome.value);
+    } else if (outcome.error != "UNKNOWN_OUTCOME") {
+      EXPECT_FALSE(unique.contains(outcome.value))
+          << outcome.value << " is in the log, but was reported as " << outcome.error;
+    }
+  }
 }
 
 }  // namespace tidelog::client_core

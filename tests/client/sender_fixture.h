@@ -58,4 +58,9 @@ class ProducerWorld {
 // "a" is contained in "b" in the same order.
 bool is_subsequence(const std::vector<std::string>& a, const std::vector<std::string>& b);
 
+// What must hold of partition 0 whatever happened, where no other was written to: each record is
+// settled once; what was acknowledged is at the offset told; what failed is not there; nothing is
+// there that was not produced, or twice, or out of order.
+void expect_honest(ProducerWorld& world, const std::string& topic = "t");
+
 }  // namespace tidelog::client_core

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <set>
 
 #include "client/producer/sequence.h"
 #include "tests/client/sender_fixture.h"
@@ -21,26 +20,6 @@ using Verdict = sim::ScriptedBroker::Verdict;
 SenderOptions idempotent(SenderOptions options = {}) {
   options.idempotent = true;
   return options;
-}
-
-// Each record settled once. Acknowledged ones are at the offset told. Failed ones are not there.
-// Nothing is there twice, or out of order.
-void expect_honest(ProducerWorld& world, const std::string& topic = "t") {
-  const std::vector<std::string> log = world.broker.log(topic, 0).values();
-  EXPECT_EQ(world.outcomes.size(), world.produced.size());
-  const std::set<std::string> unique(log.begin(), log.end());
-  EXPECT_EQ(unique.size(), log.size()) << "a record is in the log twice";
-  EXPECT_TRUE(is_subsequence(log, world.produced)) << "the log is out of order";
-  for (const auto& outcome : world.outcomes) {
-    if (outcome.ok) {
-      ASSERT_LT(outcome.offset, static_cast<std::int64_t>(log.size()));
-      ASSERT_GE(outcome.offset, 0);
-      EXPECT_EQ(log[static_cast<std::size_t>(outcome.offset)], outcome.value);
-    } else if (outcome.error != "UNKNOWN_OUTCOME") {
-      EXPECT_FALSE(unique.contains(outcome.value))
-          << outcome.value << " is in the log, but was reported as " << outcome.error;
-    }
-  }
 }
 
 void expect_all_delivered(ProducerWorld& world) {

@@ -173,34 +173,6 @@ TEST(SenderTest, FailsARecordForAPartitionThatDoesNotExist) {
   EXPECT_EQ(world.outcomes.size(), 2U);
 }
 
-TEST(SenderTest, SendsToATopicThatWasMadeAgain) {
-  ProducerWorld world(10);
-  world.broker.create_topic("t", 2);
-  world.produce("t", "old");
-  ASSERT_TRUE(world.settle());
-  world.broker.delete_topic("t");
-  world.broker.create_topic("t", 1);
-  world.produce("t", "first behind");  // the client learns of it by this one
-  ASSERT_TRUE(world.settle());
-  const auto* outcome = world.outcome("first behind");
-  EXPECT_EQ(outcome->error, "UNKNOWN_TOPIC");
-  EXPECT_THAT(outcome->message, HasSubstr("made again"));
-  world.produce("t", "new");
-  ASSERT_TRUE(world.settle());
-  EXPECT_THAT(world.broker.log("t", 0).values(), ElementsAre("new"));
-}
-
-TEST(SenderTest, FailsEverythingQueuedOnceItsTopicIsDeleted) {
-  ProducerWorld world(11);
-  world.broker.create_topic("t", 1);
-  world.produce("t", "kept");
-  ASSERT_TRUE(world.settle());
-  world.broker.delete_topic("t");
-  for (int i = 0; i < 100; ++i) world.produce("t", std::to_string(i));
-  ASSERT_TRUE(world.settle(10s));
-  EXPECT_EQ(world.values_with("UNKNOWN_TOPIC").size(), 100U);
-}
-
 TEST(SenderTest, RefusesRecordsWhileItsBufferIsFull) {
   ProducerWorld world(12, {.linger = 0ms}, {.batch_bytes_max = 4096, .buffer_bytes_max = 20'000});
   world.broker.create_topic("t", 1);
