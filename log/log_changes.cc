@@ -121,8 +121,6 @@ void LogChanges::finish_creation(Creation creation, const Result<std::uint32_t>&
   creation.done(log.get());
 }
 
-// The catalog says that they go, then their files go, one log after the other, where nothing else
-// waits for them, then the catalog forgets them.
 void LogChanges::remove_all() {
   changing_catalog_ = removing_ = true;
   auto round = std::make_shared<RemovalRound>();
@@ -143,19 +141,32 @@ void LogChanges::remove_all() {
 }
 
 void LogChanges::remove_files(const RemovalRoundPtr& round) {
-  if (context_.failure || round->gone == round->removals.size()) return strike_out(round, {});
+  if (context_.failure || round->gone == round->removals.size()) return settle_removals(round, {});
   context_.run_removal<void>(
       [this, id = round->removals[round->gone].id, stop = removal_stop_.get_token()] {
         return directories_.remove(id, stop);
       },
       [this, round](const Result<>& removed) {
-        if (!removed) return strike_out(round, removed);
+        if (!removed) return settle_removals(round, removed);
         ++round->gone;
         remove_files(round);
       });
 }
 
-// `result`: of the one that was removed last.
+// `result`: of the one that was removed last. Whatever a crash brings back until the syncs are over
+// is in the catalog as being removed.
+void LogChanges::settle_removals(const RemovalRoundPtr& round, const Result<>& result) {
+  if (context_.failure || round->gone == 0) return strike_out(round, result);
+  std::vector<TopicPartition> gone;
+  gone.reserve(round->gone);
+  for (std::size_t i = 0; i < round->gone; ++i) gone.push_back(round->removals[i].id);
+  context_.run_removal<void>([this, gone = std::move(gone)] { return directories_.settle(gone); },
+                             [this, round, result](const Result<>& settled) {
+                               if (!settled) round->gone = 0;
+                               strike_out(round, settled ? result : settled);
+                             });
+}
+
 void LogChanges::strike_out(const RemovalRoundPtr& round, const Result<>& result) {
   if (context_.failure) return end_removals(round, fail(*context_.failure));
   std::vector<Catalog::Change> struck;

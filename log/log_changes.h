@@ -2,7 +2,8 @@
 // together into the next one.
 //
 // Removal, in the order that crashes rely on: the log is at rest; the catalog says that it goes;
-// its files go, one log after the other, where nothing else waits for them; the catalog forgets it.
+// its files go, one log after the other, where nothing else waits for them; that is made stable,
+// for all logs of a round at once; the catalog forgets it.
 #pragma once
 
 #include <functional>
@@ -35,7 +36,7 @@ class LogChanges {
 
   // Does what may be done next; answers what waits when the directory failed or the shard gave up.
   void proceed();
-  // The removal of files stops before the next one.
+  // The removal of files stops before the next one; the next start does the rest.
   void stop_removing() { removal_stop_.request_stop(); }
 
   // True while the catalog is changed or files are removed.
@@ -66,6 +67,7 @@ class LogChanges {
   void finish_creation(Creation creation, const Result<std::uint32_t>& incarnation);
   void remove_all();
   void remove_files(const RemovalRoundPtr& round);
+  void settle_removals(const RemovalRoundPtr& round, const Result<>& result);
   void strike_out(const RemovalRoundPtr& round, const Result<>& result);
   void end_removals(const RemovalRoundPtr& round, const Result<>& result);
   void apply_to_catalog(std::vector<Catalog::Change> changes,

@@ -23,28 +23,38 @@ Result<> PartitionDirectories::make(std::span<const TopicPartition> ids) {
 }
 
 Result<> PartitionDirectories::remove(const TopicPartition& id, const std::stop_token& stop) {
+  const auto stopped = [&] {
+    return fail(ErrorCode::kDraining,
+                fmt::format("the broker is stopping; the next start removes what is left of {}",
+                            id.to_string()));
+  };
+  if (stop.stop_requested()) return stopped();
   const std::string directory = paths_.partition(id);
   TIDELOG_ASSIGN(const bool exists, files_.exists(directory));
   if (exists) {
     TIDELOG_ASSIGN(auto entries, files_.list(directory));
     std::ranges::reverse(entries);  // newest first: what a crash leaves is a log without its end
     for (const io::DirectoryEntry& entry : entries) {
-      if (stop.stop_requested()) {
-        return fail(ErrorCode::kDraining,
-                    fmt::format("the broker is stopping; the next start removes what is left of {}",
-                                id.to_string()));
-      }
+      if (stop.stop_requested()) return stopped();
       TIDELOG_TRY(remove_in_steps(files_, directory + "/" + entry.name));
     }
-    TIDELOG_TRY(files_.sync_directory(directory));
     TIDELOG_TRY(files_.remove_directory(directory));
   }
   const std::lock_guard lock(topics_);
   const std::string topic = paths_.topic(id.topic);
   TIDELOG_ASSIGN(const bool topic_exists, files_.exists(topic));
-  if (topic_exists) {
-    TIDELOG_ASSIGN(const auto others, files_.list(topic));
-    TIDELOG_TRY(others.empty() ? files_.remove_directory(topic) : files_.sync_directory(topic));
+  if (!topic_exists) return {};
+  TIDELOG_ASSIGN(const auto others, files_.list(topic));
+  return others.empty() ? files_.remove_directory(topic) : Result<>();
+}
+
+Result<> PartitionDirectories::settle(std::span<const TopicPartition> ids) {
+  std::set<TopicId> topics;
+  for (const TopicPartition& id : ids) topics.insert(id.topic);
+  const std::lock_guard lock(topics_);
+  for (const TopicId& topic : topics) {
+    TIDELOG_ASSIGN(const bool exists, files_.exists(paths_.topic(topic)));
+    if (exists) TIDELOG_TRY(files_.sync_directory(paths_.topic(topic)));
   }
   return files_.sync_directory(paths_.root);
 }

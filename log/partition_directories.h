@@ -23,9 +23,12 @@ class PartitionDirectories {
   // Makes what is missing; stable on return. Fails with kStorageFull, kStorageFailed.
   Result<> make(std::span<const TopicPartition> ids);
   // Removes a log's directory with all that is in it, and the topic's with its last partition;
-  // stable on return. Nothing happens when it is not there. Stops between two files when `stop` is
-  // requested. Fails with kDraining (stopped), kStorageFailed.
+  // stable after settle(). Nothing happens when it is not there. Stops before the first file, or
+  // between two, when `stop` is requested. Fails with kDraining (stopped), kStorageFailed.
   Result<> remove(const TopicPartition& id, const std::stop_token& stop = {});
+  // The removals of `ids` are stable on return: one sync for each of their topics that is still
+  // there, and one for all. Fails with kStorageFailed.
+  Result<> settle(std::span<const TopicPartition> ids);
   // All there are, in catalogs or not; other names are passed over. Fails with kStorageFailed.
   Result<std::vector<TopicPartition>> list() const;
 

@@ -97,13 +97,17 @@ class Recovery {
 
   // Removals that a stop interrupted.
   Result<> finish_removals() {
+    PartitionDirectories directories(files_, paths_);
+    std::vector<TopicPartition> removed;
     std::vector<Catalog::Change> gone;
     for (const auto& [id, entry] : replicas_) {
       if (entry.state != ReplicaState::kRemoving) continue;
-      TIDELOG_TRY(PartitionDirectories(files_, paths_).remove(id));
+      TIDELOG_TRY(directories.remove(id));
+      removed.push_back(id);
       gone.push_back({id, std::nullopt});
     }
     if (gone.empty()) return {};
+    TIDELOG_TRY(directories.settle(removed));
     TIDELOG_ASSIGN(const auto struck, request_.catalog->apply(gone));
     static_cast<void>(struck);
     replicas_ = request_.catalog->replicas();
@@ -115,16 +119,18 @@ class Recovery {
   Result<> note_strangers() {
     PartitionDirectories directories(files_, paths_);
     TIDELOG_ASSIGN(const auto found, directories.list());
+    std::vector<TopicPartition> removed;
     for (const TopicPartition& id : found) {
       if (replicas_.contains(id)) continue;
       TIDELOG_ASSIGN(const auto inside, files_.list(paths_.partition(id)));
       if (inside.empty()) {
         TIDELOG_TRY(directories.remove(id));
+        removed.push_back(id);
       } else {
         say(fmt::format("{} is not in the catalog; it is left alone", paths_.partition(id)));
       }
     }
-    return {};
+    return removed.empty() ? Result<>() : directories.settle(removed);
   }
 
   LogEvidence evidence_of(const TopicPartition& id, const CatalogEntry& entry) const {

@@ -182,6 +182,104 @@ TEST(ShardLogsTest, AStopWaitsForOneFileOfARemovalNotForAll) {
   EXPECT_FALSE(*disk.exists("data/" + id.to_string()));
 }
 
+// Of directories and files, while `change` is made.
+std::uint64_t syncs_of(const sim::SimDisk& disk, const std::function<void()>& change) {
+  const auto count = [&disk] {
+    return disk.operations(sim::DiskOperation::kSync) +
+           disk.operations(sim::DiskOperation::kSyncDirectory);
+  };
+  const std::uint64_t before = count();
+  change();
+  return count() - before;
+}
+
+void create_all(LogHarness& harness, std::int32_t partitions) {
+  std::int32_t created = 0;
+  for (std::int32_t i = 0; i < partitions; ++i) {
+    const TopicPartition id = partition_of(2, i);
+    harness.shard_of(id).create(id, {}, [&](const Result<PartitionLog*>& log) {
+      EXPECT_TRUE(log) << log.error().to_string();
+      ++created;
+    });
+  }
+  ASSERT_TRUE(harness.executor().run_until([&] { return created == partitions; }));
+}
+
+TEST(ShardLogsTest, ARemovalTakesAsManySyncsForAThousandLogsAsForTen) {
+  const auto syncs_for = [](std::int32_t partitions) {
+    sim::SimDisk disk;
+    Ledger ledger;
+    HarnessOptions options;
+    options.shards = 1;
+    LogHarness harness(disk, ledger, options);
+    EXPECT_TRUE(harness.open());
+    create_all(harness, partitions);
+    return syncs_of(disk, [&] {
+      std::int32_t removed = 0;
+      for (std::int32_t i = 0; i < partitions; ++i) {
+        const TopicPartition id = partition_of(2, i);
+        harness.shard_of(id).remove(id, [&](const Result<>& result) {
+          EXPECT_TRUE(result) << result.error().to_string();
+          ++removed;
+        });
+      }
+      EXPECT_TRUE(harness.executor().run_until([&] { return removed == partitions; }));
+      EXPECT_FALSE(*disk.exists("data/" + partition_of(2, 0).topic.to_string()));
+    });
+  };
+  EXPECT_EQ(syncs_for(1000), syncs_for(10));
+}
+
+TEST(ShardLogsTest, AStopEndsTheRemovalOfLogsWithoutFilesAndTheNextStartFinishesIt) {
+  class CountingDisk final : public PassingDisk {
+   public:
+    using PassingDisk::PassingDisk;
+    Result<> remove_directory(const std::string& path) override {
+      if (++removed == 500) on_half();
+      return PassingDisk::remove_directory(path);
+    }
+    int removed = 0;
+    std::function<void()> on_half;
+  };
+  constexpr std::int32_t kLogs = 1000;
+  sim::SimDisk disk;
+  Ledger ledger;
+  CountingDisk counting(disk);
+  HarnessOptions options;
+  options.shards = 1;
+  options.files = &counting;
+  auto harness = std::make_unique<LogHarness>(disk, ledger, options);
+  ASSERT_TRUE(harness->open());
+  create_all(*harness, kLogs);
+  ShardLogs& logs = harness->shard_of(partition_of(2, 0));
+  bool closed = false;
+  counting.on_half = [&] {
+    logs.close([&](const Result<>& result) { closed = result.has_value(); });
+  };
+  std::map<ErrorCode, int> answers;
+  for (std::int32_t i = 0; i < kLogs; ++i) {
+    logs.remove(partition_of(2, i), [&](const Result<>& removed) {
+      ++answers[removed ? ErrorCode::kOk : removed.error().code()];
+    });
+  }
+  ASSERT_TRUE(harness->executor().run_until([&] { return closed; }));
+  EXPECT_EQ(counting.removed, 500);
+  EXPECT_EQ(answers[ErrorCode::kOk] + answers[ErrorCode::kDraining], kLogs);
+  EXPECT_EQ(answers[ErrorCode::kOk], 500);
+  ASSERT_TRUE(harness->store().finish_clean_stop());
+  harness.reset();
+  // The next start removes the rest, with no more syncs than another one.
+  const auto start = [&] {
+    HarnessOptions one;
+    one.shards = 1;
+    harness = std::make_unique<LogHarness>(disk, ledger, one);
+    ASSERT_TRUE(harness->open());
+    EXPECT_TRUE(harness->all().empty());
+    EXPECT_FALSE(*disk.exists("data/" + partition_of(2, 0).topic.to_string()));
+  };
+  EXPECT_LT(syncs_of(disk, start), 40U);
+}
+
 TEST(ShardLogsTest, LargeBatchesTakeNoMoreOfTheJournalThanSmallOnes) {
   constexpr std::int64_t kLarge = 1 << 20;
   constexpr std::int64_t kSmall = 64 << 10;
@@ -235,6 +333,7 @@ TEST(PartitionDirectoriesTest, MakesAndRemovesPartitionsOfOneTopicSideBySide) {
           for (int i = 0; i < 200 && result; ++i) {
             result = directories.make(ids);
             if (result) result = directories.remove(ids[0]);
+            if (result) result = directories.settle(ids);
           }
         });
   }
