@@ -14,14 +14,9 @@
 #include "base/check.h"
 #include "log/io/io_requirements.h"
 #include "log/io/storage_error.h"
-#include "log/io/system_file.h"
 
 namespace tidelog::log::io {
 namespace {
-
-// EAGAIN means that the kernel lacked memory for a moment; more often than this it is an error.
-constexpr int kRetriesMax = 1000;
-constexpr std::chrono::milliseconds kRetryAfter{1};
 
 // liburing 2.3 declares io_uring_enable_rings() and does not export it.
 bool enable(const io_uring& ring) {
@@ -47,10 +42,10 @@ struct RingIoQueue::Kernel {
 struct RingIoQueue::Operation {
   enum class Kind : std::uint8_t { kWrite, kRead, kSync };
   Kind kind = Kind::kSync;
-  int fd = -1;
-  std::string path;
-  bool durable = false;
-  bool syncing = false;  // a durable write without RWF_DSYNC, in its second half
+  SystemFile* file = nullptr;
+  bool dsync = false;      // carries RWF_DSYNC
+  bool sync_next = false;  // a durable write without it
+  bool syncing = false;    // a sync, or such a write in its second half
   GatherCursor cursor;
   FilePosition position;
   std::span<std::byte> into;
@@ -148,8 +143,7 @@ RingIoQueue::Operation& RingIoQueue::take_operation(File& file) {
   }
   Operation& operation = *free_.back();
   free_.pop_back();
-  operation.fd = system_file(file).fd();
-  operation.path = file.path();
+  operation.file = &system_file(file);
   operation.syncing = false;
   operation.done_bytes = 0;
   operation.retries = 0;
@@ -165,7 +159,10 @@ void RingIoQueue::write(File& file, FilePosition position,
   TIDELOG_CHECK(system_file(file).writable(), "the file is open for reading");
   Operation& operation = take_operation(file);
   operation.kind = Operation::Kind::kWrite;
-  operation.durable = durability == Durability::kDurable;
+  // Where there is a page cache, an error that such a write reports may be another write's.
+  operation.dsync =
+      durability == Durability::kDurable && options_.dsync && operation.file->direct();
+  operation.sync_next = durability == Durability::kDurable && !operation.dsync;
   operation.cursor.reset(position, pieces);
   operation.write_done = std::move(done);
   ++counters_.writes;
@@ -186,6 +183,7 @@ void RingIoQueue::read(File& file, FilePosition position, std::span<std::byte> i
 void RingIoQueue::sync(File& file, WriteCallback done) {
   Operation& operation = take_operation(file);
   operation.kind = Operation::Kind::kSync;
+  operation.syncing = true;
   operation.write_done = std::move(done);
   ++counters_.syncs;
 }
@@ -193,7 +191,13 @@ void RingIoQueue::sync(File& file, WriteCallback done) {
 void RingIoQueue::submit() {
   if (!gathered_.empty()) {
     ++counters_.submits;
-    waiting_.insert(waiting_.end(), gathered_.begin(), gathered_.end());
+    for (Operation* operation : gathered_) {
+      if (operation->syncing) {
+        want_sync(*operation);
+      } else {
+        waiting_.push_back(operation);
+      }
+    }
     gathered_.clear();
   }
   pump();
@@ -216,19 +220,19 @@ void RingIoQueue::pump() {
 void RingIoQueue::prepare(Operation& operation) {
   io_uring_sqe* sqe = io_uring_get_sqe(&kernel_->ring);
   TIDELOG_CHECK(sqe != nullptr, "the ring has room for what is in the kernel");
-  if (operation.kind == Operation::Kind::kWrite && !operation.syncing) {
+  const int fd = operation.file->fd();
+  if (operation.syncing) {
+    io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
+  } else if (operation.kind == Operation::Kind::kWrite) {
     const std::span<const iovec> pieces = operation.cursor.next();
-    const int flags = operation.durable && options_.dsync ? RWF_DSYNC : 0;
-    io_uring_prep_writev2(sqe, operation.fd, pieces.data(), static_cast<unsigned>(pieces.size()),
-                          operation.cursor.position().value(), flags);
-  } else if (operation.kind == Operation::Kind::kRead) {
+    io_uring_prep_writev2(sqe, fd, pieces.data(), static_cast<unsigned>(pieces.size()),
+                          operation.cursor.position().value(), operation.dsync ? RWF_DSYNC : 0);
+  } else {
     const std::span<std::byte> left = operation.into.subspan(operation.done_bytes);
     // More than 1 GiB at once is cut short by the kernel anyway.
     const unsigned length = static_cast<unsigned>(std::min<std::size_t>(left.size(), 1U << 30));
-    io_uring_prep_read(sqe, operation.fd, left.data(), length,
+    io_uring_prep_read(sqe, fd, left.data(), length,
                        operation.position.value() + operation.done_bytes);
-  } else {
-    io_uring_prep_fsync(sqe, operation.fd, IORING_FSYNC_DATASYNC);
   }
   io_uring_sqe_set_data(sqe, &operation);
 }
@@ -247,15 +251,20 @@ bool RingIoQueue::enter_kernel() {
     TIDELOG_CHECK(taken == -EAGAIN || taken == -EBUSY,
                   fmt::format("io_uring refused a submission: {}", cause(-taken)));
     reap();
-    if (retry_ == 0) {
-      retry_ = executor_.run_after(kRetryAfter, [this] {
-        retry_ = 0;
-        pump();
-      });
-    }
+    retry_later();
     return false;
   }
   return true;
+}
+
+void RingIoQueue::retry_later() {
+  if (retry_ != 0) return;
+  retry_ = executor_.run_after(kRetryAfter, [this] {
+    retry_ = 0;
+    waiting_.insert(waiting_.end(), delayed_.begin(), delayed_.end());
+    delayed_.clear();
+    pump();
+  });
 }
 
 void RingIoQueue::reap() {
@@ -274,49 +283,60 @@ void RingIoQueue::reap() {
 }
 
 void RingIoQueue::attempt_ended(Operation& operation, int result) {
-  if (result == -EINTR || (result == -EAGAIN && ++operation.retries < kRetriesMax)) {
-    waiting_.push_back(&operation);
-    return;
+  if (result == -EINTR) return waiting_.push_back(&operation);
+  if (result == -EAGAIN && operation.retries++ < options_.retries_max) {
+    delayed_.push_back(&operation);
+    return retry_later();
   }
-  switch (operation.kind) {
-    case Operation::Kind::kWrite:
-      return write_ended(operation, result);
-    case Operation::Kind::kRead:
-      return read_ended(operation, result);
-    case Operation::Kind::kSync:
-      if (result < 0) return finish(operation, fail(sync_error(-result, "sync", operation.path)));
-      return finish(operation, 0);
+  if (operation.syncing) return sync_ended(operation, result);
+  if (operation.kind == Operation::Kind::kWrite) return write_ended(operation, result);
+  read_ended(operation, result);
+}
+
+void RingIoQueue::want_sync(Operation& operation) {
+  operation.syncing = true;
+  const auto [under_way, is_first] = syncs_.try_emplace(operation.file);
+  if (!is_first) return under_way->second.push_back(&operation);
+  waiting_.push_back(&operation);
+}
+
+void RingIoQueue::sync_ended(Operation& operation, int result) {
+  SystemFile& file = *operation.file;
+  if (result < 0) {
+    file.note_failed_sync();
+    finish(operation, fail(sync_error(-result, "sync", file.path())));
+  } else if (const Result<> sound = file.check_syncs(); !sound) {
+    finish(operation, fail(sound.error()));
+  } else {
+    finish(operation, 0);
   }
+  const auto under_way = syncs_.find(&file);
+  std::deque<Operation*> next = std::exchange(under_way->second, {});
+  syncs_.erase(under_way);
+  for (Operation* one : next) want_sync(*one);
 }
 
 void RingIoQueue::write_ended(Operation& operation, int result) {
-  if (result < 0) {
-    return finish(operation,
-                  fail(operation.syncing ? sync_error(-result, "sync", operation.path)
-                                         : storage_error(-result, "write", operation.path)));
+  const std::string& path = operation.file->path();
+  if (result < 0) return finish(operation, fail(storage_error(-result, "write", path)));
+  if (!operation.cursor.advance(static_cast<std::uint64_t>(result))) {
+    return finish(operation, fail(storage_error(ENOSPC, "write", path)));
   }
-  if (!operation.syncing) {
-    if (!operation.cursor.advance(static_cast<std::uint64_t>(result))) {
-      return finish(operation, fail(storage_error(ENOSPC, "write", operation.path)));
-    }
-    operation.syncing = operation.cursor.done() && operation.durable && !options_.dsync;
-    if (!operation.cursor.done() || operation.syncing) {
-      waiting_.push_back(&operation);
-      return;
-    }
-  }
+  if (!operation.cursor.done()) return waiting_.push_back(&operation);
+  if (operation.sync_next) return want_sync(operation);
   finish(operation, 0);
 }
 
 void RingIoQueue::read_ended(Operation& operation, int result) {
-  if (result < 0) return finish(operation, fail(storage_error(-result, "read", operation.path)));
+  const std::string& path = operation.file->path();
+  if (result < 0) return finish(operation, fail(storage_error(-result, "read", path)));
   operation.done_bytes += static_cast<std::size_t>(result);
   counters_.read_bytes += static_cast<std::uint64_t>(result);
   if (result == 0 || operation.done_bytes == operation.into.size()) {
     return finish(operation, operation.done_bytes);
   }
-  const Result<bool> ended = at_end_of_file(operation.fd, operation.path,
-                                            operation.position.value() + operation.done_bytes);
+  const Result<bool> ended =
+      at_end_of_file(operation.file->fd(), path, operation.position.value() + operation.done_bytes);
   if (!ended) return finish(operation, fail(ended.error()));
   if (*ended) return finish(operation, operation.done_bytes);
   waiting_.push_back(&operation);

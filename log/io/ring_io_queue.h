@@ -11,6 +11,7 @@
 #pragma once
 
 #include <deque>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,14 +20,18 @@
 #include "log/io/event_watcher.h"
 #include "log/io/gather_cursor.h"
 #include "log/io/io_queue.h"
+#include "log/io/retry.h"
+#include "log/io/system_file.h"
 
 namespace tidelog::log::io {
 
 struct RingOptions {
-  // Durable writes carry RWF_DSYNC; without it each is followed by an fdatasync.
+  // Durable writes to files without page cache carry RWF_DSYNC; else each is followed by an
+  // fdatasync.
   bool dsync = true;
   // Operations in the kernel at once.
   unsigned in_kernel_max = 256;
+  int retries_max = kRetriesMax;
   std::string description = "io_uring";
   EventWatcher watcher;
 };
@@ -62,6 +67,10 @@ class RingIoQueue final : public IoQueue {
   // Hands waiting operations to the kernel as far as there is room, then looks for completions.
   void pump();
   void prepare(Operation& operation);
+  // Lets it wait for the sync of its file that is under way.
+  void want_sync(Operation& operation);
+  void sync_ended(Operation& operation, int result);
+  void retry_later();
   bool enter_kernel();
   void reap();
   // What became of one attempt: goes on with it, or finishes the operation.
@@ -79,6 +88,9 @@ class RingIoQueue final : public IoQueue {
   std::vector<Operation*> free_;
   std::vector<Operation*> gathered_;  // until submit()
   std::deque<Operation*> waiting_;    // for room in the kernel
+  std::vector<Operation*> delayed_;   // until the next retry
+  // Files with a sync under way: those that wait for it to end (SystemFile::sync_data()).
+  std::map<SystemFile*, std::deque<Operation*>> syncs_;
   unsigned in_kernel_ = 0;
   std::size_t in_flight_ = 0;
   IoCounters counters_;

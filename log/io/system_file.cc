@@ -88,10 +88,19 @@ Result<> SystemFile::write_at(FilePosition position, std::span<const std::byte> 
 
 Result<> SystemFile::sync_data() {
   check_may_block("fdatasync");
+  const std::lock_guard one_at_a_time(syncing_);
+  TIDELOG_TRY(check_syncs());
   if (uninterrupted([&] { return ::fdatasync(fd_.get()); }) != 0) {
+    note_failed_sync();
     return fail(sync_error(errno, "sync", path_));
   }
   return {};
+}
+
+Result<> SystemFile::check_syncs() const {
+  if (!sync_failed_) return {};
+  return fail(ErrorCode::kStorageFailed,
+              fmt::format("sync '{}': an earlier sync of the file failed", path_));
 }
 
 Result<std::uint64_t> SystemFile::size() {

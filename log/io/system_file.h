@@ -1,6 +1,8 @@
 // An open file of the machine; the queues take its descriptor.
 #pragma once
 
+#include <atomic>
+#include <mutex>
 #include <string>
 
 #include "log/io/file_system.h"
@@ -18,6 +20,9 @@ class SystemFile final : public File {
   const std::string& path() const override { return path_; }
   Result<std::size_t> read_at(FilePosition position, std::span<std::byte> into) override;
   Result<> write_at(FilePosition position, std::span<const std::byte> bytes) override;
+  // One at a time, and behind one that failed all fail. The kernel tells the errors of an open file
+  // once, to whoever asks first: what one sync was told is missing to those beside it, which end
+  // well.
   Result<> sync_data() override;
   Result<std::uint64_t> size() override;
   Result<> truncate(std::uint64_t size) override;
@@ -27,6 +32,11 @@ class SystemFile final : public File {
 
   int fd() const { return fd_.get(); }
   bool writable() const { return options_.mode != OpenMode::kRead; }
+  bool direct() const { return options_.direct; }
+
+  // For a queue that syncs by calls of its own, one at a time. Fails behind a sync that failed.
+  Result<> check_syncs() const;
+  void note_failed_sync() { sync_failed_ = true; }
 
  private:
   void check_direct(FilePosition position, const void* address, std::uint64_t length) const;
@@ -34,6 +44,8 @@ class SystemFile final : public File {
   UniqueFd fd_;
   const std::string path_;
   const OpenOptions options_;
+  std::mutex syncing_;
+  std::atomic<bool> sync_failed_ = false;
 };
 
 // `file` as what SystemFileSystem::open() returned (CHECKed).

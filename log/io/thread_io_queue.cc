@@ -20,41 +20,50 @@
 namespace tidelog::log::io {
 namespace {
 
-Result<> sync_now(int fd, const std::string& path) {
-  while (::fdatasync(fd) != 0) {
-    if (errno != EINTR) return fail(sync_error(errno, "sync", path));
+// Calls again what a signal interrupted, and, a little later, what the kernel lacked memory for.
+template <typename Call>
+ssize_t persist(int retries_max, Call call) {
+  for (int retries = 0;;) {
+    const ssize_t result = call();
+    if (result >= 0 || (errno != EINTR && errno != EAGAIN)) return result;
+    if (errno == EINTR) continue;
+    if (retries++ == retries_max) return result;
+    std::this_thread::sleep_for(kRetryAfter);
   }
-  return {};
 }
 
-Result<> write_now(int fd, const std::string& path, GatherCursor& cursor, bool durable,
-                   bool dsync) {
+Result<> write_now(SystemFile& file, GatherCursor& cursor, bool durable,
+                   const ThreadIoOptions& options) {
+  // Where there is a page cache, an error that a write with RWF_DSYNC reports may be another
+  // write's.
+  const bool dsync = durable && options.dsync && file.direct();
   while (!cursor.done()) {
-    const std::span<const iovec> pieces = cursor.next();
-    const ssize_t put =
-        ::pwritev2(fd, pieces.data(), static_cast<int>(pieces.size()),
-                   static_cast<off_t>(cursor.position().value()), durable && dsync ? RWF_DSYNC : 0);
-    if (put < 0 && (errno == EINTR || errno == EAGAIN)) continue;
-    if (put < 0) return fail(storage_error(errno, "write", path));
+    const ssize_t put = persist(options.retries_max, [&] {
+      const std::span<const iovec> pieces = cursor.next();
+      return ::pwritev2(file.fd(), pieces.data(), static_cast<int>(pieces.size()),
+                        static_cast<off_t>(cursor.position().value()), dsync ? RWF_DSYNC : 0);
+    });
+    if (put < 0) return fail(storage_error(errno, "write", file.path()));
     if (!cursor.advance(static_cast<std::uint64_t>(put))) {
-      return fail(storage_error(ENOSPC, "write", path));
+      return fail(storage_error(ENOSPC, "write", file.path()));
     }
   }
-  if (durable && !dsync) return sync_now(fd, path);
-  return {};
+  return durable && !dsync ? file.sync_data() : Result<>();
 }
 
-Result<std::size_t> read_now(int fd, const std::string& path, FilePosition position,
-                             std::span<std::byte> into) {
+Result<std::size_t> read_now(SystemFile& file, FilePosition position, std::span<std::byte> into,
+                             int retries_max) {
   std::size_t done = 0;
   for (;;) {
-    const ssize_t got = ::pread(fd, into.data() + done, into.size() - done,
-                                static_cast<off_t>(position.value() + done));
-    if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
-    if (got < 0) return fail(storage_error(errno, "read", path));
+    const ssize_t got = persist(retries_max, [&] {
+      return ::pread(file.fd(), into.data() + done, into.size() - done,
+                     static_cast<off_t>(position.value() + done));
+    });
+    if (got < 0) return fail(storage_error(errno, "read", file.path()));
     done += static_cast<std::size_t>(got);
     if (got == 0 || done == into.size()) return done;
-    TIDELOG_ASSIGN(const bool ended, at_end_of_file(fd, path, position.value() + done));
+    TIDELOG_ASSIGN(const bool ended,
+                   at_end_of_file(file.fd(), file.path(), position.value() + done));
     if (ended) return done;
   }
 }
@@ -156,9 +165,9 @@ void ThreadIoQueue::write(File& file, FilePosition position,
   GatherCursor cursor;
   cursor.reset(position, pieces);
   gather<void>(
-      [fd = system_file(file).fd(), path = file.path(), cursor = std::move(cursor),
+      [&file = system_file(file), cursor = std::move(cursor),
        durable = durability == Durability::kDurable,
-       dsync = options_.dsync]() mutable { return write_now(fd, path, cursor, durable, dsync); },
+       &options = options_]() mutable { return write_now(file, cursor, durable, options); },
       std::move(done));
 }
 
@@ -166,15 +175,16 @@ void ThreadIoQueue::read(File& file, FilePosition position, std::span<std::byte>
                          ReadCallback done) {
   check_read_request(position, into);
   ++state_->counters.reads;
-  gather<std::size_t>([fd = system_file(file).fd(), path = file.path(), position,
-                       into] { return read_now(fd, path, position, into); },
-                      std::move(done));
+  gather<std::size_t>(
+      [&file = system_file(file), position, into, retries_max = options_.retries_max] {
+        return read_now(file, position, into, retries_max);
+      },
+      std::move(done));
 }
 
 void ThreadIoQueue::sync(File& file, WriteCallback done) {
   ++state_->counters.syncs;
-  gather<void>([fd = system_file(file).fd(), path = file.path()] { return sync_now(fd, path); },
-               std::move(done));
+  gather<void>([&file = system_file(file)] { return file.sync_data(); }, std::move(done));
 }
 
 void ThreadIoQueue::submit() {

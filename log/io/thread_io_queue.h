@@ -11,13 +11,16 @@
 
 #include "base/executor.h"
 #include "log/io/io_queue.h"
+#include "log/io/retry.h"
 
 namespace tidelog::log::io {
 
 struct ThreadIoOptions {
-  // Durable writes carry RWF_DSYNC; without it each is followed by an fdatasync.
+  // Durable writes to files without page cache carry RWF_DSYNC; else each is followed by an
+  // fdatasync.
   bool dsync = true;
   int threads = 4;
+  int retries_max = kRetriesMax;
   std::string description = "threads";
 };
 
