@@ -56,7 +56,7 @@ constexpr auto kTable = std::to_array<ErrorInfo>({
     {kUnsupportedCodec, "UNSUPPORTED_CODEC", kFixRequest,
      "use compression none, gzip, snappy, lz4 or zstd"},
     {kBatchTooLarge, "BATCH_TOO_LARGE", kFixRequest,
-     "send smaller records, or raise the topic's max.message.bytes"},
+     "send smaller records, or raise the topic's max.message.bytes (4194304 at the most)"},
     {kOffsetOutOfRange, "OFFSET_OUT_OF_RANGE", kFixRequest,
      "choose an offset between the log's start and its end"},
     {kDiverged, "DIVERGED", kRefreshAndRetry,

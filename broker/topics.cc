@@ -78,9 +78,8 @@ void Topics::lead(std::shared_ptr<const replication::TopicView> topic, log::Part
   const TopicPartition id = log.id();
   const auto index = static_cast<std::size_t>(id.partition.value());
   if (index >= topic->partitions.size()) {
-    log_warning(fmt::format("broker {}: topic '{}' has {} partitions; the log {} is left alone",
-                            shard_.broker().id.value(), topic->name, topic->partitions.size(),
-                            id.to_string()));
+    log_warning(fmt::format("broker {}: topic '{}' has no partition {}; the log {} is left alone",
+                            shard_.broker().id.value(), topic->name, index, id.to_string()));
     return;
   }
   const replication::PartitionView& view = topic->partitions[index];
@@ -197,8 +196,8 @@ Error Topics::not_served(const TopicPartition& id) const {
   const std::int32_t index = id.partition.value();
   if (index < 0 || static_cast<std::size_t>(index) >= topic->partitions.size()) {
     return {ErrorCode::kUnknownPartition,
-            fmt::format("broker {}: topic '{}' has {} partitions, there is no partition {}",
-                        shard_.broker().id.value(), topic->name, topic->partitions.size(), index)};
+            fmt::format("broker {}: topic '{}' has no partition {}; it has {}, numbered from 0",
+                        shard_.broker().id.value(), topic->name, index, topic->partitions.size())};
   }
   if (missing_.contains(id)) {
     return {ErrorCode::kLostData,

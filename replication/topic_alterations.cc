@@ -94,39 +94,39 @@ void Controller::State::alter_topic(const std::string& name, const SettingChange
 
 void Controller::State::add_partitions(const std::string& name, std::int32_t total,
                                        DoneCallback done) {
-  with_topic(
-      name, std::move(done),
-      [this, total](std::shared_ptr<StoredTopic> topic, DoneCallback finish) {
-        const std::int32_t now = topic->record.partitions;
-        const std::int32_t begun = topic->record.growing_to;
-        if (total == now) return finish({});
-        const auto refuse = [&](std::string why) {
-          finish(fail(ErrorCode::kInvalidPartitions,
-                      fmt::format("topic '{}' {}", topic->record.name, why)));
-        };
-        if (total > wire::kPartitionsPerTopicMax) {
-          return refuse(fmt::format("cannot have {} partitions; at most {} are allowed", total,
-                                    wire::kPartitionsPerTopicMax));
-        }
-        if (total < std::max(now, begun)) {
-          return refuse(fmt::format("has {} partitions{}; they are never removed", now,
-                                    begun > 0 ? fmt::format(" and grows to {}", begun) : ""));
-        }
-        auto go_on = guarded(
-            [topic, total, finish = std::move(finish)](State& state, Result<> kept) mutable {
-              if (!kept) return finish(std::move(kept));
-              auto grown = [topic, total, finish = std::move(finish)](State& self,
-                                                                      Result<> result) mutable {
-                if (!result) result = self.grow_later(*topic, total, result.error());
-                finish(std::move(result));
-              };
-              state.grow(topic, state.guarded(std::move(grown)));
-            });
-        if (begun == total) return go_on(Result<>());
-        topic->record.growing_to = total;
-        topic->partitions.resize(static_cast<std::size_t>(total));
-        commit_topic(topic, std::move(go_on));
-      });
+  with_topic(name, std::move(done),
+             [this, total](std::shared_ptr<StoredTopic> topic, DoneCallback finish) {
+               const std::int32_t now = topic->record.partitions;
+               const std::int32_t begun = topic->record.growing_to;
+               if (total == now) return finish({});
+               const auto refuse = [&](std::string why) {
+                 finish(fail(ErrorCode::kInvalidPartitions,
+                             fmt::format("topic '{}' {}", topic->record.name, why)));
+               };
+               if (total > wire::kPartitionsPerTopicMax) {
+                 return refuse(fmt::format("cannot have {} partitions; at most {} are allowed",
+                                           total, wire::kPartitionsPerTopicMax));
+               }
+               if (total < std::max(now, begun)) {
+                 return refuse(fmt::format(
+                     "has {} partition{}{}; they are never removed", now, now == 1 ? "" : "s",
+                     begun > 0 ? fmt::format(" and grows to {}", begun) : ""));
+               }
+               auto go_on = guarded(
+                   [topic, total, finish = std::move(finish)](State& state, Result<> kept) mutable {
+                     if (!kept) return finish(std::move(kept));
+                     auto grown = [topic, total, finish = std::move(finish)](
+                                      State& self, Result<> result) mutable {
+                       if (!result) result = self.grow_later(*topic, total, result.error());
+                       finish(std::move(result));
+                     };
+                     state.grow(topic, state.guarded(std::move(grown)));
+                   });
+               if (begun == total) return go_on(Result<>());
+               topic->record.growing_to = total;
+               topic->partitions.resize(static_cast<std::size_t>(total));
+               commit_topic(topic, std::move(go_on));
+             });
 }
 
 Result<> Controller::State::grow_later(const StoredTopic& topic, std::int32_t total,

@@ -56,6 +56,15 @@ constexpr auto kTable = std::to_array<TopicSettingInfo>({
 static_assert(std::ranges::is_sorted(kTable, {}, &TopicSettingInfo::name));
 static_assert(wire::kBatchBytesMax == 4194304, "the table above names the limit");
 
+// -1 is no limit, and what somebody who is refused looks for.
+Result<std::int64_t> retention(std::string_view name, std::string_view value) {
+  if (value == "-1") return -1;
+  auto limit = name == kRetentionBytes ? parse_byte_size(name, value, 0, kRetentionBytesMax)
+                                       : parse_integer(name, value, 1, kMsMax);
+  if (limit) return limit;
+  return fail(limit.error().code(), limit.error().message() + "; -1 is no limit");
+}
+
 // The value in the form in which it is kept.
 Result<std::string> checked(std::string_view name, std::string_view value) {
   if (name == kTimestampType) {
@@ -71,12 +80,8 @@ Result<std::string> checked(std::string_view name, std::string_view value) {
     number = parse_byte_size(name, value, kMessageBytesMin, wire::kBatchBytesMax);
   } else if (name == kSegmentBytes) {
     number = parse_byte_size(name, value, kSegmentBytesMin, kSegmentBytesMax);
-  } else if (name == kRetentionBytes && value != "-1") {
-    number = parse_byte_size(name, value, 0, kRetentionBytesMax);
-  } else if (name == kRetentionMs && value != "-1") {
-    number = parse_integer(name, value, 1, kMsMax);
   } else if (name == kRetentionBytes || name == kRetentionMs) {
-    number = -1;
+    number = retention(name, value);
   } else if (name == kSegmentMs) {
     number = parse_integer(name, value, kSegmentMsMin, kMsMax);
   } else {

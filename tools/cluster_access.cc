@@ -77,6 +77,14 @@ std::string in_words(const client::Error& error) {
   return fmt::format("{}; {}", error.message, error.hint);
 }
 
+std::string in_words(const client::Error& error, std::string_view topic) {
+  constexpr std::string_view kPlaceholder = " NAME";
+  if (!error.hint.ends_with(kPlaceholder)) return in_words(error);
+  const std::string_view hint = error.hint;
+  return fmt::format("{}; {} {}", error.message, hint.substr(0, hint.size() - kPlaceholder.size()),
+                     topic);
+}
+
 std::optional<client::TopicDescription> find_topic(client::Admin& admin, const std::string& name,
                                                    Messages& messages) {
   if (const auto valid = replication::check_topic_name(name); !valid) {

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 #include "tidelog/tidelog.h"
@@ -44,6 +45,9 @@ Result<client::ConnectOptions> connect_options(const ClusterFlags& flags, Outage
 
 // "message; hint".
 std::string in_words(const client::Error& error);
+
+// The same of an error that concerns `topic`: its name stands in the hint's command.
+std::string in_words(const client::Error& error, std::string_view topic);
 
 // The topic, or a message that names the closest topics and the command that creates it.
 std::optional<client::TopicDescription> find_topic(client::Admin& admin, const std::string& name,

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <iterator>
 #include <memory>
+#include <set>
 #include <utility>
 
 #include "base/error.h"
@@ -118,17 +119,6 @@ std::optional<std::string> wanted_profile(const std::vector<std::string>& words)
   return variable;
 }
 
-// The variable that a usage error is about, when the value did not stand on the line.
-std::string variable_of(const CLI::App& app, std::string_view message) {
-  for (const CLI::Option* option : app.get_options()) {
-    if (option->get_envname().empty() || message.find(option->get_name()) == message.npos) continue;
-    const char* value = std::getenv(option->get_envname().c_str());
-    if (value == nullptr || value[0] == '\0' || message.find(value) == message.npos) continue;
-    return fmt::format(" (from {} or a profile)", option->get_envname());
-  }
-  return "";
-}
-
 // Adds the options that a variable of the process sets, unless something nearer gave them.
 void add_variables(const std::vector<FlagVariable>& flags, Origin origin, GivenOptions& given) {
   for (const FlagVariable& flag : flags) {
@@ -145,6 +135,11 @@ const CLI::Option* repeated_option(const CLI::App& app) {
     if (option->get_expected_max() == 1 && option->count() > 1) return option;
   }
   return nullptr;
+}
+
+bool is_quiet(const CLI::App& command) {
+  const CLI::Option* flag = command.get_option_no_throw("--quiet");
+  return flag != nullptr && flag->count() > 0 && flag->as<bool>();
 }
 
 // The first word that must be there and is not.
@@ -212,6 +207,7 @@ int CommandLine::run(int argc, const char* const* argv) {
   } catch (const CLI::CallForVersion& version) {
     chosen_ = [text = fmt::format("{}\n", version.what())] { return print(text); };
   } catch (const CLI::CallForHelp&) {
+    warnings_.clear();
     const CLI::App& app = innermost(root_);
     const std::string prefix = app.get_parent() == nullptr ? "" : path_of(*app.get_parent());
     chosen_ = [text = app.help(prefix)] { return print(text); };
@@ -233,14 +229,20 @@ void CommandLine::finish_commands() {
 void CommandLine::prepare_chosen(CLI::App& command) {
   // Before any gets its name below: an option that has one already counts as shared.
   std::vector<FlagVariable> known;
+  std::set<std::string> variables;
   for (CLI::App* other : leaf_commands(root_)) {
-    if (other->get_option_no_throw(kProfileFlag) == nullptr) continue;
-    for (FlagVariable& flag : flag_variables(*other)) known.push_back(std::move(flag));
+    const bool takes_profiles = other->get_option_no_throw(kProfileFlag) != nullptr;
+    for (FlagVariable& flag : flag_variables(*other)) {
+      variables.insert(flag.variable);
+      if (takes_profiles) known.push_back(std::move(flag));
+    }
   }
   const std::vector<FlagVariable> flags = flag_variables(command);
+  warnings_ = complain_about_variables(command, flags, variables);
   for (const FlagVariable& flag : flags) flag.option->envname(flag.variable);
+  on_line_ = given_on_line(command, words_);
   if (command.get_option_no_throw(kProfileFlag) == nullptr) return;
-  GivenOptions given = given_on_line(command, words_);
+  GivenOptions given = on_line_;
   add_variables(flags, Origin::kVariable, given);
   const auto applied = apply_profile(profiles_path(), wanted_profile(words_), known);
   // Told only when the command runs: --help works beside a broken file.
@@ -252,11 +254,34 @@ void CommandLine::prepare_chosen(CLI::App& command) {
   }
 }
 
+// Of a usage error: the variable that it is about, when the value did not stand on the line.
+std::string CommandLine::origin_of(const CLI::App& app, std::string_view message) const {
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->get_envname().empty() || on_line_.contains(option)) continue;
+    const char* value = std::getenv(option->get_envname().c_str());
+    if (value == nullptr || value[0] == '\0') continue;
+    const bool is_its_own = message.starts_with(option->get_name() + ": ");
+    const bool names_both =
+        message.find(option->get_name()) != message.npos && message.find(value) != message.npos;
+    const bool quotes_value = message.find(fmt::format("'{}'", value)) != message.npos;
+    if (!is_its_own && !names_both && !quotes_value) continue;
+    return fmt::format(" (from {} or a profile)", option->get_envname());
+  }
+  return "";
+}
+
 int CommandLine::run_chosen() {
+  if (!is_quiet(innermost(root_))) {
+    for (const std::string& warning : warnings_) {
+      print_error_text(fmt::format("tidelog: {}\n", warning));
+    }
+  }
   const Result<int> code = chosen_();
   if (code) return *code;
   if (code.error().code() == ErrorCode::kInvalidArgument) {
-    return usage_error(innermost(root_), code.error().message());
+    const CLI::App& app = innermost(root_);
+    const std::string& message = code.error().message();
+    return usage_error(app, message + origin_of(app, message));
   }
   print_error_text(fmt::format("tidelog: {}\n", in_words(code.error())));
   return kExitFailed;
@@ -286,7 +311,7 @@ int CommandLine::report_usage_error(const CLI::ParseError& error) {
   if (const CLI::Option* option = missing_option(app)) {
     return usage_error(app, fmt::format("{} needs {}", path_of(app), name_in_usage(*option)));
   }
-  return usage_error(app, error.what() + variable_of(app, error.what()));
+  return usage_error(app, error.what() + origin_of(app, error.what()));
 }
 
 CLI::Option* add_repeated(CLI::App& command, const std::string& names,

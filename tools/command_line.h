@@ -6,6 +6,8 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -46,14 +48,25 @@ class CommandLine {
   void finish_commands();
   void prepare_chosen(CLI::App& command);
   int run_chosen();
+  std::string origin_of(const CLI::App& app, std::string_view message) const;
   int report_usage_error(const CLI::ParseError& error);
 
   CLI::App root_;
   std::function<Result<int>()> chosen_;
   std::map<const CLI::App*, std::vector<Yield>> yields_;
   std::vector<std::string> words_;  // of the command line, last first
+  GivenOptions on_line_;
+  std::vector<std::string> warnings_;
   std::optional<Error> profile_error_;
 };
+
+// `result`, its error behind the flag that it concerns ("--timeout: '5' is no duration"): a usage
+// error that begins so also says where the value came from.
+template <typename T>
+Result<T> of_flag(std::string_view flag, Result<T> result) {
+  if (result) return result;
+  return fail(result.error().with_context(flag));
+}
 
 // An option that may be given several times and takes one value each time.
 CLI::Option* add_repeated(CLI::App& command, const std::string& names,

@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <string_view>
 #include <vector>
+
+#include "tools/command_line.h"
 
 namespace tidelog::tools {
 namespace {
@@ -111,8 +114,37 @@ std::string names_of_flags(const Command& command) {
   return names;
 }
 
+// Names of the flags that say which brokers are meant, and what words that hold their value begin
+// with: topics are asked of the same ones.
+struct PlaceFlags {
+  std::vector<std::string> names;
+  std::vector<std::string> attached;  // "--brokers=", "-b"
+};
+
+PlaceFlags place_flags(const std::vector<Command>& commands) {
+  PlaceFlags found;
+  for (const Command& command : commands) {
+    if (command.path != "/topic/list") continue;
+    for (const Flag& flag : command.flags) {
+      const bool is_place = std::ranges::find(flag.names, "--brokers") != flag.names.end() ||
+                            std::ranges::find(flag.names, kProfileFlag) != flag.names.end();
+      if (!is_place) continue;
+      for (const std::string& name : flag.names) {
+        found.names.push_back(name);
+        found.attached.push_back(name.starts_with("--") ? name + "=" : name);
+      }
+    }
+  }
+  return found;
+}
+
+// Patterns of the words that name a place and hold their value, for a case of a POSIX shell.
+std::string attached_patterns(const PlaceFlags& places) {
+  return fmt::format("{}*", fmt::join(places.attached, "*|"));
+}
+
 constexpr std::string_view kListTopics =
-    R"($(timeout 3 "$binary" topic list 2>/dev/null | sed -e 1d -e 's/ .*//'))";
+    R"($(timeout 3 "$binary" topic list "${place[@]}" 2>/dev/null | sed -e 1d -e 's/ .*//'))";
 
 }  // namespace
 
@@ -123,11 +155,23 @@ std::string bash_completion(const CLI::App& root) {
       "_tidelog() {\n"
       "  local binary=${COMP_WORDS[0]} cur=${COMP_WORDS[COMP_CWORD]}\n"
       "  local prev=${COMP_WORDS[COMP_CWORD-1]} at= words= flags= files= topics= i\n"
+      "  local -a place=() typed=()\n"
       "  COMPREPLY=()\n"
       "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
       "    case \"$at/${COMP_WORDS[i]}\" in\n";
   script += fmt::format("      {}) at=$at/${{COMP_WORDS[i]}} ;;\n    esac\n  done\n",
                         all_paths(commands, "|"));
+  const PlaceFlags places = place_flags(commands);
+  // Not from COMP_WORDS: bash splits them at the colon of an address.
+  script += fmt::format(
+      "  read -ra typed <<< \"${{COMP_LINE:0:COMP_POINT}}\"\n"
+      "  for ((i = 1; i < ${{#typed[@]}}; i++)); do\n"
+      "    case \"${{typed[i]}}\" in\n"
+      "      {}) place+=(\"${{typed[i]}}\" \"${{typed[i+1]}}\") ;;\n"
+      "      {}) place+=(\"${{typed[i]}}\") ;;\n"
+      "    esac\n"
+      "  done\n",
+      fmt::join(places.names, "|"), attached_patterns(places));
   script += "  case \"$at $prev\" in\n";
   for (const Command& command : commands) {
     for (const Flag& flag : command.flags) {
@@ -174,10 +218,20 @@ std::string zsh_completion(const CLI::App& root) {
       "# compinit; or save it as _tidelog in a folder of $fpath.\n"
       "_tidelog() {\n"
       "  local binary=${words[1]} at= word\n"
-      "  local -a below flags\n"
+      "  local -a below flags place\n"
+      "  local -i i\n"
       "  for word in \"${(@)words[2,CURRENT-1]}\"; do\n"
       "    case \"$at/$word\" in\n";
   script += fmt::format("      ({}) at=$at/$word ;;\n    esac\n  done\n", all_paths(commands, "|"));
+  const PlaceFlags places = place_flags(commands);
+  script += fmt::format(
+      "  for ((i = 2; i < CURRENT; i++)); do\n"
+      "    case \"${{words[i]}}\" in\n"
+      "      ({}) place+=(\"${{words[i]}}\" \"${{words[i+1]}}\") ;;\n"
+      "      ({}) place+=(\"${{words[i]}}\") ;;\n"
+      "    esac\n"
+      "  done\n",
+      fmt::join(places.names, "|"), attached_patterns(places));
   const std::string topics = fmt::format("compadd -- ${{(f)\"{}\"}}", kListTopics);
   const auto offers = [&topics](const Words& words) {
     std::string text;
@@ -241,7 +295,16 @@ std::string fish_completion(const CLI::App& root) {
       "end\n"
       "function __tidelog_topics\n"
       "  set -l line (commandline -opc)\n"
-      "  timeout 3 $line[1] topic list 2>/dev/null | sed -e 1d -e 's/ .*//'\n"
+      "  set -l place\n"
+      "  for i in (seq 2 (count $line))\n"
+      "    switch $line[$i]\n";
+  const PlaceFlags places = place_flags(commands);
+  script += fmt::format(
+      "      case {}\n        set -a place $line[$i] $line[(math $i + 1)]\n"
+      "      case '{}*'\n        set -a place $line[$i]\n    end\n  end\n",
+      fmt::join(places.names, " "), fmt::join(places.attached, "*' '"));
+  script +=
+      "  timeout 3 $line[1] topic list $place 2>/dev/null | sed -e 1d -e 's/ .*//'\n"
       "end\n"
       "complete -c tidelog -f\n";
   const auto offers = [](const Words& words) {

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -20,6 +22,14 @@ struct FlagVariable {
 // description names a variable itself are read by their command and left out, as are --help and
 // positional words.
 std::vector<FlagVariable> flag_variables(CLI::App& command);
+
+// Sentences about the variables of the process that look as if they set flags of `command`, and do
+// not: those that begin as its own do, and those one or two letters beside one of `flags` (as
+// flag_variables() gives them). `known` are the variables of all commands; settings of the broker
+// are known, too. None of a command that reads variables itself.
+std::vector<std::string> complain_about_variables(const CLI::App& command,
+                                                  std::span<const FlagVariable> flags,
+                                                  const std::set<std::string>& known);
 
 // The words that lead to `command`, without the binary's name: {"topic", "create"}.
 std::vector<std::string> command_path(const CLI::App& command);

@@ -120,10 +120,9 @@ Result<Format> Format::parse(std::string_view text) {
       at += length;
     } else if (text[at] == '\\') {
       escaped.clear();
-      auto length = read_escape(text.substr(at), escaped);
-      if (!length) return fail(length.error().with_context("format"));
+      TIDELOG_ASSIGN(const std::size_t length, read_escape(text.substr(at), escaped));
       format.add_literal(escaped);
-      at += *length;
+      at += length;
     } else {
       const std::size_t end = std::min(text.find_first_of("%\\", at), text.size());
       format.add_literal(text.substr(at, end - at));
@@ -150,7 +149,7 @@ Result<std::size_t> Format::add_field(std::string_view text) {
   const auto field = text.size() > 1 ? field_of(text[1]) : std::nullopt;
   if (!field) {
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("format: '{}' is no field; there are %t %p %o %d %k %v %K %V %h, and "
+                fmt::format("'{}' is no field; there are %t %p %o %d %k %v %K %V %h, and "
                             "%% for a percent sign",
                             text.substr(0, 2)));
   }
@@ -162,7 +161,7 @@ Result<std::size_t> Format::add_field(std::string_view text) {
         close == std::string_view::npos ? std::nullopt : modifier_of(text.substr(3, close - 3));
     if (!modifier || !takes(*field, *modifier)) {
       return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("format: '{}' is no modifier of {}; %k, %v and %t take {{hex}}, "
+                  fmt::format("'{}' is no modifier of {}; %k, %v and %t take {{hex}}, "
                               "{{base64}} and {{json}}, %h takes {{json}}; for a brace write \\x7b",
                               text.substr(2, close == std::string_view::npos ? close : close - 1),
                               text.substr(0, 2)));

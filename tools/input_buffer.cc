@@ -39,9 +39,8 @@ void InputBuffer::make_room() {
 
 Result<InputBuffer::Fill> InputBuffer::fill() {
   if (end_ - begin_ >= kInputRecordBytesMax) {
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("{}: a record is longer than {} MiB; is the delimiter right (-D)?",
-                            name_, kInputRecordBytesMax >> 20));
+    return fail(ErrorCode::kTooLarge, fmt::format("{}: a record is longer than {} MiB", name_,
+                                                  kInputRecordBytesMax >> 20));
   }
   make_room();
   while (true) {
@@ -83,9 +82,14 @@ Result<std::optional<std::string_view>> RecordSplitter::next() {
     }
     // The delimiter's first bytes may be there already.
     searched_ = bytes.size() - std::min(bytes.size(), delimiter_.size() - 1);
-    TIDELOG_ASSIGN(const InputBuffer::Fill filled, input_.fill());
-    if (filled == InputBuffer::Fill::kStopped) return std::nullopt;
-    if (filled == InputBuffer::Fill::kEnd) {
+    const auto filled = input_.fill();
+    if (!filled && filled.error().code() == ErrorCode::kTooLarge) {
+      return fail(ErrorCode::kTooLarge,
+                  filled.error().message() + "; is the delimiter right (-D)?");
+    }
+    if (!filled) return fail(filled.error());
+    if (*filled == InputBuffer::Fill::kStopped) return std::nullopt;
+    if (*filled == InputBuffer::Fill::kEnd) {
       const std::string_view last = input_.unread();
       searched_ = 0;
       input_.consume(last.size());

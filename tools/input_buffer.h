@@ -22,7 +22,8 @@ class InputBuffer {
 
   enum class Fill { kMore, kEnd, kStopped };
   // Waits for bytes and appends up to 1 MiB of them. Views from unread() end.
-  // Fails with kInvalidArgument (reading failed, or kInputRecordBytesMax bytes are unread).
+  // Fails with kInvalidArgument (reading failed) and kTooLarge (kInputRecordBytesMax bytes are
+  // unread).
   Result<Fill> fill();
 
   std::string_view unread() const { return {memory_.get() + begin_, end_ - begin_}; }
@@ -53,7 +54,7 @@ class RecordSplitter {
       : input_(input), delimiter_(std::move(delimiter)) {}
 
   // The next record without its delimiter, valid until the next call; nullopt at the end, or when
-  // reading was stopped. Fails as InputBuffer::fill() does.
+  // reading was stopped. Fails as InputBuffer::fill() does; of a long record asks for -D.
   Result<std::optional<std::string_view>> next();
 
  private:

@@ -115,14 +115,14 @@ Result<RecordSourceOptions> plan_input(const InputFlags& flags, const std::strin
   if (flags.reads_json()) source.kind = InputKind::kJson;
   source.keeps_partition = flags.keeps_partition;
   if (flags.delimiter) {
-    TIDELOG_ASSIGN(source.delimiter, parse_delimiter(*flags.delimiter, "-D"));
+    TIDELOG_ASSIGN(source.delimiter, parse_delimiter(*flags.delimiter, "--delimiter"));
   }
   if (flags.key_delimiter) {
-    TIDELOG_ASSIGN(source.key_delimiter, parse_delimiter(*flags.key_delimiter, "-K"));
+    TIDELOG_ASSIGN(source.key_delimiter, parse_delimiter(*flags.key_delimiter, "--key-delimiter"));
   }
   if (flags.format) {
-    TIDELOG_ASSIGN(Format format, Format::parse(*flags.format));
-    TIDELOG_ASSIGN(source.reader, FormatReader::make(std::move(format)));
+    TIDELOG_ASSIGN(Format format, of_flag("--format", Format::parse(*flags.format)));
+    TIDELOG_ASSIGN(source.reader, of_flag("--format", FormatReader::make(std::move(format))));
     source.kind = InputKind::kFormat;
   }
   source.base.topic = topic;

@@ -6,7 +6,10 @@
 #include <cstdint>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "tools/byte_text.h"
 #include "tools/suggestion.h"
@@ -57,8 +60,40 @@ Result<std::optional<std::string>> bytes_of(const nlohmann::json& value) {
   return refuse("a key or value is of another kind");
 }
 
-nlohmann::json parse(std::string_view text) {
-  return nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+// Of several members with one name the parser keeps one, without a word; here they are counted.
+class RepeatedMembers {
+ public:
+  bool operator()(nlohmann::json::parse_event_t event, const nlohmann::json& parsed) {
+    using Event = nlohmann::json::parse_event_t;
+    if (event == Event::object_start) {
+      open_.emplace_back();
+    } else if (event == Event::object_end) {
+      open_.pop_back();
+    } else if (event == Event::key) {
+      const auto& name = parsed.get_ref<const std::string&>();
+      if (!open_.back().insert(name).second && !first_) first_ = name;
+    }
+    return true;
+  }
+  const std::optional<std::string>& first() const { return first_; }
+
+ private:
+  std::vector<std::set<std::string>> open_;  // the names so far of each object that is open
+  std::optional<std::string> first_;
+};
+
+// Discarded where it is malformed. Fails where an object names a member twice.
+Result<nlohmann::json> parse(std::string_view text) {
+  RepeatedMembers repeated;
+  auto json = nlohmann::json::parse(
+      text,
+      [&repeated](int, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
+        return repeated(event, parsed);
+      },
+      /*allow_exceptions=*/false);
+  if (json.is_discarded() || !repeated.first()) return json;
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("an object has the member '{}' twice", *repeated.first()));
 }
 
 Result<std::vector<ParsedHeader>> headers_of(const nlohmann::json& list) {
@@ -68,6 +103,7 @@ Result<std::vector<ParsedHeader>> headers_of(const nlohmann::json& list) {
     if (!item.is_object() || !item.contains("key") || !item.contains("value")) {
       return refuse("a header has no key or no value");
     }
+    if (item.size() != 2) return refuse("a header has more than a key and a value");
     TIDELOG_ASSIGN(auto key, bytes_of(item["key"]));
     if (!key) return refuse("a header's key is null");
     TIDELOG_ASSIGN(auto value, bytes_of(item["value"]));
@@ -148,17 +184,18 @@ Result<std::optional<std::size_t>> json_value_length(std::string_view text) {
 }
 
 Result<std::optional<std::string>> parse_json_bytes(std::string_view text) {
-  const nlohmann::json value = parse(text);
+  TIDELOG_ASSIGN(const nlohmann::json value, parse(text));
   if (value.is_discarded()) return refuse("the JSON is malformed");
   return bytes_of(value);
 }
 
 Result<std::vector<ParsedHeader>> parse_json_headers(std::string_view text) {
-  return headers_of(parse(text));
+  TIDELOG_ASSIGN(const nlohmann::json list, parse(text));
+  return headers_of(list);
 }
 
 Result<ParsedRecord> parse_json_record(std::string_view text) {
-  const nlohmann::json object = parse(text);
+  TIDELOG_ASSIGN(const nlohmann::json object, parse(text));
   if (!object.is_object()) {
     return fail(ErrorCode::kInvalidArgument,
                 R"(this is no JSON object such as {"key": null, "value": "..."})");

@@ -8,7 +8,8 @@
 //   [profiles.local.topic.create]
 //   partitions = 4
 //
-// A flag beats its environment variable, which beats the profile.
+// A flag beats its environment variable, which beats the profile. Of a flag that may be repeated
+// both give one value.
 #pragma once
 
 #include <optional>

@@ -119,10 +119,10 @@ void OffsetResolver::proceed(At at) {
   const auto index = static_cast<std::size_t>(at->partition.value());
   if (at->partition.value() < 0 || index >= topic->partitions.size()) {
     if (is_old) return metadata_.refresh();
-    return finish(
-        at, fail(ErrorCode::kUnknownPartition,
-                 fmt::format("topic '{}' has {} partitions, so there is no partition {}", at->topic,
-                             topic->partitions.size(), at->partition.value())));
+    return finish(at,
+                  fail(ErrorCode::kUnknownPartition,
+                       fmt::format("topic '{}' has no partition {}; it has {}, numbered from 0",
+                                   at->topic, at->partition.value(), topic->partitions.size())));
   }
   const TopicPartition partition{topic->id, at->partition};
   if (at->position.kind == Kind::kOffset) {

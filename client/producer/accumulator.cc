@@ -120,8 +120,8 @@ Result<PartitionQueue*> Accumulator::choose_partition(TopicQueue& topic,
     index = *wanted;
     if (index < 0 || index >= topic.partition_count) {
       return fail(ErrorCode::kUnknownPartition,
-                  fmt::format("topic '{}' has {} partitions, so there is no partition {}",
-                              topic.name, topic.partition_count, index));
+                  fmt::format("topic '{}' has no partition {}; it has {}, numbered from 0",
+                              topic.name, index, topic.partition_count));
     }
   } else if (record.key) {
     index = partition_of_key(*record.key, topic.partition_count);

@@ -191,9 +191,10 @@ std::optional<BrokerShard> Sender::leader_of(PartitionQueue& partition) {
   if (topic->as_of <= partition.metadata_after) return std::nullopt;
   const auto index = static_cast<std::size_t>(partition.index.value());
   if (index >= topic->partitions.size()) {
-    fail_queued(partition, Error(ErrorCode::kUnknownPartition,
-                                 fmt::format("topic '{}' has only {} partitions now", topic->name,
-                                             topic->partitions.size())));
+    fail_queued(partition,
+                Error(ErrorCode::kUnknownPartition,
+                      fmt::format("topic '{}' has no partition {} any more; it has {} now",
+                                  topic->name, index, topic->partitions.size())));
     return std::nullopt;
   }
   const PartitionLeader& leader = topic->partitions[index];

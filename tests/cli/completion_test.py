@@ -10,7 +10,7 @@ from command_case import WAIT_SECONDS_MAX, CommandCase, binary, clean_environmen
 
 BASH = r"""
 source <(tidelog completion bash) || exit 1
-COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}
 _tidelog
 printf '%s\n' "${COMPREPLY[@]}"
 """
@@ -34,6 +34,10 @@ exit 0
 class ShellCase:
     """The same questions for every shell; ask() is what differs."""
 
+    def setUp(self):
+        super().setUp()
+        self.places = {"TIDELOG_BROKERS": self.broker.address}
+
     def ask(self, *words):
         raise NotImplementedError
 
@@ -45,8 +49,11 @@ class ShellCase:
             subprocess.run(["mkdir", work], check=True)
             for name in ("a file.txt", "other.log"):
                 open(f"{work}/{name}", "w", encoding="utf-8").close()
+            subprocess.run(["mkdir", "-p", f"{folder}/.config/tidelog"], check=True)
+            with open(f"{folder}/.config/tidelog/config.toml", "w", encoding="utf-8") as profiles:
+                profiles.write(f'[profiles.here]\nbrokers = "{self.broker.address}"\n')
             environment = clean_environment({"PATH": f"{folder}:/usr/bin:/bin", "HOME": folder,
-                                             "TIDELOG_BROKERS": self.broker.address})
+                                             "XDG_CONFIG_HOME": f"{folder}/.config", **self.places})
             result = subprocess.run([*command, script, *words], capture_output=True, env=environment, cwd=work,
                                     timeout=WAIT_SECONDS_MAX, check=False)
         self.assertEqual((result.returncode, result.stderr), (0, b""))
@@ -83,6 +90,18 @@ class ShellCase:
         self.assertEqual(self.complete("tidelog", "consume", "-t", "pe"), ["people"])
         for verb in ("alter", "add-partitions", "trim"):
             self.assertEqual(self.complete("tidelog", "topic", verb, "pe"), ["people"])
+
+    def test_topics_are_asked_of_the_brokers_that_the_line_names(self):
+        self.broker.run("topic", "create", "orders")
+        self.places = {"TIDELOG_BROKERS": "127.0.0.1:1"}
+        self.assertEqual(self.complete("tidelog", "consume", "or"), [])
+        for place in (("-b", self.broker.address), (f"-b{self.broker.address}",), ("--brokers", self.broker.address),
+                      (f"--bootstrap-server={self.broker.address}",)):
+            self.assertIn("orders", self.complete("tidelog", "consume", *place, "or"))
+            self.assertIn("orders", self.complete("tidelog", "topic", "delete", *place, "or"))
+        self.places = {}
+        self.assertIn("orders", self.complete("tidelog", "consume", "--profile", "here", "or"))
+        self.assertIn("orders", self.complete("tidelog", "consume", "--profile=here", "or"))
 
     def test_files(self):
         self.assertIn("other.log", self.complete("tidelog", "log", "repair", "oth"))

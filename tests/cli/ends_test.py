@@ -106,6 +106,16 @@ class Consume(CommandCase):
         self.assertEqual(consumer.stdout.read(), b"")
         consumer.stdout.close()
 
+    def test_a_topic_that_is_deleted_ends_consume_and_names_the_command_that_creates_it(self):
+        self.create()
+        self.produce(b"a\n")
+        consumer = self.popen("consume", self.topic, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertEqual(consumer.stdout.readline(), b"a\n")
+        self.broker.must_run("topic", "delete", "-y", self.topic)
+        told = consumer.communicate(timeout=WAIT_SECONDS_MAX)[1]
+        self.assertEqual(consumer.returncode, 1)
+        self.assertIn(f"; create it: tidelog topic create {self.topic}\n".encode(), told)
+
     def test_timeout_ends_a_wait_and_says_what_is_missing(self):
         self.create()
         self.produce(b"a\n")

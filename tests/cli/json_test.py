@@ -41,6 +41,19 @@ class Json(CommandCase):
         # Another flag may say how the input looks; the summary is JSON all the same.
         self.assertEqual(json.loads(self.produce(b"x\ny\n", "--json", "-f", r"%v\n"))["records"], 2)
 
+    def test_offsets_that_nobody_tells_are_null(self):
+        self.create()
+        summary = json.loads(self.produce(b"x\ny\n", "--json", "-D", r"\n", "--acks", "none"))
+        self.assertEqual((summary["records"], summary["partitions"]),
+                         (2, [{"partition": 0, "first_offset": None, "last_offset": None}]))
+
+    def test_a_member_that_is_there_twice_is_refused(self):
+        self.create()
+        result = self.broker.run("produce", self.topic, "--json", stdin=b'{"value":"a","value":"b"}\n')
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(b"standard input, line 1: an object has the member 'value' twice", result.stderr)
+        self.assertEqual(self.consume("-e"), b"")
+
     def test_shape_of_topic_describe_and_list(self):
         self.create("-p", 2)
         topic = json.loads(self.broker.must_run("topic", "describe", self.topic, "--json"))

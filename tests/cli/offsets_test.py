@@ -5,8 +5,9 @@ Usage: offsets_test.py BUILD/tools/tidelog [unittest options]
 """
 
 import json
+import subprocess
 
-from command_case import CommandCase, main
+from command_case import WAIT_SECONDS_MAX, CommandCase, main
 
 
 class Offsets(CommandCase):
@@ -101,6 +102,17 @@ class Ranges(CommandCase):
         self.assertEqual(self.consume("-e", "-o", "@2000"), b"b\nc\n")
         self.assertEqual(self.consume("-e", "-o", "@1970-01-01T00:00:02.001Z"), b"c\n")
         self.assertEqual(self.consume("-o", "s@1001", "-o", "e@3000"), b"b\n")
+
+    def test_a_time_that_no_record_has_reached_is_waited_for(self):
+        self.create("-p", 2)
+        self.produce(b"4200000000000 there\n", "-p", 1, "-f", r"%d %v\n")
+        consumer = self.popen("consume", self.topic, "-o", "@2100-01-01", "-n", 3, stdout=subprocess.PIPE)
+        self.assertEqual(consumer.stdout.readline(), b"there\n")  # it has chosen where to begin everywhere
+        self.produce(b"1000 older\n4100000000000 older\n4102444800000 first\n2000 behind\n", "-p", 0, "-f", r"%d %v\n")
+        self.assertEqual(consumer.communicate(timeout=WAIT_SECONDS_MAX)[0], b"first\nbehind\n")
+        self.assertEqual(consumer.returncode, 0)
+        # As an end it is the present one.
+        self.assertEqual(self.consume("-o", ":@2200-01-01", "-p", 1), b"there\n")
 
     def test_a_range_that_ends_before_it_begins_is_refused_or_noted(self):
         self.create()

@@ -149,7 +149,8 @@ class Produce(CommandCase):
         self.assertEqual(result.returncode, 1)
         summary = json.loads(result.stdout)
         self.assertEqual((summary["records"], summary["failed"], summary["stopped"]), (49_999, 1, False))
-        self.assertIn(b"no partition 99", result.stderr)
+        self.assertIn(f"has no partition 99; it has 2, numbered from 0; see which there are: tidelog topic describe "
+                      f"{self.topic}\n".encode(), result.stderr)
         many = json.dumps({"value": "x", "headers": [{"key": "k", "value": ""}] * 70_000}).encode()
         result = self.broker.run("produce", self.topic, "--json", stdin=many + b"\n" + b'{"value":"y"}\n' * 9)
         summary = json.loads(result.stdout)
@@ -170,7 +171,9 @@ class Produce(CommandCase):
         summary = json.loads(producer.stdout.read())
         self.assertEqual(producer.wait(WAIT_SECONDS_MAX), 1)
         self.assertEqual((summary["records"], summary["failed"], summary["stopped"]), (1, 1, True))
-        self.assertRegex(producer.stderr.read(), rb"; stopped there: the input behind record 2 was not read\n$")
+        told = producer.stderr.read()
+        self.assertRegex(told, rb"; stopped there: the input behind record 2 was not read\n$")
+        self.assertIn(f"; create it: tidelog topic create {self.topic};".encode(), told)
 
     def test_a_partition_that_does_not_exist_is_named(self):
         self.create("-p", 2)

@@ -88,6 +88,44 @@ class Defaults(CommandCase):
                 self.assertEqual(self.run_tidelog("broker", "--settings").returncode, 0)
                 self.assertEqual(self.run_tidelog("completion", "bash").returncode, 0)
 
+    def test_a_value_that_is_refused_names_the_variable_it_came_from(self):
+        for words, name, value, part in (
+            (("consume", "x"), "TIDELOG_CONSUME_TIMEOUT", "5", b"--timeout: '5' is no duration"),
+            (("consume", "x"), "TIDELOG_CONSUME_FORMAT", "%k %q", b"--format: '%q' is no field"),
+            (("consume", "x"), "TIDELOG_CONSUME_OFFSET", "soon", b"offset 'soon'"),
+            (("consume", "x"), "TIDELOG_CONSUME_COUNT", "many", b"many"),
+            (("produce", "x"), "TIDELOG_PRODUCE_DELIVERY_TIMEOUT", "y", b"--delivery-timeout: 'y'"),
+            (("produce", "x"), "TIDELOG_PRODUCE_ACKS", "two", b"'two'"),
+        ):
+            with self.subTest(variable=name):
+                result = self.run_tidelog(*words, **{name: value})
+                self.assertEqual(result.returncode, 2, result.stderr)
+                self.assertIn(part, result.stderr)
+                self.assertIn(f"(from {name} or a profile)".encode(), result.stderr)
+        # What stands on the line comes from nowhere else.
+        result = self.run_tidelog("consume", "x", "--timeout", "5", TIDELOG_CONSUME_TIMEOUT="5")
+        self.assertIn(b"--timeout: '5' is no duration", result.stderr)
+        self.assertNotIn(b"or a profile", result.stderr)
+
+    def test_a_mistyped_variable_is_told_and_others_are_nobodys_matter(self):
+        base = {"TIDELOG_BROKERS": self.broker.address}
+        for name, close in (("TIDELOG_CONSUME_FORMATT", b"; did you mean 'TIDELOG_CONSUME_FORMAT'"),
+                            ("TIDELOG_COSNUME_FORMAT", b"; did you mean 'TIDELOG_CONSUME_FORMAT'"),
+                            ("TIDELOG_QUIETT", b"; did you mean 'TIDELOG_QUIET'"),
+                            ("TIDELOG_CONSUME_ZZZZZZZZZZZZZZZZZZZZZZZZZZ", b"\n")):
+            with self.subTest(variable=name):
+                told = f"environment variable {name} sets no flag of tidelog consume".encode() + close
+                result = self.run_tidelog("consume", "missing", **base, **{name: "%v"})
+                self.assertIn(told, result.stderr)
+                self.assertIn(b"there is no topic 'missing'", result.stderr)  # and the command runs
+                self.assertNotIn(told, self.run_tidelog("consume", "missing", "-q", **base, **{name: "%v"}).stderr)
+                self.assertEqual(self.run_tidelog("consume", "--help", **base, **{name: "%v"}).stderr, b"")
+        # Those of other commands, settings of brokers, and what a container platform sets for a service.
+        for name in ("TIDELOG_PRODUCE_KEY", "TIDELOG_LOG_LEVEL", "TIDELOG_BROKER_ID", "TIDELOG_PORT_9700_TCP",
+                     "TIDELOG_SERVICE_HOST"):
+            with self.subTest(variable=name):
+                self.assertEqual(self.run_tidelog("topic", "list", **base, **{name: "x"}).stderr, b"")
+
     def test_a_profile_that_is_not_there_is_named_with_the_closest(self):
         self.assertIn(b"does not exist", self.run_tidelog("topic", "list", "--profile", "x").stderr)
         self.write('[profiles.production]\nquiet = true\n')

@@ -84,6 +84,7 @@ class Topics(CommandCase):
         settings = json.loads(self.broker.must_run("topic", "describe", self.topic, "--json"))["settings"]
         self.assertEqual((settings["retention.ms"], settings["segment.bytes"]), ("604800000", "1048576"))
         for words, code, part in ((("--set", "retention.mss=1"), 1, b"did you mean 'retention.ms'"),
+                                  (("--set", "retention.ms=-2"), 1, b"not '-2'; -1 is no limit"),
                                   ((), 2, b"--set retention.ms=3600000"),
                                   (("--set", "retention.ms=1", "--unset", "retention.ms"), 2, b"both name")):
             with self.subTest(words=words):

@@ -1,7 +1,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/error.h"
 #include "replication/cluster_view.h"
+#include "wire/limits.h"
 
 namespace tidelog::replication {
 namespace {
@@ -33,6 +35,12 @@ TEST(TopicSettingsTest, SettingsReachTheLog) {
   EXPECT_EQ(settings.values.at("segment.bytes"), "1048576");
 }
 
+TEST(TopicSettingsTest, TheHintOfATooLargeBatchNamesTheLargestThatAnyTopicTakes) {
+  const std::string largest = std::to_string(wire::kBatchBytesMax);
+  ASSERT_TRUE(TopicSettings().set("max.message.bytes", largest));
+  EXPECT_THAT(std::string(error_info(ErrorCode::kBatchTooLarge).hint), HasSubstr(largest));
+}
+
 TEST(TopicSettingsTest, MinusOneMeansForEverAndAnySize) {
   TopicSettings settings;
   ASSERT_TRUE(settings.set("retention.ms", "-1"));
@@ -41,7 +49,8 @@ TEST(TopicSettingsTest, MinusOneMeansForEverAndAnySize) {
   EXPECT_EQ(settings.log_settings().retention_bytes, -1);
   ASSERT_TRUE(settings.set("retention.bytes", "1GiB"));
   EXPECT_EQ(settings.log_settings().retention_bytes, 1LL << 30);
-  EXPECT_FALSE(settings.set("retention.ms", "0"));
+  EXPECT_THAT(settings.set("retention.ms", "0").error().message(), HasSubstr("-1 is no limit"));
+  EXPECT_THAT(settings.set("retention.bytes", "x").error().message(), HasSubstr("-1 is no limit"));
   EXPECT_FALSE(settings.set("retention.ms", "-2"));
   EXPECT_FALSE(settings.set("segment.ms", "-1"));
   ASSERT_TRUE(settings.reset("retention.ms"));

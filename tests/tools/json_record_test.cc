@@ -73,6 +73,16 @@ TEST(JsonRecordTest, TakesAValueAloneAndTellsNullFromEmpty) {
   EXPECT_EQ(parse_json_record(R"( {"value":null} )")->value, std::nullopt);
 }
 
+TEST(JsonRecordTest, TakesOneNameInSeveralObjects) {
+  const auto parsed = parse_json_record(
+      R"({"key":{"base64":"YQ=="},"value":{"base64":"Yg=="},"headers":[{"key":"a","value":"1"},)"
+      R"({"key":"a","value":"2"}]})");
+  ASSERT_TRUE(parsed) << parsed.error().message();
+  EXPECT_EQ(parsed->key, "a");
+  EXPECT_EQ(parsed->value, "b");
+  EXPECT_EQ(parsed->headers.size(), 2U);
+}
+
 TEST(JsonRecordTest, RefusesWhatIsNoRecordAndSaysWhy) {
   const std::pair<const char*, const char*> cases[] = {
       {"", "no JSON object"},
@@ -92,6 +102,11 @@ TEST(JsonRecordTest, RefusesWhatIsNoRecordAndSaysWhy) {
       {R"({"value":"","timestamp_ms":"1"})", "'timestamp_ms'"},
       {R"({"value":"","headers":{"a":"b"}})", "no JSON array"},
       {R"({"value":"","headers":[{"key":"a"}]})", "no value"},
+      {R"({"value":"","headers":[{"key":"a","value":"","vlaue":""}]})", "more than a key"},
+      {R"({"value":"a","value":"b"})", "'value' twice"},
+      {R"({"value":"a","key":null,"key":"k"})", "'key' twice"},
+      {R"({"value":{"base64":"","base64":"YQ=="}})", "'base64' twice"},
+      {R"({"value":"","headers":[{"key":"a","value":"1","value":"2"}]})", "'value' twice"},
       {"{\"value\":\"\xff\"}", "no JSON object"},
   };
   for (const auto& [text, part] : cases) {

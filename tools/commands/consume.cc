@@ -82,10 +82,11 @@ Result<ConsumePlan> make_plan(const ConsumeOptions& options) {
     return fail(ErrorCode::kInvalidArgument, "-f and --json both say how to print; use one");
   }
   if (!options.is_json) {
-    TIDELOG_ASSIGN(plan.format, Format::parse(options.format.value_or("%v\\n")));
+    TIDELOG_ASSIGN(plan.format,
+                   of_flag("--format", Format::parse(options.format.value_or("%v\\n"))));
   }
   if (options.timeout) {
-    TIDELOG_ASSIGN(plan.timeout, parse_duration(*options.timeout));
+    TIDELOG_ASSIGN(plan.timeout, of_flag("--timeout", parse_duration(*options.timeout)));
   }
   return plan;
 }
@@ -94,6 +95,9 @@ Result<ConsumePlan> make_plan(const ConsumeOptions& options) {
 struct PartitionRange {
   client::Position from;
   std::optional<std::int64_t> end;  // reading stops before it
+  // Of a time that no record had reached, the first one that does; older ones before it are not
+  // meant.
+  std::optional<std::int64_t> begin_ms;
   bool is_done = false;
 };
 
@@ -159,7 +163,7 @@ std::optional<std::int64_t> ConsumeRun::resolve(const client::PartitionDescripti
                                                 const OffsetBound& bound) {
   const auto offset = resolve_bound(consumer_, plan_.topic, partition, bound);
   if (offset) return *offset;
-  messages_.failure(fmt::format("tidelog: {}", in_words(offset.error())));
+  messages_.failure(fmt::format("tidelog: {}", in_words(offset.error(), plan_.topic)));
   return std::nullopt;
 }
 
@@ -198,6 +202,7 @@ bool ConsumeRun::choose_ranges(const client::TopicDescription& topic) {
       if (!offset) return false;
       range.from = client::Position::offset(*offset);
     }
+    if (from.kind == OffsetBound::Kind::kTime) range.begin_ms = from.value;
     if (plan_.range.to) {
       range.end = resolve(partition, *plan_.range.to);
       if (!range.end) return false;
@@ -227,7 +232,7 @@ bool ConsumeRun::assign() {
   }
   const client::Status assigned = consumer_.assign(std::move(assignments));
   if (assigned) return true;
-  messages_.failure(fmt::format("tidelog: {}", in_words(assigned.error())));
+  messages_.failure(fmt::format("tidelog: {}", in_words(assigned.error(), plan_.topic)));
   return false;
 }
 
@@ -274,6 +279,8 @@ Result<> ConsumeRun::print_all(const client::ConsumedRecords& polled) {
       partition = record.partition;
       range = &ranges_.at(partition);
     }
+    if (range->begin_ms && record.timestamp_ms < *range->begin_ms) continue;
+    range->begin_ms.reset();
     if (range->end && record.offset + 1 >= *range->end) {
       finish(*range);
       if (record.offset >= *range->end) continue;
@@ -324,7 +331,7 @@ void ConsumeRun::report(const client::PartitionError& error) {
   has_failed_ = true;
   PartitionRange& range = ranges_.at(error.partition);
   std::string sentence = fmt::format("tidelog: partition {} at offset {}: {}", error.partition,
-                                     error.position, in_words(error.error));
+                                     error.position, in_words(error.error, plan_.topic));
   if (error.resume_offset) {
     sentence += fmt::format("\nGo on behind it with: tidelog consume {} -p {} -o {}", plan_.topic,
                             error.partition, *error.resume_offset);
@@ -370,7 +377,9 @@ void add_consume_command(CommandLine& line) {
       "  tidelog consume events -o @-1h:end --json | jq .value\n"
       "Offsets: start, end, N, -N (N before the end), +N (N after the start), A:B (B not "
       "included),\n"
-      ":end, @TIME, @A:B, where a time is 2024-01-31T12:00:00Z, ms since 1970, or -1h.\n"
+      ":end, @TIME, @A:B, where a time is 2024-01-31T12:00:00Z, ms since 1970, or -1h: the first\n"
+      "record of that time or later, also when it is yet to come. As an end (:@TIME) a time that\n"
+      "no record has reached is the present end.\n"
       "Formats: %t topic, %p partition, %o offset, %d timestamp in ms, %k key, %v value, %K %V "
       "their\n"
       "lengths, %h headers; %k{hex}, {base64}, {json}; \\n \\t \\0 \\xHH. Default: '%v\\n'.\n"

@@ -86,7 +86,7 @@ Result<std::optional<std::vector<Meaning>>> resolve_range(
     const auto resolve = [&](const OffsetBound& bound) -> std::optional<std::int64_t> {
       const auto offset = resolve_bound(consumer, topic.name, partition, bound);
       if (offset) return *offset;
-      messages.failure(fmt::format("tidelog: {}", in_words(offset.error())));
+      messages.failure(fmt::format("tidelog: {}", in_words(offset.error(), topic.name)));
       return std::nullopt;
     };
     const auto from = resolve(range.from.value_or(OffsetBound{}));

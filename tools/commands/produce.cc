@@ -89,12 +89,17 @@ Result<ProducePlan> make_plan(const ProduceOptions& options) {
   TIDELOG_ASSIGN(plan.source, plan_input(options.input, plan.topic, std::move(words)));
   plan.is_typed = reads_standard_input(plan.source) && isatty(STDIN_FILENO) == 1;
   if (options.output_format) {
-    TIDELOG_ASSIGN(plan.output_format, Format::parse(*options.output_format));
+    TIDELOG_ASSIGN(plan.output_format,
+                   of_flag("--output-format", Format::parse(*options.output_format)));
     plan.output_format->end_with_newline();
   }
   TIDELOG_TRY(parse_compression(options.compression, plan.producer));
   TIDELOG_ASSIGN(plan.producer.acks, parse_acks(options.acks));
-  TIDELOG_ASSIGN(plan.producer.delivery_timeout, parse_duration(options.delivery_timeout));
+  if (plan.producer.acks == client::Acks::kNone && plan.output_format) {
+    return misuse("-o prints what is acknowledged, and with --acks none nothing is; use one");
+  }
+  TIDELOG_ASSIGN(plan.producer.delivery_timeout,
+                 of_flag("--delivery-timeout", parse_duration(options.delivery_timeout)));
   return plan;
 }
 
@@ -190,12 +195,18 @@ class ProduceRun {
   Clock::time_point begin_;
 };
 
+// Nobody tells where records lie that were sent without acknowledgement.
+nlohmann::ordered_json offset_or_null(std::int64_t offset) {
+  return offset < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(offset);
+}
+
 std::string summary_as_json(const ProduceRun& run, double seconds) {
   const DeliveryLedger& ledger = run.ledger();
   nlohmann::ordered_json partitions = nlohmann::ordered_json::array();
   for (const auto& [partition, offsets] : ledger.partitions()) {
-    partitions.push_back(
-        {{"partition", partition}, {"first_offset", offsets.first}, {"last_offset", offsets.last}});
+    partitions.push_back({{"partition", partition},
+                          {"first_offset", offset_or_null(offsets.first)},
+                          {"last_offset", offset_or_null(offsets.last)}});
   }
   const nlohmann::ordered_json whole{{"records", ledger.acknowledged()},
                                      {"bytes", run.bytes()},
@@ -207,7 +218,8 @@ std::string summary_as_json(const ProduceRun& run, double seconds) {
   return json_text(whole, -1) + "\n";
 }
 
-std::string summary_in_words(const ProduceRun& run, double seconds, bool is_acknowledged) {
+std::string summary_in_words(const ProduceRun& run, const std::string& topic, double seconds,
+                             bool is_acknowledged) {
   const DeliveryLedger& ledger = run.ledger();
   const double per_s = seconds > 0 ? 1 / seconds : 0;
   std::string text = fmt::format(
@@ -216,7 +228,7 @@ std::string summary_in_words(const ProduceRun& run, double seconds, bool is_ackn
       byte_amount(static_cast<std::uint64_t>(static_cast<double>(run.bytes()) * per_s)));
   if (ledger.failed() > 0) {
     text += fmt::format("; {} failed: {}", with_commas(ledger.failed()),
-                        in_words(*ledger.first_failure()));
+                        in_words(*ledger.first_failure(), topic));
   }
   if (ledger.unknown() > 0) {
     text += fmt::format("; {} may or may not be in the log: {}", with_commas(ledger.unknown()),
@@ -283,6 +295,7 @@ Result<int> produce(const ProduceOptions& options) {
   if (plan.output_format) printer.emplace(*plan.output_format, STDOUT_FILENO, interrupt_event());
 
   const bool is_acknowledged = plan.producer.acks != client::Acks::kNone;
+  const std::string topic = plan.topic;
   ProduceRun run(std::move(plan), printer ? &*printer : nullptr, messages, notice);
   const auto read = run.run(source);
   const double seconds = run.seconds();
@@ -301,7 +314,7 @@ Result<int> produce(const ProduceOptions& options) {
     out.text() = summary_as_json(run, seconds);
     TIDELOG_TRY(out.flush());
   }
-  const std::string words = summary_in_words(run, seconds, is_acknowledged);
+  const std::string words = summary_in_words(run, topic, seconds, is_acknowledged);
   if (code == kExitDone) {
     if (!options.input.is_json) messages.note(words);
   } else {
@@ -341,7 +354,7 @@ void add_produce_command(CommandLine& line) {
       ->capture_default_str();
   command
       ->add_option("-o,--output-format", options->output_format,
-                   "Print a line per record once it is acknowledged")
+                   "Print a line per record once it is acknowledged (not with --acks none)")
       ->type_name("FORMAT");
   command
       ->add_option("--delivery-timeout", options->delivery_timeout,

@@ -184,8 +184,8 @@ Result<int> delete_topic(const TopicOptions& options) {
   }
   const client::Status deleted = admin.delete_topic(name);
   if (!deleted) {
-    messages.failure(
-        fmt::format("tidelog: cannot delete topic '{}': {}", name, in_words(deleted.error())));
+    messages.failure(fmt::format("tidelog: cannot delete topic '{}': {}", name,
+                                 in_words(deleted.error(), name)));
     return kExitFailed;
   }
   messages.note(fmt::format("deleted topic '{}'", name));

@@ -58,7 +58,7 @@ Result<int> alter_topic(const ChangeOptions& options) {
   const client::Status altered = admin.alter_topic(options.name, change);
   if (!altered) {
     messages.failure(fmt::format("tidelog: cannot alter topic '{}': {}", options.name,
-                                 in_words(altered.error())));
+                                 in_words(altered.error(), options.name)));
     return kExitFailed;
   }
   messages.note(fmt::format("altered topic '{}'", options.name));
@@ -74,7 +74,7 @@ Result<int> add_partitions(const ChangeOptions& options) {
   const client::Status added = admin.add_partitions(options.name, options.total);
   if (!added) {
     messages.failure(fmt::format("tidelog: cannot add partitions to topic '{}': {}", options.name,
-                                 in_words(added.error())));
+                                 in_words(added.error(), options.name)));
     return kExitFailed;
   }
   if (std::cmp_equal(options.total, topic->partitions.size())) {
@@ -144,7 +144,7 @@ Result<int> trim_topic(const ChangeOptions& options) {
   for (const client::PartitionDescription& partition : chosen->partitions) {
     const auto offset = resolve_bound(consumer, options.name, partition, bound);
     if (!offset) {
-      messages.failure(fmt::format("tidelog: {}", in_words(offset.error())));
+      messages.failure(fmt::format("tidelog: {}", in_words(offset.error(), options.name)));
       return kExitFailed;
     }
     before[partition.partition] = *offset;
@@ -152,7 +152,7 @@ Result<int> trim_topic(const ChangeOptions& options) {
   const auto trimmed = admin.delete_records(options.name, before);
   if (!trimmed) {
     messages.failure(fmt::format("tidelog: cannot trim topic '{}': {}", options.name,
-                                 in_words(trimmed.error())));
+                                 in_words(trimmed.error(), options.name)));
     return kExitFailed;
   }
   return report(options, *trimmed, messages);
