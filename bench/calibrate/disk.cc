@@ -1,83 +1,62 @@
-#include <fcntl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
-#include <cstdlib>
-#include <cstring>
-#include <memory>
 #include <thread>
-#include <vector>
 
 #include "bench/calibrate/calibrate.h"
+#include "bench/support.h"
 
 namespace tidelog::bench {
 namespace {
 
-using SteadyClock = std::chrono::steady_clock;
-
 constexpr off_t kFileBytes = 256LL << 20;
-constexpr std::size_t kLargeWrite = 1 << 20;
+constexpr std::size_t kLargeBlock = 1 << 20;
 constexpr std::size_t kSmallWrite = 4096;
+constexpr const char* kName = "tidelog-calibrate.tmp";
 
-double seconds_since(SteadyClock::time_point start) {
-  return std::chrono::duration<double>(SteadyClock::now() - start).count();
-}
-
-struct FreeDeleter {
-  void operator()(void* memory) const { std::free(memory); }
-};
-using AlignedBytes = std::unique_ptr<unsigned char, FreeDeleter>;
-
-AlignedBytes aligned_bytes(std::size_t size) {
-  AlignedBytes bytes(static_cast<unsigned char*>(std::aligned_alloc(4096, size)));
-  if (bytes == nullptr) fail_with_errno("allocate memory");
-  // Not zeros: some disks treat zeros specially.
-  for (std::size_t i = 0; i < size; ++i) bytes.get()[i] = static_cast<unsigned char>(i * 131 + 7);
-  return bytes;
-}
-
-class ScratchFile {
- public:
-  ScratchFile(const std::string& directory, const char* name)
-      : path_(directory + "/" + name),
-        fd_(open(path_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_DIRECT, 0600)) {
-    if (fd_ < 0) fail_with_errno("open " + path_ + " with O_DIRECT");
-    if (posix_fallocate(fd_, 0, kFileBytes) != 0) fail_with_errno("reserve 256 MiB for " + path_);
-    if (fsync(fd_) != 0) fail_with_errno("sync " + path_);
-  }
-  ~ScratchFile() {
-    close(fd_);
-    unlink(path_.c_str());
-  }
-  ScratchFile(const ScratchFile&) = delete;
-  ScratchFile& operator=(const ScratchFile&) = delete;
-  int fd() const { return fd_; }
-
-  void write_all(const unsigned char* block) const {
-    for (off_t at = 0; at < kFileBytes; at += kLargeWrite) {
-      if (pwrite(fd_, block, kLargeWrite, at) != static_cast<ssize_t>(kLargeWrite)) {
-        fail_with_errno("write " + path_);
-      }
-    }
-    if (fdatasync(fd_) != 0) fail_with_errno("sync " + path_);
-  }
-
- private:
-  std::string path_;
-  int fd_;
-};
-
-double one_pass_mb_s(const ScratchFile& file, const unsigned char* block) {
+double one_pass_mb_s(const ScratchFile& file) {
   const auto start = SteadyClock::now();
-  file.write_all(block);
+  file.write_all();
   return static_cast<double>(kFileBytes) / 1e6 / seconds_since(start);
+}
+
+double passes_mb_s(const ScratchFile& file, double seconds) {
+  std::vector<float> passes;
+  const auto start = SteadyClock::now();
+  while (passes.size() < 3 || seconds_since(start) < seconds) {
+    passes.push_back(static_cast<float>(one_pass_mb_s(file)));
+  }
+  return quantile_of(passes, 0.5);
+}
+
+// Reads 1 MiB pieces with so many threads for the time given.
+double reads_mb_s(const ScratchFile& file, int threads, double seconds) {
+  std::vector<std::size_t> bytes(static_cast<std::size_t>(threads));
+  const auto start = SteadyClock::now();
+  {
+    std::vector<std::jthread> readers;
+    for (int number = 0; number < threads; ++number) {
+      readers.emplace_back([&, number] {
+        const AlignedBytes into = aligned_bytes(kLargeBlock);
+        const auto stride = static_cast<off_t>(kLargeBlock) * threads;
+        for (off_t at = static_cast<off_t>(kLargeBlock) * number; seconds_since(start) < seconds;
+             at += stride) {
+          const ssize_t n = pread(file.fd(), into.get(), kLargeBlock, at % kFileBytes);
+          if (n != static_cast<ssize_t>(kLargeBlock)) fail_with_errno("read the scratch file");
+          bytes[static_cast<std::size_t>(number)] += kLargeBlock;
+        }
+      });
+    }
+  }
+  double sum = 0;
+  for (const std::size_t one : bytes) sum += static_cast<double>(one);
+  return sum / 1e6 / seconds_since(start);
 }
 
 // Appends 4 KiB durably, block after block, until the time is up; adds each latency in µs.
 void flush_loop(int fd, off_t first, off_t stride, double seconds,
-                std::vector<double>& latencies_us) {
+                std::vector<float>& latencies_us) {
   const AlignedBytes block = aligned_bytes(kSmallWrite);
   const auto start = SteadyClock::now();
   for (off_t at = first; seconds_since(start) < seconds; at += stride) {
@@ -86,40 +65,44 @@ void flush_loop(int fd, off_t first, off_t stride, double seconds,
     if (pwritev2(fd, &piece, 1, at % kFileBytes, RWF_DSYNC) != static_cast<ssize_t>(kSmallWrite)) {
       fail_with_errno("write durably");
     }
-    latencies_us.push_back(seconds_since(before) * 1e6);
+    latencies_us.push_back(static_cast<float>(seconds_since(before) * 1e6));
   }
+}
+
+double two_flushes_s(const ScratchFile& file, double seconds) {
+  std::vector<float> even;
+  std::vector<float> odd;
+  std::thread other([&] { flush_loop(file.fd(), kSmallWrite, 2 * kSmallWrite, seconds, odd); });
+  flush_loop(file.fd(), 0, 2 * kSmallWrite, seconds, even);
+  other.join();
+  return static_cast<double>(even.size() + odd.size()) / seconds;
 }
 
 }  // namespace
 
-DiskLimits measure_disk(const std::string& directory, double seconds) {
-  DiskLimits limits;
-  const AlignedBytes large = aligned_bytes(kLargeWrite);
-  const ScratchFile file(directory, "tidelog-calibrate.tmp");
-  limits.unwritten_mb_s = one_pass_mb_s(file, large.get());
-
-  std::vector<double> passes;
-  const auto start = SteadyClock::now();
-  while (passes.size() < 3 || seconds_since(start) < seconds) {
-    passes.push_back(one_pass_mb_s(file, large.get()));
-  }
-  std::ranges::sort(passes);
-  limits.written_mb_s = passes[passes.size() / 2];
-
-  std::vector<double> one;
+Limits measure_disk(const std::string& directory, double seconds) {
+  ScratchFile file(directory, kName, kFileBytes);
+  const double unwritten = one_pass_mb_s(file);
+  const double written = passes_mb_s(file, seconds);
+  file.rename(directory, std::string("again-") + kName);
+  const double recycled = one_pass_mb_s(file);
+  const double read = reads_mb_s(file, 4, seconds);
+  std::vector<float> one;
   flush_loop(file.fd(), 0, kSmallWrite, seconds, one);
-  limits.flushes_s = static_cast<double>(one.size()) / seconds;
-  std::ranges::sort(one);
-  limits.flush_p50_us = one[one.size() / 2];
-  limits.flush_p99_us = one[one.size() * 99 / 100];
-
-  std::vector<double> even;
-  std::vector<double> odd;
-  std::thread other([&] { flush_loop(file.fd(), kSmallWrite, 2 * kSmallWrite, seconds, odd); });
-  flush_loop(file.fd(), 0, 2 * kSmallWrite, seconds, even);
-  other.join();
-  limits.two_flushes_s = static_cast<double>(even.size() + odd.size()) / seconds;
-  return limits;
+  const double two = two_flushes_s(file, seconds);
+  return {
+      {"disk_written_mb_s", written, 0,
+       "D: O_DIRECT writes of 1 MiB, one after another, into blocks that were written before"},
+      {"disk_unwritten_mb_s", unwritten, 0, "D into blocks that are reserved but never written"},
+      {"disk_recycled_mb_s", recycled, 0,
+       "D into a written file under a new name, as logs use files again"},
+      {"disk_read_mb_s", read, 0, "O_DIRECT reads of 1 MiB, four at once"},
+      {"flushes_s", static_cast<double>(one.size()) / seconds, 0,
+       "F: durable 4 KiB appends (O_DIRECT, RWF_DSYNC) into written blocks, one in flight"},
+      {"flush_p50_us", quantile_of(one, 0.5), 0, "one such append, median"},
+      {"flush_p99_us", quantile_of(one, 0.99), 0, "one such append, 99th percentile"},
+      {"two_flushes_s", two, 0, "F2: as F with two in flight"},
+  };
 }
 
 }  // namespace tidelog::bench

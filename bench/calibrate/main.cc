@@ -1,43 +1,62 @@
-// tidelog_calibrate DIRECTORY [SECONDS]: prints what the disk under DIRECTORY and loopback allow,
-// as JSON.
+// tidelog_calibrate DIRECTORY [--seconds S] [--json]: what the disk under DIRECTORY and loopback
+// allow, each limit with a sentence of what it is.
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
-#include <cerrno>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <string>
+#include <nlohmann/json.hpp>
 
 #include "bench/calibrate/calibrate.h"
 
 namespace tidelog::bench {
+namespace {
 
-void fail_with_errno(const std::string& what) {
-  fmt::print(stderr, "calibrate: {}: {}\n", what, std::strerror(errno));
-  std::exit(1);
+Limits measure_all(const std::string& directory, double seconds) {
+  Limits all = measure_disk(directory, seconds);
+  for (const Limits& more : {measure_many_files(directory, seconds), measure_loopback(seconds),
+                             measure_floor(directory, seconds)}) {
+    all.insert(all.end(), more.begin(), more.end());
+  }
+  return all;
 }
 
+void print_json(const Limits& limits) {
+  auto listed = nlohmann::ordered_json::array();
+  for (const Limit& limit : limits) {
+    listed.push_back({{"name", limit.name},
+                      {"value", limit.value},
+                      {"digits", limit.digits},
+                      {"meaning", limit.meaning}});
+  }
+  fmt::print("{}\n", listed.dump(2));
+}
+
+void print_text(const Limits& limits) {
+  for (const Limit& limit : limits) {
+    fmt::print("{:<28}{:>12.{}f}  {}\n", limit.name, limit.value, limit.digits, limit.meaning);
+  }
+}
+
+}  // namespace
 }  // namespace tidelog::bench
 
 int main(int argc, char** argv) {
-  if (argc < 2 || argc > 3) {
-    fmt::print(stderr, "usage: tidelog_calibrate DIRECTORY [SECONDS]\n");
-    return 2;
+  CLI::App app("What the disk under a directory and loopback allow");
+  std::string directory;
+  double seconds = 2;
+  bool is_json = false;
+  app.add_option("DIRECTORY", directory, "On the disk in question; some 300 MiB are used")
+      ->required()
+      ->check(CLI::ExistingDirectory);
+  app.add_option("--seconds", seconds, "Of each of the measurements, twenty or so")
+      ->check(CLI::Range(0.01, 60.0))
+      ->capture_default_str();
+  app.add_flag("--json", is_json, "Print JSON");
+  CLI11_PARSE(app, argc, argv);
+  const auto limits = tidelog::bench::measure_all(directory, seconds);
+  if (is_json) {
+    tidelog::bench::print_json(limits);
+  } else {
+    tidelog::bench::print_text(limits);
   }
-  const double seconds = argc == 3 ? std::atof(argv[2]) : 2.0;
-  if (seconds <= 0 || seconds > 60) {
-    fmt::print(stderr, "calibrate: SECONDS must lie between 0 and 60, not {}\n", argv[2]);
-    return 2;
-  }
-  const auto disk = tidelog::bench::measure_disk(argv[1], seconds);
-  const auto loopback = tidelog::bench::measure_loopback(seconds);
-  fmt::print(
-      "{{\"disk_written_mb_s\": {:.0f}, \"disk_unwritten_mb_s\": {:.0f}, \"flushes_s\": {:.0f}, "
-      "\"flush_p50_us\": {:.0f}, \"flush_p99_us\": {:.0f}, \"two_flushes_s\": {:.0f}, "
-      "\"round_trip_p50_us\": {:.1f}, \"round_trip_p99_us\": {:.1f}, \"stream_64k_mb_s\": {:.0f}, "
-      "\"stream_1m_mb_s\": {:.0f}, \"stream_cpu_s_per_gb\": {:.2f}}}\n",
-      disk.written_mb_s, disk.unwritten_mb_s, disk.flushes_s, disk.flush_p50_us, disk.flush_p99_us,
-      disk.two_flushes_s, loopback.round_trip_p50_us, loopback.round_trip_p99_us,
-      loopback.stream_64k_mb_s, loopback.stream_1m_mb_s, loopback.stream_cpu_s_per_gb);
   return 0;
 }
