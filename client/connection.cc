@@ -168,6 +168,7 @@ void Connection::cancel(CallId id) {
 }
 
 void Connection::send_one_way(wire::ApiKey api, const Table& table, std::vector<SharedBytes> raw,
+                              std::chrono::milliseconds timeout,
                               wire::Connection::SendCallback taken) {
   TIDELOG_CHECK(is_open(), "one-way requests need an open connection");
   std::size_t raw_bytes = 0;
@@ -179,11 +180,13 @@ void Connection::send_one_way(wire::ApiKey api, const Table& table, std::vector<
                          raw_bytes, pool_));
   std::ranges::move(raw, std::back_inserter(pieces));
   last_sent_ = executor_.clock().now();
-  one_way_.emplace(id, std::move(taken));
+  const SteadyTime deadline = last_sent_ + timeout;
+  one_way_.emplace(id, OneWay{api, deadline, std::move(taken)});
+  arm_deadline_timer(deadline);
   stream_->send(std::move(pieces), [this, id](Result<> result) {
     const auto at = one_way_.find(id);
     if (at == one_way_.end()) return;
-    wire::Connection::SendCallback done = std::move(at->second);
+    wire::Connection::SendCallback done = std::move(at->second.taken);
     one_way_.erase(at);
     done(std::move(result));
   });
@@ -227,8 +230,8 @@ void Connection::close(const Error& reason) {
   auto queued = std::exchange(queued_, {});
   auto one_way = std::exchange(one_way_, {});
   const std::weak_ptr<int> alive = alive_;
-  for (auto& [id, taken] : one_way) {
-    taken(fail(close_reason_));
+  for (auto& [id, sent] : one_way) {
+    sent.taken(fail(close_reason_));
     if (alive.expired()) return;
   }
   for (auto& [correlation, call] : calls) {
@@ -332,6 +335,7 @@ void Connection::throttle(std::chrono::milliseconds wait) {
   // The broker reads nothing meanwhile, so what it has not answered yet takes longer, too.
   for (auto& [correlation, call] : calls_) call.deadline += longer;
   for (QueuedCall& waiting : queued_) waiting.call.deadline += longer;
+  for (auto& [id, sent] : one_way_) sent.deadline += longer;
   throttled_until_ = until;
   executor_.cancel(throttle_timer_);
   throttle_timer_ =
@@ -355,22 +359,19 @@ void Connection::arm_deadline_timer(SteadyTime at) {
 void Connection::check_deadlines() {
   const SteadyTime now = executor_.clock().now();
   std::optional<SteadyTime> next;
-  const auto late = [&](const Call& call) {
-    if (call.deadline <= now) return true;
-    next = std::min(next.value_or(call.deadline), call.deadline);
-    return false;
+  std::string overdue;
+  const auto look = [&](const auto& sent, std::string_view failing) {
+    if (sent.deadline <= now) {
+      overdue =
+          fmt::format("{} did not {} a {} request in time", name_, failing, api_name(sent.api));
+    } else {
+      next = std::min(next.value_or(sent.deadline), sent.deadline);
+    }
   };
-  const Call* overdue = nullptr;
-  for (const auto& [correlation, call] : calls_) {
-    if (late(call)) overdue = &call;
-  }
-  for (const QueuedCall& waiting : queued_) {
-    if (late(waiting.call)) overdue = &waiting.call;
-  }
-  if (overdue != nullptr) {
-    return close(Error(ErrorCode::kTimedOut, fmt::format("{} did not answer a {} request in time",
-                                                         name_, api_name(overdue->api))));
-  }
+  for (const auto& [correlation, call] : calls_) look(call, "answer");
+  for (const QueuedCall& waiting : queued_) look(waiting.call, "answer");
+  for (const auto& [id, sent] : one_way_) look(sent, "take");
+  if (!overdue.empty()) return close(Error(ErrorCode::kTimedOut, overdue));
   if (next) arm_deadline_timer(*next);
 }
 

@@ -93,9 +93,10 @@ class Connection {
   void cancel(CallId id);
 
   // Sends a request that has no answer; one that comes all the same is ignored. `taken` runs when
-  // the network has taken all of it, or with an error when the connection closed first.
+  // the network has taken all of it, or with an error when the connection closed first, which it
+  // does when `timeout` passes.
   void send_one_way(wire::ApiKey api, const Table& table, std::vector<SharedBytes> raw,
-                    wire::Connection::SendCallback taken);
+                    std::chrono::milliseconds timeout, wire::Connection::SendCallback taken);
 
   // True when a request of this size would be sent at once, or next once the broker lets this
   // client go on.
@@ -118,6 +119,11 @@ class Connection {
     SteadyTime deadline;
     std::size_t bytes;
     AnswerCallback done;
+  };
+  struct OneWay {
+    wire::ApiKey api;
+    SteadyTime deadline;
+    wire::Connection::SendCallback taken;
   };
   struct QueuedCall {
     std::uint64_t correlation;
@@ -166,8 +172,8 @@ class Connection {
   std::map<std::uint64_t, Call> calls_;  // sent, unanswered
   std::size_t bytes_in_flight_ = 0;
   std::deque<QueuedCall> queued_;
-  std::map<std::uint64_t, wire::Connection::SendCallback> one_way_;
-  std::optional<FrameReader> reader_;  // from the hello on
+  std::map<std::uint64_t, OneWay> one_way_;  // sent, not taken
+  std::optional<FrameReader> reader_;        // from the hello on
 
   TimerId deadline_timer_ = 0;
   SteadyTime deadline_timer_at_;

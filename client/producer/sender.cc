@@ -18,7 +18,11 @@ namespace {
 // that its first batch does not wait long for its last.
 constexpr std::size_t kRequestBytesMax = 1024 * 1024;
 constexpr std::size_t kEntriesMax = 2000;
-// Longest wait between two looks for records past their delivery timeout.
+// What a request gets to be answered in, however late it is: less, and a sound broker would be
+// taken for a silent one.
+constexpr std::chrono::milliseconds kLastTryMin{1000};
+// Shortest and longest wait between two looks for records past their delivery timeout.
+constexpr std::chrono::microseconds kExpiryCheckMin = std::chrono::milliseconds(1);
 constexpr std::chrono::microseconds kExpiryCheckMax = std::chrono::seconds(1);
 
 std::string place(const PartitionQueue& partition) {
@@ -129,12 +133,12 @@ void Sender::note_topic(const Topic& topic) {
 void Sender::expire(SteadyTime now) {
   const auto timeout =
       std::chrono::duration_cast<std::chrono::microseconds>(options_.delivery_timeout);
-  expiry_check_at_ =
-      now + std::clamp(timeout / 10, std::chrono::microseconds(1000), kExpiryCheckMax);
   const SteadyTime too_old = now - timeout;
+  SteadyTime next = too_old + std::min(timeout, kExpiryCheckMax);
   for (const WaitingRecord& record : accumulator_.take_waiting_since(too_old)) {
     fail_record(record, too_late(std::nullopt));
   }
+  next = std::min(next, accumulator_.oldest_waiting().value_or(next));
   const std::vector<PartitionQueue*> active = active_;
   for (PartitionQueue* partition : active) {
     while (!partition->retry.empty() && partition->retry.front()->opened_at <= too_old) {
@@ -143,12 +147,17 @@ void Sender::expire(SteadyTime now) {
       const Error error = too_late(batch->trouble);
       fail_batch(*partition, std::move(batch), error);
     }
-    if (!partition->retry.empty()) continue;  // what is behind is younger
+    if (!partition->retry.empty()) {  // what is behind is younger
+      next = std::min(next, partition->retry.front()->opened_at);
+      continue;
+    }
     for (auto oldest = accumulator_.state(*partition).oldest; oldest && *oldest <= too_old;
          oldest = accumulator_.state(*partition).oldest) {
       fail_batch(*partition, accumulator_.take_batch(*partition), too_late(std::nullopt));
     }
+    next = std::min(next, accumulator_.state(*partition).oldest.value_or(next));
   }
+  expiry_check_at_ = std::max(next + timeout, now + kExpiryCheckMin);
 }
 
 Error Sender::too_late(const std::optional<Error>& trouble) const {
@@ -203,6 +212,16 @@ std::optional<BrokerShard> Sender::leader_of(PartitionQueue& partition) {
   return std::nullopt;
 }
 
+std::chrono::milliseconds Sender::time_for(const PartitionQueue& partition, SteadyTime opened_at,
+                                           SteadyTime now) const {
+  // What was sent before it is not sent again before this is answered, too.
+  const SteadyTime oldest =
+      partition.in_flight.empty() ? opened_at : partition.in_flight.front()->opened_at;
+  const auto left =
+      std::chrono::ceil<std::chrono::milliseconds>(oldest + options_.delivery_timeout - now);
+  return std::min(options_.request_timeout, std::max(left, kLastTryMin));
+}
+
 void Sender::send_due(SteadyTime now) {
   next_due_.reset();
   drop_idle_partitions();
@@ -241,7 +260,7 @@ void Sender::send_request(Connection& connection, std::vector<PartitionQueue*>& 
                           SteadyTime now) {
   ProduceRequest request;
   request.acks = options_.acks;
-  request.deadline_ms = broker_deadline_ms(options_.request_timeout);
+  std::chrono::milliseconds timeout = options_.request_timeout;
   std::vector<SharedBytes> raw;
   SentList sent;
   std::vector<PartitionQueue*> later;
@@ -250,11 +269,11 @@ void Sender::send_request(Connection& connection, std::vector<PartitionQueue*>& 
   const std::size_t unsettled_max = std::max(connection.hello().unsettled_batches_max, 1U);
   const std::size_t frame_room = connection.hello().frame_bytes_max - wire::kFrameOverheadBytesMax;
   for (PartitionQueue* partition : due) {
-    const std::size_t next_bytes = partition->retry.empty()
-                                       ? accumulator_.state(*partition).next_bytes
-                                       : partition->retry.front()->send_bytes();
-    if (sent.size() >= kEntriesMax || bytes >= kRequestBytesMax ||
-        (!sent.empty() && bytes + next_bytes > frame_room)) {
+    const auto [next_bytes, opened_at] = next_to_send(*partition);
+    const bool is_late = time_for(*partition, opened_at, now) < options_.request_timeout;
+    const bool fits =
+        bytes + next_bytes <= frame_room && is_late == (timeout < options_.request_timeout);
+    if (sent.size() >= kEntriesMax || bytes >= kRequestBytesMax || (!sent.empty() && !fits)) {
       later.push_back(partition);
       continue;
     }
@@ -262,6 +281,7 @@ void Sender::send_request(Connection& connection, std::vector<PartitionQueue*>& 
     std::unique_ptr<Batch> batch = next_batch(*partition);
     if (batch == nullptr) continue;
     bytes += batch->encoded.size();
+    timeout = std::min(timeout, time_for(*partition, batch->opened_at, now));
     request.entries.push_back({{*batch->encoded_for, partition->index},
                                static_cast<std::uint32_t>(batch->encoded.size())});
     raw.push_back(batch->encoded);
@@ -278,7 +298,10 @@ void Sender::send_request(Connection& connection, std::vector<PartitionQueue*>& 
   }
   due = std::move(later);
   if (sent.empty()) return;
-  if (connection.is_open()) return transmit(connection, request, std::move(raw), std::move(sent));
+  request.deadline_ms = broker_deadline_ms(timeout);
+  if (connection.is_open()) {
+    return transmit(connection, request, std::move(raw), timeout, std::move(sent));
+  }
   // A callback of a batch that could not be sent closed the producer.
   for (Sent& one : sent) {
     settle(one,
@@ -304,6 +327,15 @@ std::unique_ptr<Batch> Sender::next_batch(PartitionQueue& partition) {
     fail_batch(partition, std::move(batch), ready.error().with_context(place(partition)));
   }
   return nullptr;
+}
+
+Sender::NextToSend Sender::next_to_send(const PartitionQueue& partition) const {
+  if (!partition.retry.empty()) {
+    const Batch& batch = *partition.retry.front();
+    return {batch.send_bytes(), batch.opened_at};
+  }
+  const Accumulator::QueueState state = accumulator_.state(partition);
+  return {state.next_bytes, state.oldest.value_or(executor_.clock().now())};
 }
 
 std::unique_ptr<Batch> Sender::oldest_batch(PartitionQueue& partition) {
@@ -338,11 +370,12 @@ Result<> Sender::prepare(PartitionQueue& partition, Batch& batch, const TopicId&
 }
 
 void Sender::transmit(Connection& connection, const ProduceRequest& request,
-                      std::vector<SharedBytes> raw, SentList sent) {
+                      std::vector<SharedBytes> raw, std::chrono::milliseconds timeout,
+                      SentList sent) {
   const Table table = encode(request);
   if (options_.acks == AcksOnWire::kNone) {
     connection.send_one_way(
-        wire::ApiKey::kProduce, table, std::move(raw),
+        wire::ApiKey::kProduce, table, std::move(raw), timeout,
         [this, sent = std::move(sent)](Result<> taken) mutable {
           for (Sent& one : sent) {
             if (taken) {
@@ -356,7 +389,7 @@ void Sender::transmit(Connection& connection, const ProduceRequest& request,
     return;
   }
   connection.call(
-      wire::ApiKey::kProduce, table, std::move(raw), options_.request_timeout,
+      wire::ApiKey::kProduce, table, std::move(raw), timeout,
       [this, sent = std::move(sent)](std::expected<Answer, CallFailure> answer) mutable {
         answered(sent, answer);
       });

@@ -11,6 +11,11 @@
 // Outcome. A batch whose connection broke, or that the broker itself reports as timed out, may or
 // may not be in the log: UNKNOWN_OUTCOME, or sent again under `retry_unknown`.
 //
+// Time. A request waits for its answer no longer than its oldest batch, or one sent before it in
+// their partition, has left of its delivery timeout (but kLastTryMin at least), so that every
+// record is settled within its delivery timeout and that. What has little time left travels apart
+// from what has more.
+//
 // Idempotence. With it every batch has a number in its partition, by which the broker takes it once
 // and in order: whatever is refused or lost is sent again, first, until its delivery timeout, and
 // UNKNOWN_OUTCOME remains only for what was lost then. Where a batch can never be sent again, the
@@ -81,6 +86,9 @@ class Sender {
   void activate(PartitionQueue& partition);
   void drop_idle_partitions();
 
+  // What a request with this batch in it may take at most.
+  std::chrono::milliseconds time_for(const PartitionQueue& partition, SteadyTime opened_at,
+                                     SteadyTime now) const;
   void send_due(SteadyTime now);
   // When this partition may send next; nullopt when only an event can change that.
   std::optional<SteadyTime> due_at(const PartitionQueue& partition) const;
@@ -91,11 +99,16 @@ class Sender {
   // what cannot be sent fails. Null: nothing is left.
   std::unique_ptr<Batch> next_batch(PartitionQueue& partition);
   std::unique_ptr<Batch> oldest_batch(PartitionQueue& partition);
+  struct NextToSend {
+    std::size_t bytes;     // that it adds to a request, about
+    SteadyTime opened_at;  // now where there is none
+  };
+  NextToSend next_to_send(const PartitionQueue& partition) const;
   // Encodes a batch that is not yet, with the numbers it is due. Fails with kUnknownTopic,
   // kUnknownOutcome (made for a topic that is gone), kUnsupportedCodec.
   Result<> prepare(PartitionQueue& partition, Batch& batch, const TopicId& id);
   void transmit(Connection& connection, const ProduceRequest& request, std::vector<SharedBytes> raw,
-                SentList sent);
+                std::chrono::milliseconds timeout, SentList sent);
   void arm_timer(SteadyTime now);
 
   void answered(SentList& sent, const std::expected<Answer, CallFailure>& answer);

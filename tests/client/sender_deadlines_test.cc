@@ -81,5 +81,114 @@ TEST(SenderDeadlinesTest, LearnsTheFateOfTheOthersWhenOnePartitionIsLate) {
   EXPECT_EQ(world.network.connects(), 1U);
 }
 
+// The broker answers nothing any more, neither the first time nor when it is asked again.
+TEST(SenderDeadlinesTest, TellsWithinTheDeliveryTimeoutOfWhatASilentBrokerHas) {
+  for (const bool idempotent : {true, false}) {
+    for (const auto timeout : {500ms, 3000ms, 40'000ms}) {
+      SCOPED_TRACE(testing::Message() << idempotent << " " << timeout.count());
+      ProducerWorld world(1, {.delivery_timeout = timeout, .idempotent = idempotent});
+      world.broker.create_topic("t", 1);
+      world.produce("t", "first");
+      ASSERT_TRUE(world.settle());
+      world.broker.on_produce = [](const std::string&, std::int32_t) -> Verdict {
+        return {.store = true, .silent = true};
+      };
+      const auto start = world.executor.clock().now();
+      world.produce("t", "lost");
+      world.executor.run_for(100ms);
+      world.network.silence(ProducerWorld::kPort, true);
+      ASSERT_TRUE(world.settle());
+      EXPECT_EQ(world.outcome("lost")->error, "UNKNOWN_OUTCOME");
+      EXPECT_LE(world.executor.clock().now() - start, std::max(timeout, 1000ms) + 5ms);
+      world.network.silence(ProducerWorld::kPort, false);
+      world.broker.on_produce = nullptr;
+      world.executor.run_for(10s);
+      world.produce("t", "behind");
+      ASSERT_TRUE(world.settle());
+      EXPECT_TRUE(world.outcome("behind")->ok) << world.outcome("behind")->message;
+      expect_honest(world);
+    }
+  }
+}
+
+TEST(SenderDeadlinesTest, FreesAFullBufferWithinTheDeliveryTimeout) {
+  ProducerWorld world(2, {.linger = 0ms, .delivery_timeout = 3s, .idempotent = true},
+                      {.batch_bytes_max = 1000, .buffer_bytes_max = 20'000});
+  world.broker.create_topic("t", 1);
+  world.produce("t", "first");
+  ASSERT_TRUE(world.settle());
+  world.network.silence(ProducerWorld::kPort, true);
+  int accepted = 0;
+  for (; world.produce("t", std::to_string(accepted) + std::string(100, 'x')); ++accepted) {
+    world.executor.run_for(20ms);  // some are on their way, more wait behind them
+  }
+  ASSERT_GT(accepted, 20);
+  const auto full = world.executor.clock().now();
+  ASSERT_TRUE(world.executor.run_until(
+      [&] { return world.accumulator.statistics().buffered_bytes < 10'000; }));
+  EXPECT_LE(world.executor.clock().now() - full, 3s + 5ms);
+  ASSERT_TRUE(world.settle());
+  EXPECT_LE(world.executor.clock().now() - full, 3s + 5ms);
+  expect_honest(world);
+}
+
+TEST(SenderDeadlinesTest, TellsOfWhatWasRefusedWhileWhatFollowsItIsOnItsWay) {
+  ProducerWorld world(3, {.linger = 0ms, .delivery_timeout = 10s, .idempotent = true});
+  world.broker.create_topic("t", 1);
+  world.produce("t", "first");
+  ASSERT_TRUE(world.settle());
+  int asked = 0;
+  world.broker.on_produce = [&](const std::string&, std::int32_t) -> Verdict {
+    if (++asked == 1) return {.code = ErrorCode::kOverloaded, .late = true};
+    return {.silent = true};
+  };
+  const auto start = world.executor.clock().now();
+  world.produce("t", "refused");
+  world.executor.run_for(4s);
+  world.produce("t", "no answer");
+  ASSERT_TRUE(world.executor.run_until([&] { return world.outcome("refused") != nullptr; }));
+  EXPECT_LE(world.executor.clock().now() - start, 11s);
+  ASSERT_TRUE(world.settle());
+  EXPECT_LE(world.executor.clock().now() - start, 15s);
+  expect_honest(world);
+}
+
+TEST(SenderDeadlinesTest, TellsInTimeOfWhatNobodyTakes) {
+  ProducerWorld world(4, {.acks = AcksOnWire::kNone, .delivery_timeout = 3s});
+  world.broker.create_topic("t", 1);
+  world.produce("t", "first");
+  ASSERT_TRUE(world.settle());
+  world.network.stall_sends(ProducerWorld::kPort);
+  world.produce("t", "stuck");
+  ASSERT_TRUE(world.settle(4s));
+  EXPECT_EQ(world.outcome("stuck")->error, "UNKNOWN_OUTCOME");
+  EXPECT_THAT(world.outcome("stuck")->message, HasSubstr("did not take a produce request"));
+}
+
+// The short deadline of what is nearly given up is not that of what has all its time.
+TEST(SenderDeadlinesTest, LeavesARequestItsTimeWhateverElseIsInAHurry) {
+  ProducerWorld world(5, {.linger = 0ms, .request_timeout = 4s, .delivery_timeout = 10s});
+  world.broker.create_topic("t", 2);
+  world.produce("t", "known", 0);
+  ASSERT_TRUE(world.settle());
+  bool refuses = true;
+  world.broker.on_produce = [&](const std::string&, std::int32_t partition) -> Verdict {
+    if (partition == 0 && refuses) return {.code = ErrorCode::kOverloaded};
+    return {};
+  };
+  world.produce("t", "old", 0);
+  world.executor.run_for(9s);
+  world.broker.on_produce = [&](const std::string&, std::int32_t partition) -> Verdict {
+    if (partition == 0) return {.code = ErrorCode::kTimedOut, .late = true};
+    return {.late = true};
+  };
+  world.produce("t", "new", 1);
+  // Both are sent in one turn, when the wait of the first is over.
+  world.network.set_delay(1ms, 1ms);
+  ASSERT_TRUE(world.settle());
+  EXPECT_EQ(world.outcome("old")->error, "UNKNOWN_OUTCOME");
+  EXPECT_TRUE(world.outcome("new")->ok);
+}
+
 }  // namespace
 }  // namespace tidelog::client_core

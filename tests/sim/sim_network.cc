@@ -26,6 +26,7 @@ struct SimNetwork::Link {
     std::size_t min = 0;
     std::size_t filled = 0;
     wire::Connection::ReceiveCallback received;
+    std::vector<wire::Connection::SendCallback> stalled;  // of what nobody takes
   };
   std::array<End, 2> ends;
   std::uint16_t port = 0;
@@ -58,6 +59,10 @@ class SimConnection final : public wire::Connection {
       return finish_send(std::move(done),
                          fail(ErrorCode::kConnectionClosed, "the connection is closed"));
     }
+    if (side_ == 0 && network_.stalled_.contains(link_->port)) {
+      own().stalled.push_back(std::move(done));
+      return;
+    }
     std::vector<std::byte> bytes;
     for (const SharedBytes& piece : pieces) {
       bytes.insert(bytes.end(), piece.bytes().begin(), piece.bytes().end());
@@ -83,6 +88,9 @@ class SimConnection final : public wire::Connection {
 
   void close() override {
     if (std::exchange(own().closed, true)) return;
+    for (SendCallback& done : std::exchange(own().stalled, {})) {
+      finish_send(std::move(done), fail(ErrorCode::kConnectionClosed, "the connection is closed"));
+    }
     look(network_, link_, side_);
     arrive(delay_to_other(), [](SimNetwork::Link::End& other) { other.ended = true; });
   }

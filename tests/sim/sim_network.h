@@ -39,6 +39,9 @@ class SimNetwork final : public wire::Network {
   void cut(std::uint16_t port);
   // What is sent to or from this port is lost from now on, without a word; connecting times out.
   void silence(std::uint16_t port, bool silent);
+  // What connections to this port are given to send is taken by nobody from now on: it stays with
+  // them, as where the other side reads no more and the kernel's buffers are full.
+  void stall_sends(std::uint16_t port) { stalled_.insert(port); }
   // The accepting side of connections to this port sends no more; the other side can.
   void half_close(std::uint16_t port);
 
@@ -58,6 +61,7 @@ class SimNetwork final : public wire::Network {
   std::map<std::uint16_t, std::shared_ptr<AcceptCallback>> listeners_;
   std::vector<std::shared_ptr<Link>> links_;
   std::set<std::uint16_t> silent_;
+  std::set<std::uint16_t> stalled_;
   std::uint16_t next_port_ = 10'000;
   std::chrono::microseconds delay_min_{20};
   std::chrono::microseconds delay_max_{200};
