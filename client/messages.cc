@@ -233,7 +233,9 @@ Result<ProduceAnswer> decode_produce(std::span<const std::byte> table) {
   answer.status = read_status(from->status());
   each(from->results(), [&](const fb::ProduceResult& result) {
     answer.results.push_back(
-        {read_partition(result), read_status(result.status()), result.base_offset()});
+        {read_partition(result),
+         read_status(result.status()),
+         {.base_offset = result.base_offset(), .append_time_us = result.append_time_us()}});
   });
   return answer;
 }

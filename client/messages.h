@@ -193,10 +193,17 @@ struct ProduceRequest {
   std::uint32_t deadline_ms = 0;
   std::vector<ProduceEntry> entries;
 };
+// Where batches came to lie.
+struct StoredAt {
+  std::int64_t base_offset = -1;
+  // What the timestamps of their records were set to; -1: the records keep their own.
+  std::int64_t append_time_us = -1;
+};
+inline constexpr std::int64_t kAppendTimeForgotten = -2;
 struct ProduceResult {
   TopicPartition partition;
   AnswerStatus status;
-  std::int64_t base_offset = -1;
+  StoredAt stored;
 };
 struct ProduceAnswer {
   AnswerStatus status;

@@ -34,10 +34,10 @@ namespace tidelog::log {
 struct AppendResult {
   Offset base_offset;
   Offset next_offset;
-  std::int64_t append_time_us;
+  std::int64_t append_time_us;  // what all timestamps were set to; -1: records keep their own
   // Nothing was appended: these records of an idempotent producer are in the log already, at
   // `base_offset` (-1 where that is no longer known). They are as stable as durable_end() is above
-  // `next_offset`; their append time is not known (-1).
+  // `next_offset`; what their timestamps were set to, if so, is not known (-2).
   bool duplicate = false;
 };
 

@@ -120,7 +120,7 @@ Result<AppendResult> PartitionLogImpl::append(std::span<const std::byte> batches
     if (original && *original) {
       return AppendResult{.base_offset = (*original)->base,
                           .next_offset = (*original)->end,
-                          .append_time_us = -1,
+                          .append_time_us = settings_.log_append_time ? -2 : -1,
                           .duplicate = true};
     }
     // What is refused for want of room may come again, and so may what follows it.
@@ -129,13 +129,15 @@ Result<AppendResult> PartitionLogImpl::append(std::span<const std::byte> batches
     rest = rest.subspan(batch.size());
   }
   const Clock& clock = context_.environment.executor->clock();
-  AppendResult result{
-      .base_offset = tail_->end(), .next_offset = tail_->end(), .append_time_us = clock.wall_us()};
+  const std::int64_t now_us = clock.wall_us();
+  AppendResult result{.base_offset = tail_->end(),
+                      .next_offset = tail_->end(),
+                      .append_time_us = settings_.log_append_time ? now_us : -1};
   wire::BatchStamp stamp{.base_offset = tail_->end(),
                          .leader_epoch = epoch,
-                         .append_time_us = result.append_time_us,
+                         .append_time_us = now_us,
                          .log_append_time_ms = std::nullopt};
-  if (settings_.log_append_time) stamp.log_append_time_ms = result.append_time_us / 1000;
+  if (settings_.log_append_time) stamp.log_append_time_ms = now_us / 1000;
   epochs_.begin(epoch, tail_->end());
   for (auto rest = batches; !rest.empty();) {
     const auto batch = wire::BatchView::parse(rest, bytes_max);

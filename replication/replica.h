@@ -32,9 +32,9 @@ namespace tidelog::replication {
 enum class Acks : std::uint8_t { kNone = 0, kLeader = 1, kAll = 2 };
 
 struct ProduceOutcome {
-  Offset base_offset;  // -1: of a duplicate so old that its place is no longer known
-  std::int64_t append_time_us = 0;
-  Offset start_offset;  // the log's start
+  Offset base_offset;                // -1: of a duplicate so old that its place is no longer known
+  std::int64_t append_time_us = -1;  // as in log::AppendResult
+  Offset start_offset;               // the log's start
 };
 
 struct ReplicaOptions {

@@ -307,7 +307,7 @@ void Sender::send_request(Connection& connection, std::vector<PartitionQueue*>& 
     settle(one,
            {abandoned_ ? ErrorCode::kCancelled : ErrorCode::kConnectionFailed,
             "the connection was closed before this record was sent", 0},
-           -1);
+           {});
   }
 }
 
@@ -346,24 +346,26 @@ std::unique_ptr<Batch> Sender::oldest_batch(PartitionQueue& partition) {
 }
 
 Result<> Sender::prepare(PartitionQueue& partition, Batch& batch, const TopicId& id) {
-  if (batch.encoded_for && batch.encoded_for != id) {
-    return fail(batch.maybe_stored ? ErrorCode::kUnknownOutcome : ErrorCode::kUnknownTopic,
+  const bool is_for_another = batch.encoded_for && batch.encoded_for != id;
+  if (is_for_another && batch.maybe_stored) {
+    return fail(ErrorCode::kUnknownOutcome,
                 "the topic was deleted and made again while this record was on its way to the one "
                 "that is gone");
   }
+  if (is_for_another) batch.numbers.reset();  // it is in neither, so the new one may have it
   const bool numbered = !options_.idempotent || batch.numbers;
-  if (numbered && !batch.encoded.empty()) return {};
+  if (numbered && !is_for_another && !batch.encoded.empty()) return {};
   const std::uint64_t seed = wire::batch_seed({id, partition.index});
   if (!numbered) {
     partition.sequence.follow(id);
     batch.numbers = partition.sequence.take(batch.records.size());
   }
+  const BatchNumbers numbers = batch.numbers.value_or(BatchNumbers{});
   if (batch.encoded.empty()) {
     TIDELOG_ASSIGN(batch.encoded,
-                   batch.builder.finish(options_.compression, seed,
-                                        batch.numbers.value_or(BatchNumbers{}), buffers_));
+                   batch.builder.finish(options_.compression, seed, numbers, buffers_));
   } else {
-    batch.encoded = renumber(batch.encoded, *batch.numbers, seed, buffers_);
+    batch.encoded = renumber(batch.encoded, numbers, seed, buffers_);
   }
   batch.encoded_for = id;
   return {};
@@ -379,9 +381,9 @@ void Sender::transmit(Connection& connection, const ProduceRequest& request,
         [this, sent = std::move(sent)](Result<> taken) mutable {
           for (Sent& one : sent) {
             if (taken) {
-              settle(one, {}, -1);
+              settle(one, {}, {});
             } else {
-              settle(one, {ErrorCode::kUnknownOutcome, taken.error().message(), 0}, -1);
+              settle(one, {ErrorCode::kUnknownOutcome, taken.error().message(), 0}, {});
             }
           }
           pump();

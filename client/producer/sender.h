@@ -104,8 +104,8 @@ class Sender {
     SteadyTime opened_at;  // now where there is none
   };
   NextToSend next_to_send(const PartitionQueue& partition) const;
-  // Encodes a batch that is not yet, with the numbers it is due. Fails with kUnknownTopic,
-  // kUnknownOutcome (made for a topic that is gone), kUnsupportedCodec.
+  // Encodes a batch that is not yet, with the numbers it is due; anew where it was refused by a
+  // topic that is gone. Fails with kUnknownOutcome (it may be in that), kUnsupportedCodec.
   Result<> prepare(PartitionQueue& partition, Batch& batch, const TopicId& id);
   void transmit(Connection& connection, const ProduceRequest& request, std::vector<SharedBytes> raw,
                 std::chrono::milliseconds timeout, SentList sent);
@@ -113,7 +113,7 @@ class Sender {
 
   void answered(SentList& sent, const std::expected<Answer, CallFailure>& answer);
   void apply(SentList& sent, const Answer& answer);
-  void settle(Sent& sent, const AnswerStatus& status, std::int64_t base_offset);
+  void settle(Sent& sent, const AnswerStatus& status, const StoredAt& stored);
   void refuse(PartitionQueue& partition, Batch& batch, const AnswerStatus& status);
   void lose(PartitionQueue& partition, Batch& batch, const Error& cause);
   void recover_if_quiet(PartitionQueue& partition);
@@ -131,8 +131,7 @@ class Sender {
   void heal(PartitionQueue& partition);
 
   std::unique_ptr<Batch> take_in_flight(PartitionQueue& partition, const Batch& batch);
-  void acknowledge(PartitionQueue& partition, std::unique_ptr<Batch> batch,
-                   std::int64_t base_offset);
+  void acknowledge(PartitionQueue& partition, std::unique_ptr<Batch> batch, const StoredAt& stored);
   // Reports `cause`, as an unknown outcome where the batch may be in the log.
   void fail_batch(PartitionQueue& partition, std::unique_ptr<Batch> batch, const Error& cause);
   void fail_record(const WaitingRecord& record, const Error& error);

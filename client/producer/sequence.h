@@ -16,8 +16,8 @@ using BatchNumbers = wire::BatchBuilder::Identity;
 
 // `numbers` of what follows `records` records.
 BatchNumbers behind(const BatchNumbers& numbers, std::size_t records);
-// A copy of an encoded batch with other numbers. REQUIRES: `encoded` is a whole batch sealed with
-// `seed`.
+// A copy of an encoded batch with these numbers, for the partition of `seed`. REQUIRES: `encoded`
+// is a whole batch.
 SharedBytes renumber(const SharedBytes& encoded, const BatchNumbers& numbers, std::uint64_t seed,
                      BufferPool& buffers);
 

@@ -26,6 +26,12 @@ bool is_out_of_sequence(ErrorCode code) {
          code == ErrorCode::kFencedProducer;
 }
 
+// That a record has in the log; -1: nobody remembers.
+std::int64_t timestamp_ms(const RecordSlot& record, const StoredAt& stored) {
+  if (stored.append_time_us == kAppendTimeForgotten) return -1;
+  return stored.append_time_us >= 0 ? stored.append_time_us / 1000 : record.timestamp_ms;
+}
+
 // The topic's limit was lowered since the batch was filled.
 bool can_be_split(const Batch& batch, const AnswerStatus& status) {
   return status.code == ErrorCode::kBatchTooLarge && batch.records.size() > 1;
@@ -47,7 +53,7 @@ void Sender::answered(SentList& sent, const std::expected<Answer, CallFailure>& 
                                         ? failure.error.code()
                                         : (failure.error.retriable() ? ErrorCode::kConnectionFailed
                                                                      : failure.error.code()));
-      settle(one, {code, failure.error.message(), 0}, -1);
+      settle(one, {code, failure.error.message(), 0}, {});
     }
     metadata_.refresh();
   }
@@ -58,7 +64,7 @@ void Sender::apply(SentList& sent, const Answer& answer) {
   Result<ProduceAnswer> decoded = decode_produce(answer.table.bytes());
   const auto settle_rest = [&](const AnswerStatus& status) {
     for (Sent& one : sent) {
-      if (!one.answered) settle(one, status, -1);
+      if (!one.answered) settle(one, status, {});
     }
   };
   if (!decoded) {
@@ -69,7 +75,7 @@ void Sender::apply(SentList& sent, const Answer& answer) {
       return !one.answered && one.partition->index == result.partition.partition &&
              one.batch->encoded_for == result.partition.topic;
     });
-    if (at != sent.end()) settle(*at, result.status, result.base_offset);
+    if (at != sent.end()) settle(*at, result.status, result.stored);
   }
   if (!decoded->status.ok()) return settle_rest(decoded->status);
   if (!answer.more_parts) {
@@ -78,12 +84,12 @@ void Sender::apply(SentList& sent, const Answer& answer) {
   }
 }
 
-void Sender::settle(Sent& sent, const AnswerStatus& status, std::int64_t base_offset) {
+void Sender::settle(Sent& sent, const AnswerStatus& status, const StoredAt& stored) {
   PartitionQueue& partition = *sent.partition;
   sent.answered = true;
   --partition.unanswered;
   if (status.ok()) {
-    acknowledge(partition, take_in_flight(partition, *sent.batch), base_offset);
+    acknowledge(partition, take_in_flight(partition, *sent.batch), stored);
   } else if (says_unknown(status.code)) {
     lose(partition, *sent.batch, status.error());
   } else if (options_.idempotent && !abandoned_ && is_out_of_sequence(status.code)) {
@@ -192,7 +198,7 @@ std::unique_ptr<Batch> Sender::take_in_flight(PartitionQueue& partition, const B
 }
 
 void Sender::acknowledge(PartitionQueue& partition, std::unique_ptr<Batch> batch,
-                         std::int64_t base_offset) {
+                         const StoredAt& stored) {
   partition.acknowledged_order = std::max(partition.acknowledged_order, batch->order);
   partition.refusals = 0;
   accumulator_.release_bytes(batch->charged_bytes);
@@ -201,12 +207,12 @@ void Sender::acknowledge(PartitionQueue& partition, std::unique_ptr<Batch> batch
                       .batches = 1});
   client::Result<client::Delivery> delivery(client::Delivery{.topic = partition.topic.name,
                                                              .partition = partition.index.value(),
-                                                             .offset = base_offset,
+                                                             .offset = stored.base_offset,
                                                              .timestamp_ms = 0});
   for (RecordSlot& record : batch->records) {
-    delivery->timestamp_ms = record.timestamp_ms;
+    delivery->timestamp_ms = timestamp_ms(record, stored);
     if (record.callback) record.callback(delivery);
-    if (base_offset >= 0) ++delivery->offset;
+    if (stored.base_offset >= 0) ++delivery->offset;
   }
   accumulator_.settled(batch->flush_epoch, batch->records.size());
   accumulator_.recycle(std::move(batch));

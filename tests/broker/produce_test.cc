@@ -19,6 +19,7 @@ class ProduceTest : public BrokerTest {
     ErrorCode code;
     std::string message;
     std::int64_t base_offset;
+    std::int64_t append_time_us;
   };
   // Gathers all parts of an answer, by partition.
   static std::map<std::int32_t, Settled> settled(RawClient& client, std::uint64_t correlation) {
@@ -29,7 +30,7 @@ class ProduceTest : public BrokerTest {
       for (const fb::ProduceResult* result : *answer.table<fb::ProduceAnswer>().results()) {
         const auto [at, added] = results.emplace(
             result->partition(), Settled{code_of(result->status()), message_of(result->status()),
-                                         result->base_offset()});
+                                         result->base_offset(), result->append_time_us()});
         EXPECT_TRUE(added) << "a partition settles once";
       }
       if (!answer.more_parts()) return results;
@@ -51,6 +52,19 @@ TEST_P(ProduceTest, RecordsGetOffsetsAndComeBack) {
   EXPECT_EQ(client.list_offset(id, -1).offset, 4);
   const Answer answer = client.fetch({.changed = {fetch_from(id, 0)}});
   EXPECT_THAT(values_of(id, answer.raw()), ElementsAre("a", "b", "c", "d"));
+}
+
+TEST_P(ProduceTest, TheAnswerTellsTheTimeThatStandsForTheRecordsOwn) {
+  const TopicPartition own = make_partition("own");
+  EXPECT_EQ(settle_one(own, make_batch(own, {"a"})).append_time_us, -1);
+  const TopicPartition id = make_partition("t", {{"message.timestamp.type", "LogAppendTime"}});
+  const std::int64_t time_us = settle_one(id, make_batch(id, {"a", "b"})).append_time_us;
+  RawClient client = connect();
+  const Answer answer = client.fetch({.changed = {fetch_from(id, 0)}});
+  const auto stored = wire::BatchView::parse(answer.raw(), wire::kBatchBytesMax);
+  ASSERT_TRUE(stored.has_value());
+  EXPECT_EQ(stored->max_timestamp_ms(), time_us / 1000);
+  EXPECT_EQ(stored->append_time_us(), time_us);
 }
 
 TEST_P(ProduceTest, SeveralBatchesOfOneEntryAreAppendedInOrder) {

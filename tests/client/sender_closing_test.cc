@@ -73,7 +73,7 @@ TEST(SenderClosingTest, SettlesEverythingWhenAbandoned) {
 // failed.
 SteadyTime close_in_a_callback(std::optional<SteadyTime> close_at, int extra_turns,
                                std::size_t& outcomes) {
-  ProducerWorld world(24, {.linger = 0ms});
+  ProducerWorld world(24, {.linger = 0ms, .retry_unknown = true});
   world.broker.create_topic("t", 2);
   world.produce("t", "known", 0);
   EXPECT_TRUE(world.settle());
@@ -90,7 +90,7 @@ SteadyTime close_in_a_callback(std::optional<SteadyTime> close_at, int extra_tur
     world.sender->abandon();
   };
   world.broker.on_produce = [](const std::string&, std::int32_t partition) -> Verdict {
-    return {.code = partition == 1 ? ErrorCode::kNotLeader : ErrorCode::kOk};
+    return {.code = partition == 1 ? ErrorCode::kUnknownOutcome : ErrorCode::kOk};
   };
   EXPECT_TRUE(*world.accumulator.add(record, callback));
   if (close_at) {

@@ -31,18 +31,21 @@ ProducerWorld::~ProducerWorld() {
 }
 
 bool ProducerWorld::produce(const std::string& topic, const std::string& value,
-                            std::optional<std::int32_t> partition, std::optional<std::string> key) {
+                            std::optional<std::int32_t> partition, std::optional<std::string> key,
+                            std::optional<std::int64_t> timestamp_ms) {
   client::Record record;
   record.topic = topic;
   record.value = value;
   record.partition = partition;
   record.key = std::move(key);
+  record.timestamp_ms = timestamp_ms;
   RecordCallback callback = [this, value](const client::Result<client::Delivery>& delivery) {
     Outcome outcome;
     outcome.value = value;
     outcome.ok = delivery.ok();
     if (delivery.ok()) {
       outcome.offset = delivery->offset;
+      outcome.timestamp_ms = delivery->timestamp_ms;
       outcome.partition = delivery->partition;
     } else {
       outcome.error = delivery.error().name;

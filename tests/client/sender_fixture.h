@@ -26,6 +26,7 @@ class ProducerWorld {
     std::string value;
     bool ok = false;
     std::int64_t offset = -1;
+    std::int64_t timestamp_ms = -1;
     std::int32_t partition = -1;
     std::string error;  // name
     std::string message;
@@ -34,7 +35,8 @@ class ProducerWorld {
   // True: accepted. The outcome comes to `outcomes` in the order of callbacks.
   bool produce(const std::string& topic, const std::string& value,
                std::optional<std::int32_t> partition = 0,
-               std::optional<std::string> key = std::nullopt);
+               std::optional<std::string> key = std::nullopt,
+               std::optional<std::int64_t> timestamp_ms = std::nullopt);
   // Runs until all that was accepted is settled; false after `limit` of virtual time.
   bool settle(std::chrono::seconds limit = std::chrono::seconds(300));
   const Outcome* outcome(const std::string& value) const;

@@ -173,6 +173,24 @@ TEST(SenderTest, FailsARecordForAPartitionThatDoesNotExist) {
   EXPECT_EQ(world.outcomes.size(), 2U);
 }
 
+TEST(SenderTest, TellsTheTimestampThatARecordHasInTheLog) {
+  ProducerWorld world(13);
+  world.broker.create_topic("t", 1);
+  world.produce("t", "its own", 0, {}, 1000);
+  ASSERT_TRUE(world.settle());
+  EXPECT_EQ(world.outcome("its own")->timestamp_ms, 1000);
+  world.broker.settings.append_time_us = 1'700'000'000'999'123;
+  world.produce("t", "the broker's", 0, {}, 1000);
+  world.produce("t", "the same", 0, {}, 2000);
+  ASSERT_TRUE(world.settle());
+  EXPECT_EQ(world.outcome("the broker's")->timestamp_ms, 1'700'000'000'999);
+  EXPECT_EQ(world.outcome("the same")->timestamp_ms, 1'700'000'000'999);
+  world.broker.settings.append_time_us = kAppendTimeForgotten;
+  world.produce("t", "forgotten", 0, {}, 1000);
+  ASSERT_TRUE(world.settle());
+  EXPECT_EQ(world.outcome("forgotten")->timestamp_ms, -1);
+}
+
 TEST(SenderTest, RefusesRecordsWhileItsBufferIsFull) {
   ProducerWorld world(12, {.linger = 0ms}, {.batch_bytes_max = 4096, .buffer_bytes_max = 20'000});
   world.broker.create_topic("t", 1);

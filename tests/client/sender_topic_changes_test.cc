@@ -10,6 +10,7 @@ namespace {
 using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using Verdict = sim::ScriptedBroker::Verdict;
 
 TEST(SenderTopicChangesTest, SendsInPartsWhatALoweredLimitRefuses) {
   for (const wire::Codec codec : {wire::Codec::kNone, wire::Codec::kZstd}) {
@@ -95,12 +96,47 @@ TEST(SenderTopicChangesTest, SendsToATopicThatWasMadeAgain) {
   world.broker.create_topic("t", 1);
   world.produce("t", "first behind");  // the client learns of it by this one
   ASSERT_TRUE(world.settle());
-  const auto* outcome = world.outcome("first behind");
-  EXPECT_EQ(outcome->error, "UNKNOWN_TOPIC");
-  EXPECT_THAT(outcome->message, HasSubstr("made again"));
   world.produce("t", "new");
   ASSERT_TRUE(world.settle());
-  EXPECT_THAT(world.broker.log("t", 0).values(), ElementsAre("new"));
+  EXPECT_THAT(world.broker.log("t", 0).values(), ElementsAre("first behind", "new"));
+  EXPECT_EQ(world.values_with("").size(), 3U);
+}
+
+TEST(SenderTopicChangesTest, SendsToATopicThatWasMadeAgainWhatTheOldOneCertainlyHasNot) {
+  for (const wire::Codec codec : {wire::Codec::kNone, wire::Codec::kZstd}) {
+    ProducerWorld world(12, {.compression = codec, .linger = 0ms, .idempotent = true},
+                        {.batch_bytes_max = 400});
+    world.broker.create_topic("t", 1);
+    world.produce("t", "old");
+    ASSERT_TRUE(world.settle());
+    world.broker.on_produce = [](const std::string&, std::int32_t) -> Verdict {
+      return {.store = true, .silent = true};
+    };
+    world.produce("t", "lost");
+    world.executor.run_for(10ms);
+    world.broker.on_produce = [](const std::string&, std::int32_t) -> Verdict {
+      return {.code = ErrorCode::kOverloaded};
+    };
+    std::vector<std::string> behind;
+    for (int i = 0; i < 30; ++i) {
+      behind.push_back(std::to_string(i) + std::string(60, 'x'));
+      world.produce("t", behind.back());
+    }
+    world.executor.run_for(10ms);
+    world.broker.on_produce = nullptr;
+    world.broker.stop();
+    world.broker.delete_topic("t");
+    world.broker.create_topic("t", 1);
+    world.broker.start();
+    ASSERT_TRUE(world.settle());
+    EXPECT_EQ(world.outcome("lost")->error, "UNKNOWN_OUTCOME");
+    EXPECT_THAT(world.outcome("lost")->message, HasSubstr("made again"));
+    EXPECT_EQ(world.broker.log("t", 0).values(), behind);
+    world.produce("t", "last");
+    ASSERT_TRUE(world.settle());
+    EXPECT_EQ(world.outcome("last")->offset, 30);
+    EXPECT_EQ(world.broker.counts.producer_ids, 1);
+  }
 }
 
 TEST(SenderTopicChangesTest, FailsEverythingQueuedOnceItsTopicIsDeleted) {

@@ -52,13 +52,16 @@ Result<log::AppendResult> MemoryLog::append(std::span<const std::byte> batches, 
     TIDELOG_ASSIGN(const BatchView view, BatchView::parse(rest, settings_.batch_bytes_max));
     if (view.producer_id().value() >= 0) {
       TIDELOG_ASSIGN(const auto original, producers_.check(view));
-      if (original) return log::AppendResult{original->base, original->end, -1, true};
+      if (original) {
+        return log::AppendResult{original->base, original->end, settings_.log_append_time ? -2 : -1,
+                                 true};
+      }
     }
     views.push_back(view);
     rest = rest.subspan(view.size());
   }
   const std::int64_t now_us = executor_.clock().wall_us();
-  const log::AppendResult first{log_end(), log_end(), now_us};
+  const Offset first = log_end();
   for (const BatchView& view : views) {
     std::vector<std::byte> copy(view.bytes().begin(), view.bytes().end());
     const Offset base = log_end();
@@ -76,7 +79,7 @@ Result<log::AppendResult> MemoryLog::append(std::span<const std::byte> batches, 
                         stamped->max_timestamp_ms()});
   }
   if (!held_) later([this, end = log_end()] { release_up_to(end); });
-  return log::AppendResult{first.base_offset, log_end(), now_us};
+  return log::AppendResult{first, log_end(), settings_.log_append_time ? now_us : -1};
 }
 
 void MemoryLog::release() {

@@ -79,7 +79,8 @@ class ScriptedBroker {
     int producer_ids_refused = 0;            // the next ones
     int metadata_unanswered = 0;             // the next ones
     std::uint32_t ping_throttle_ms = 0;
-    bool answers_one_way = false;  // produce requests with acks=none too
+    std::int64_t append_time_us = -1;  // in answers to produce
+    bool answers_one_way = false;      // produce requests with acks=none too
     std::uint32_t topic_batch_bytes_max = wire::kBatchBytesMax;  // may change at any time
   };
   Settings settings;

@@ -234,10 +234,10 @@ void ScriptedSession::produce(std::uint64_t correlation, std::span<const std::by
     late = late || verdict.late;
     if (verdict.cut) return end();
     const fb::Uuid topic = to_wire(partition.topic);
-    results.push_back(
-        fb::CreateProduceResult(to, &topic, entry->partition(),
-                                verdict.code == ErrorCode::kOk ? 0 : status(to, verdict.code),
-                                verdict.code == ErrorCode::kOk ? base : -1));
+    results.push_back(fb::CreateProduceResult(
+        to, &topic, entry->partition(),
+        verdict.code == ErrorCode::kOk ? 0 : status(to, verdict.code),
+        verdict.code == ErrorCode::kOk ? base : -1, broker_.settings.append_time_us));
   }
   TIDELOG_CHECK(raw.empty(), "the entries' bytes add up to the raw bytes");
   if (!silent && (asked.acks() != fb::Acks::None || broker_.settings.answers_one_way)) {

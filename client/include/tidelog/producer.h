@@ -52,8 +52,10 @@ struct ProducerOptions {
   std::size_t buffer_bytes_max = 64 * 1024 * 1024;
   // Produce requests in flight per partition.
   int in_flight_max = 5;
-  // From produce() to the end of retries; what was never sent, or certainly refused, then fails
-  // with TIMED_OUT, what may be in the log with UNKNOWN_OUTCOME.
+  // From produce() to the record's result, and a second at most beyond it for an answer to the last
+  // try (or the wait that a broker asks for, where this client is above its quota): what was never
+  // sent, or certainly refused, then fails with TIMED_OUT, what may be in the log with
+  // UNKNOWN_OUTCOME.
   std::chrono::milliseconds delivery_timeout{120000};
   // Number the records, so that the broker takes each once however often it is sent. Without it,
   // and always with Acks::kNone, a record in flight when a connection breaks is reported as

@@ -31,6 +31,9 @@ struct Delivery {
   std::int32_t partition = 0;
   // -1 with Acks::kNone, and where a record was sent again so late that its place is forgotten.
   std::int64_t offset = -1;
+  // As in the log: the record's own, or the broker's where the topic's message.timestamp.type is
+  // LogAppendTime; -1 where it was sent again so late that this is forgotten. With Acks::kNone the
+  // record's own.
   std::int64_t timestamp_ms = 0;
 };
 
