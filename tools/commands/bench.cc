@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <thread>
@@ -17,10 +16,10 @@
 #include "tools/bench/broker_usage.h"
 #include "tools/bench/load.h"
 #include "tools/bench/payloads.h"
+#include "tools/bench/report.h"
 #include "tools/cluster_access.h"
 #include "tools/commands/commands.h"
 #include "tools/interrupt.h"
-#include "tools/json_text.h"
 #include "tools/output.h"
 #include "tools/producer_words.h"
 #include "tools/quantity.h"
@@ -145,101 +144,16 @@ Result<LoadResult> watched(Messages& messages, std::string_view verb,
   return result;
 }
 
-nlohmann::ordered_json as_json(const LatencyHistogram& latencies) {
-  if (latencies.count() == 0) return nullptr;
-  const auto us = [](std::chrono::nanoseconds time) {
-    return std::chrono::duration_cast<std::chrono::microseconds>(time).count();
-  };
-  return {{"p50", us(latencies.at(0.5))},
-          {"p90", us(latencies.at(0.9))},
-          {"p99", us(latencies.at(0.99))},
-          {"p999", us(latencies.at(0.999))},
-          {"max", us(latencies.max())}};
-}
-
-// What a load came to, beside what it was.
-struct Report {
-  std::string_view verb;  // "produced"
-  double rate = 0;
-  LoadResult result;
-  std::optional<BrokerUsage> usage;
-
-  double achieved_per_s() const {
-    return result.seconds > 0 ? static_cast<double>(result.records) / result.seconds : 0;
-  }
-  double megabytes_per_s() const {
-    return result.seconds > 0 ? static_cast<double>(result.bytes) / 1e6 / result.seconds : 0;
-  }
-  std::uint64_t record_bytes() const {
-    return result.records > 0 ? result.bytes / static_cast<std::uint64_t>(result.records) : 0;
-  }
-};
-
-std::string as_json(const Report& report) {
-  nlohmann::ordered_json broker = nullptr;
-  if (report.usage) {
-    broker = {{"cpu_s", report.usage->cpu_s},
-              {"written_bytes", report.usage->written_bytes},
-              {"memory_bytes", report.usage->memory_bytes}};
-  }
-  const LoadResult& result = report.result;
-  const nlohmann::ordered_json whole{{"records", result.records},
-                                     {"record_bytes", report.record_bytes()},
-                                     {"seconds", result.seconds},
-                                     {"offered_per_s", report.rate},
-                                     {"achieved_per_s", report.achieved_per_s()},
-                                     {"mb_per_s", report.megabytes_per_s()},
-                                     {"errors", result.errors},
-                                     {"client_cpu_s", result.client_cpu_s},
-                                     {"latency_us", as_json(result.acknowledgement)},
-                                     {"end_to_end_us", as_json(result.end_to_end)},
-                                     {"broker", std::move(broker)}};
-  return json_text(whole, -1) + "\n";
-}
-
-std::string line_of(std::string_view name, const LatencyHistogram& latencies) {
-  if (latencies.count() == 0) return "";
-  const auto us = [&latencies](double quantile) {
-    return static_cast<double>(latencies.at(quantile).count()) / 1e3;
-  };
-  return fmt::format(
-      "{:<17} p50 {:.0f} us, p90 {:.0f} us, p99 {:.0f} us, p99.9 {:.0f} us, max {:.0f} us\n", name,
-      us(0.5), us(0.9), us(0.99), us(0.999), us(1));
-}
-
-std::string in_words(const Report& report) {
-  const LoadResult& result = report.result;
-  const double gigabytes = static_cast<double>(result.bytes) / 1e9;
-  const auto per_gb = [gigabytes](double amount) { return gigabytes > 0 ? amount / gigabytes : 0; };
-  std::string text = fmt::format("{} {} of {} B in {:.2f} s: {}/s, {:.1f} MB/s", report.verb,
-                                 counted(static_cast<std::uint64_t>(result.records), "record"),
-                                 report.record_bytes(), result.seconds,
-                                 with_commas(static_cast<std::uint64_t>(report.achieved_per_s())),
-                                 report.megabytes_per_s());
-  if (report.rate > 0) text += fmt::format("; offered {:.0f}/s", report.rate);
-  text += "\n" + line_of("acknowledgement", result.acknowledgement) +
-          line_of("to consumers", result.end_to_end);
-  text += fmt::format("{:<17} {:.2f} s, {:.2f} s per GB\n", "client CPU", result.client_cpu_s,
-                      per_gb(result.client_cpu_s));
-  if (report.usage) {
-    text += fmt::format("{:<17} {:.2f} s, {:.2f} s per GB; wrote {}, has {} of memory\n",
-                        "broker CPU", report.usage->cpu_s, per_gb(report.usage->cpu_s),
-                        byte_amount(report.usage->written_bytes),
-                        byte_amount(report.usage->memory_bytes));
-  }
-  return text;
-}
-
 // Prints, and chooses the exit code.
 Result<int> conclude(const BenchOptions& options, const Report& report, Messages& messages) {
   Output out(STDOUT_FILENO);
-  out.text() = options.is_json ? as_json(report) : in_words(report);
+  out.text() = options.is_json ? report.as_json() : report.in_words();
   TIDELOG_TRY(out.flush());
   const LoadResult& result = report.result;
   if (result.errors > 0) {
     messages.failure(fmt::format("tidelog: {} failed; the first: {}",
                                  counted(result.errors, "operation"),
-                                 tools::in_words(*result.first_error)));
+                                 in_words(*result.first_error)));
   }
   if (interrupt_event().is_set()) return interrupt_exit_code();
   return result.errors == 0 ? kExitDone : kExitFailed;
@@ -254,7 +168,7 @@ std::optional<client::TopicDescription> topic_for(client::Admin& admin, const Be
     messages.note(fmt::format("created topic '{}'; 'tidelog topic delete {}' removes it",
                               options.topic, options.topic));
   } else if (created.error().code != static_cast<std::uint16_t>(ErrorCode::kTopicExists)) {
-    messages.failure(fmt::format("tidelog: {}", tools::in_words(created.error())));
+    messages.failure(fmt::format("tidelog: {}", in_words(created.error())));
     return std::nullopt;
   }
   auto topic = find_topic(admin, options.topic, messages);
