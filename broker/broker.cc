@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <iterator>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -98,6 +100,7 @@ class Broker::Parts {
 
   Result<> make_shards();
   Result<> open_data();
+  Result<> tell_of_other_files() const;
   Result<> open_logs(const replication::ClusterView& topics);
   Result<> start_admin();
   Readiness readiness() const;
@@ -187,12 +190,33 @@ Result<> Broker::Parts::make_shards() {
   return shards_.make(count, context_, io_backend(settings_.storage_io), storage_);
 }
 
+// Not refused: the directory may be meant to hold them. But `--data $HOME` is a slip as a rule.
+Result<> Broker::Parts::tell_of_other_files() const {
+  // Those of a first start that was cut short, and of an empty file system.
+  constexpr std::string_view kKnown[] = {"catalog", "checkpoint", "clean-stop", "journal",   "lock",
+                                         "meta",    "metadata",   "repair",     "lost+found"};
+  TIDELOG_ASSIGN(const bool is_there, files_->exists(settings_.data_dir));
+  if (!is_there) return {};
+  TIDELOG_ASSIGN(const auto entries, files_->list(settings_.data_dir));
+  for (const log::io::DirectoryEntry& entry : entries) {
+    const std::string stem = entry.name.substr(0, entry.name.find('.', 1));
+    if (std::ranges::find(kKnown, stem) != std::end(kKnown)) continue;
+    log_warning(fmt::format(
+        "'{}' becomes a data directory and holds other files too, such as '{}'; if that is a "
+        "mistake, stop the broker and choose another directory with --data",
+        settings_.data_dir, entry.name));
+    break;
+  }
+  return {};
+}
+
 // Metadata and logs belong together. Where one of them is missing the start ends before it makes
 // anything: the next one would take what was made for all there ever was.
 Result<> Broker::Parts::open_data() {
   const std::string metadata = settings_.data_dir + "/metadata";
   TIDELOG_ASSIGN(const bool has_logs, log::LogStore::exists(*files_, settings_.data_dir));
   TIDELOG_ASSIGN(const bool has_metadata, replication::LocalStore::exists(*files_, metadata));
+  if (!has_logs && !has_metadata) TIDELOG_TRY(tell_of_other_files());
   if (has_logs && !has_metadata) {
     return fail(ErrorCode::kCorruptData,
                 fmt::format("'{}' holds logs, but '{}' with their topics is missing; put it back, "

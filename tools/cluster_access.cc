@@ -57,10 +57,11 @@ Result<client::ConnectOptions> connect_options(const ClusterFlags& flags, Outage
     const std::size_t comma = rest.find(',');
     const std::string_view address = rest.substr(0, comma);
     if (!is_address(address)) {
-      return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("'{}' is no broker address; write HOST:PORT, such as 127.0.0.1:9700 "
-                              "(--brokers or TIDELOG_BROKERS)",
-                              address));
+      return fail(
+          ErrorCode::kInvalidArgument,
+          fmt::format(
+              "--brokers: '{}' is no broker address; write HOST:PORT, such as 127.0.0.1:9700",
+              address));
     }
     options.brokers.emplace_back(address);
     if (comma == std::string_view::npos) break;

@@ -6,12 +6,14 @@ Usage: broker_command_test.py BUILD/tools/tidelog [unittest options]
 
 import json
 import os
+import pathlib
+import shutil
 import signal
 import subprocess
 import tempfile
 import unittest
 
-from command_case import WAIT_SECONDS_MAX, CommandCase, binary, clean_environment, main, run_alone
+from command_case import WAIT_SECONDS_MAX, Broker, CommandCase, binary, clean_environment, main, run_alone
 
 
 class BrokerCommand(unittest.TestCase):
@@ -98,6 +100,25 @@ class BesideABroker(CommandCase):
                 result = run_alone("broker", "--data", "/proc/none", *words)
                 self.assertEqual(result.returncode, 2, result.stderr)
                 self.assertIn(b": " + said, result.stderr)
+
+    def test_a_new_data_directory_that_holds_other_files_is_told(self):
+        with tempfile.TemporaryDirectory() as folder:
+            broker = Broker(binary(), folder)
+            self.addCleanup(broker.close)
+            data = pathlib.Path(broker.data)
+            told = "becomes a data directory and holds other files too, such as 'thesis.txt'"
+            # An empty file system, or nothing at all, is what a data directory is made of.
+            for name in (None, "lost+found", "thesis.txt"):
+                shutil.rmtree(data, ignore_errors=True)
+                if name:
+                    (data / name).mkdir(parents=True)
+                broker.start()
+                self.assertEqual(broker.stop(), 0)
+                self.assertEqual(told in broker.log(), name == "thesis.txt", broker.log())
+            lines = broker.log().count(told)
+            broker.start()  # it is one now
+            self.assertEqual(broker.stop(), 0)
+            self.assertEqual(broker.log().count(told), lines)
 
     def test_a_directory_that_cannot_be_made_says_nothing_of_broken_disks(self):
         with tempfile.NamedTemporaryFile() as file:
