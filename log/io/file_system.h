@@ -99,9 +99,9 @@ class FileSystem {
   // `path`, a directory, is on: one wait instead of thousands. Others who write there wait too.
   // Fails with kStorageFailed, as far as the kernel tells (Linux does since 5.8).
   virtual Result<> sync_all(const std::string& path) = 0;
-  // What a process that was killed has handed to the kernel may still be written: waits for it,
-  // where its queues held the lock (IoQueue::hold). Fails with kDirectoryInUse; the message names
-  // the pid of the process that holds it.
+  // Waits for what a killed process has handed to the kernel (IoQueue::hold); what a failed sync
+  // left in memory alone is read no more, but what the device has instead. Fails with
+  // kDirectoryInUse; the message names the pid of the process that holds it.
   virtual Result<std::unique_ptr<DirectoryLock>> lock_directory(const std::string& path) = 0;
 
   struct Space {

@@ -123,6 +123,29 @@ Result<> lock_file(int fd, const std::string& directory, const std::string& name
   return {};
 }
 
+// Lets the kernel forget what it has in memory of the files in a directory, but what is still to be
+// written. The pages of a write whose sync failed count as written: a later sync says that all is
+// well, and who reads them builds on what the device may not have. What cannot be listed or opened
+// is left to those who read it, and say so.
+Result<> forget_cached(SystemFileSystem& files, const std::string& directory, bool and_below) {
+  const auto entries = files.list(directory);
+  if (!entries) return is_final(entries.error()) ? Result<>() : fail(entries.error());
+  for (const DirectoryEntry& entry : *entries) {
+    const std::string path = directory + "/" + entry.name;
+    if (entry.is_directory) {
+      if (and_below) TIDELOG_TRY(forget_cached(files, path, true));
+      continue;
+    }
+    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC));
+    if (fd) {
+      ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED);  // fails for what is no file only
+    } else if (Error error = storage_error(errno, "open", path); !is_final(error)) {
+      return fail(std::move(error));
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<File>> SystemFileSystem::open(const std::string& path,
@@ -243,7 +266,10 @@ Result<std::unique_ptr<DirectoryLock>> SystemFileSystem::lock_directory(const st
     // The lock holds without the number; a full disk must not keep a broker from starting.
     if (errno != ENOSPC && errno != EDQUOT) return fail(storage_error(errno, "write", name));
   }
-  return std::make_unique<SystemDirectoryLock>(std::move(fd));
+  auto lock = std::make_unique<SystemDirectoryLock>(std::move(fd));
+  // Files that are written unbuffered are all below; those in the directory itself are small.
+  TIDELOG_TRY(forget_cached(*this, path, /*and_below=*/!direct_io_));
+  return lock;
 }
 
 Result<FileSystem::Space> SystemFileSystem::space(const std::string& path) {

@@ -33,6 +33,43 @@ TEST_F(DiskFailureTest, AFailedJournalWriteIsFinal) {
   EXPECT_EQ(compare(*harness_, ledger_), "");
 }
 
+// Where there is a page cache, it reads back as if all were well, and no later sync tells.
+TEST_F(DiskFailureTest, WhatAFailedSyncLeftInMemoryIsNotBuiltUponByTheNextStart) {
+  bool was_there = false;
+  bool was_lost = false;
+  for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+    SCOPED_TRACE(seed);
+    disk_ = std::make_unique<sim::SimDisk>(seed);
+    ledger_ = {};
+    start();
+    ASSERT_TRUE(harness_->create(kId));
+    append_durably(kId);
+    disk_->fail_nth(sim::DiskOperation::kWrite, 1, sim::DiskFault::kFailedSync);
+    ASSERT_TRUE(harness_->append(kId, 100));
+    harness_->pass(milliseconds(500));
+    EXPECT_EQ(harness_->find(kId)->health(), LogHealth::kFailed);
+    harness_.reset();
+
+    start();
+    const bool there = harness_->find(kId)->log_end() == Offset(2);
+    was_there = was_there || there;
+    was_lost = was_lost || !there;
+    append_durably(kId, 3, 100, LeaderEpoch(2));
+    disk_->power_off();
+    for (const sim::CrashPolicy& policy : disk_->crash_policies(8, seed)) {
+      const auto found = disk_->crash_image(policy);
+      Ledger ledger = ledger_;
+      LogHarness again(*found, ledger, one_shard());
+      const auto opened = again.open();
+      ASSERT_TRUE(opened) << opened.error().to_string();
+      EXPECT_EQ(compare(again, ledger), "") << policy.to_string();
+      EXPECT_EQ(again.find(kId)->health(), LogHealth::kSound) << policy.to_string();
+    }
+    harness_.reset();
+  }
+  EXPECT_TRUE(was_there && was_lost) << "the seeds show both";
+}
+
 TEST_F(DiskFailureTest, AFailedSegmentSyncIsFinal) {
   HarnessOptions options = one_shard();
   options.store.shard.journal_bytes_min = options.store.shard.journal_bytes_max;

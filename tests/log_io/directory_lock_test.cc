@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,7 +14,9 @@
 #include <fstream>
 #include <string>
 #include <thread>
+#include <vector>
 
+#include "log/io/file_system_kind.h"
 #include "log/io/system_file.h"
 #include "log/io/system_file_system.h"
 #include "tests/log_io/io_fixture.h"
@@ -163,6 +167,50 @@ TEST(DirectoryLockTest, OneProcessCannotLockTwice) {
 TEST(DirectoryLockTest, ADirectoryThatIsNotThereCannotBeLocked) {
   SystemFileSystem files(false);
   EXPECT_EQ(files.lock_directory("/proc/nonexistent").error().code(), ErrorCode::kNotFound);
+}
+
+// Whether the page cache holds the first page of a file.
+bool is_cached(const std::string& path) {
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  void* page = ::mmap(nullptr, kBlockBytes, PROT_READ, MAP_SHARED, fd.get(), 0);
+  EXPECT_NE(page, MAP_FAILED);
+  unsigned char resident = 0;
+  EXPECT_EQ(::mincore(page, kBlockBytes, &resident), 0);
+  ::munmap(page, kBlockBytes);
+  return (resident & 1U) != 0;
+}
+
+TEST(DirectoryLockTest, ALockedDirectoryIsReadFromTheDeviceAndNotFromMemory) {
+  const TemporaryDirectory directory;
+  if (file_system_kind(directory.path())->type == "tmpfs") GTEST_SKIP() << "tmpfs is memory";
+  const std::string below = directory.path() + "/journal";
+  ASSERT_EQ(::mkdir(below.c_str(), 0700), 0);
+  const std::vector<std::string> paths{directory.path() + "/checkpoint.0", below + "/0-0"};
+  SystemFileSystem buffered(false);
+  for (const bool direct : {true, false}) {
+    for (const std::string& path : paths) {
+      const auto file =
+          buffered.open(path, {.mode = direct ? OpenMode::kCreate : OpenMode::kWrite}).value();
+      ASSERT_TRUE(file->write_at(FilePosition(0), pattern(1).bytes()).has_value());
+      ASSERT_TRUE(file->sync_data().has_value());
+      ASSERT_TRUE(is_cached(path));
+    }
+    SystemFileSystem files(direct);
+    const auto lock = files.lock_directory(directory.path());
+    ASSERT_TRUE(lock.has_value()) << lock.error().to_string();
+    EXPECT_FALSE(is_cached(paths[0]));
+    EXPECT_EQ(is_cached(paths[1]), direct) << "what is written unbuffered is read so";
+  }
+}
+
+TEST(DirectoryLockTest, WhatCannotBeReadIsLeftToWhoReadsIt) {
+  const TemporaryDirectory directory;
+  ASSERT_EQ(::symlink("/proc/nonexistent", (directory.path() + "/dangling").c_str()), 0);
+  ASSERT_EQ(::mkfifo((directory.path() + "/fifo").c_str(), 0600), 0);
+  ASSERT_EQ(::mkdir((directory.path() + "/lost+found").c_str(), 0), 0);
+  SystemFileSystem files(false);
+  const auto lock = files.lock_directory(directory.path());
+  EXPECT_TRUE(lock.has_value()) << lock.error().to_string();
 }
 
 }  // namespace

@@ -323,7 +323,19 @@ Result<std::unique_ptr<log::io::DirectoryLock>> SimDisk::lock_directory(const st
     return fail(ErrorCode::kDirectoryInUse,
                 fmt::format("directory '{}' is in use by process 1", path));
   }
+  let_go_below(inode->id());
   return std::make_unique<SimDirectoryLock>(*this, inode->id());
+}
+
+void SimDisk::let_go_below(InodeId directory) {
+  for (const auto& [name, id] : names_.list(directory)) {
+    SimInode& inode = *inodes_.at(id);
+    if (inode.is_directory()) {
+      let_go_below(id);
+    } else {
+      inode.let_go_of_given_up(random_);
+    }
+  }
 }
 
 // --- Space.

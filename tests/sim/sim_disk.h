@@ -11,7 +11,7 @@
 // - Faults: fail_nth() makes the n-th operation of a kind fail; limit_space() makes the disk fill
 // up. After a failed sync
 //   the covered changes are given up: they read back, may be lost, and no later sync makes them
-//   stable.
+//   stable; when the directory is locked anew, reads tell which of them the device has.
 // - Crash enumeration: every change, its completion and every sync is a numbered point. stop_at(n)
 // cuts the power at the
 //   n-th: what that point would have made stable is not, operations in flight never complete, later
@@ -67,8 +67,9 @@ enum class DiskOperation : std::uint8_t {
 std::string_view to_string(DiskOperation operation);
 
 enum class DiskFault : std::uint8_t {
-  kIoError,       // kStorageFailed; a failed write leaves any of its sectors behind
-  kNoSpace,       // kStorageFull; nothing happened
+  kIoError,     // kStorageFailed; a failed write leaves any of its sectors behind
+  kFailedSync,  // of a durable write: all of it reads back, and its sync fails with kStorageFailed
+  kNoSpace,     // kStorageFull; nothing happened
   kNoDescriptor,  // kOverloaded; nothing happened
   kShortWrite,  // the first attempt writes only a part, the next one the rest: two writes, not one
 };
@@ -177,6 +178,8 @@ class SimDisk final : public log::io::FileSystem {
   InodePtr make_inode(bool directory);
   InodePtr must_find(const std::string& path) const;
   std::uint64_t used_pages() const;
+  // What a former process was not told to be stable is not read from memory.
+  void let_go_below(InodeId directory);
   bool has_space(const SimInode& inode, std::uint64_t position, std::uint64_t length) const;
   void forget_unreachable();
 

@@ -213,6 +213,18 @@ void SimInode::fail_sync(std::uint64_t up_to_change) {
   }
 }
 
+void SimInode::let_go_of_given_up(SimRandom& random) {
+  std::erase_if(changes_,
+                [&random](const Change& change) { return change.given_up && random.one_in(2); });
+  current_ = base_;
+  current_size_ = base_size_;
+  for (Change& change : changes_) {
+    change.stable = change.stable || std::exchange(change.given_up, false);
+    apply(change, State{current_, current_size_});
+  }
+  fold();
+}
+
 void SimInode::fold() {
   while (!changes_.empty() && changes_.front().stable) {
     apply(changes_.front(), State{base_, base_size_});

@@ -74,6 +74,8 @@ class SimInode {
   // A sync failed: the covered changes count as clean, though they may be lost, and later syncs
   // skip them.
   void fail_sync(std::uint64_t up_to_change);
+  // Reads tell from now on what the device has of what was given up: each change or nothing of it.
+  void let_go_of_given_up(SimRandom& random);
 
   // Changes and writes in flight that a crash may lose.
   std::size_t unsynced_changes() const;

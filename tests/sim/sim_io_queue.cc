@@ -124,6 +124,15 @@ struct SimIoQueue::State : std::enable_shared_from_this<SimIoQueue::State> {
                              fmt::format("write '{}': no space left", write->path))));
       return;
     }
+    if (write->fault == DiskFault::kFailedSync && write->durable) {
+      inode.complete_write(write->in_flight, false);
+      inode.fail_sync(inode.newest_change());
+      complete(
+          std::move(write->done),
+          Result<>(fail(ErrorCode::kStorageFailed,
+                        fmt::format("sync '{}': input/output error (injected)", write->path))));
+      return;
+    }
     inode.complete_write(write->in_flight, write->durable);
     write->written += write->attempt;
     if (write->written < write->length) {
