@@ -8,7 +8,8 @@
 //
 // A failed write is final: what was in it answers kUnknownOutcome, everything after it
 // kStorageFailed; reads go on. No space is not final: those transactions answer kStorageFull and
-// were not applied; some space is kept back for transactions that lead to more of it.
+// were not applied; some space is kept back for transactions that lead to more of it. Nor is a lack
+// of file descriptors, while a new snapshot's name is to be made stable: kOverloaded.
 //
 // Leases belong to this process: keys of leases that an earlier one held are deleted by open().
 #pragma once

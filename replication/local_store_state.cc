@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/logging.h"
 #include "log/io/storage_error.h"
 
 namespace tidelog::replication {
@@ -171,14 +172,13 @@ void LocalStore::State::write(Group group) {
 }
 
 void LocalStore::State::refuse(Group& group, const Error& error) const {
-  const bool full = error.code() == ErrorCode::kStorageFull;
+  const bool final = log::io::is_final(error);
   for (Answer& answer : group.answers) {
     // Those not written were judged by what the others would have changed: they did not apply
     // either.
-    answer.result =
-        !full && answer.logged
-            ? fail(ErrorCode::kUnknownOutcome, error.message())
-            : fail(full ? ErrorCode::kStorageFull : ErrorCode::kStorageFailed, error.message());
+    answer.result = final && answer.logged
+                        ? fail(ErrorCode::kUnknownOutcome, error.message())
+                        : fail(final ? ErrorCode::kStorageFailed : error.code(), error.message());
   }
 }
 
@@ -190,7 +190,7 @@ void LocalStore::State::written(Group group, Result<> result) {
     unconfirmed_ = true;
     if (!gone_) tell_watches(group.logged);
   } else {
-    if (result.error().code() != ErrorCode::kStorageFull) failure_ = result.error();
+    if (log::io::is_final(result.error())) failure_ = result.error();
     refuse(group, result.error());
   }
   for (Answer& answer : group.answers) {
@@ -212,6 +212,8 @@ void LocalStore::State::take_snapshot() {
                    self.snapshot_not_before_bytes_ = 0;
                  } else if (!log::io::is_final(result.error())) {
                    // The log goes on; the next try comes when it has grown as much again.
+                   log_warning(fmt::format("a snapshot of the metadata has to wait: {}",
+                                           result.error().to_string()));
                    self.snapshot_not_before_bytes_ = 2 * self.log_->log_bytes();
                    self.confirm_later();
                  } else {
@@ -233,7 +235,7 @@ void LocalStore::State::confirm() {
                [](State& self, Result<> result) {
                  if (result) {
                    self.unconfirmed_ = false;
-                 } else if (result.error().code() != ErrorCode::kStorageFull) {
+                 } else if (log::io::is_final(result.error())) {
                    self.failure_ = std::move(result).error();
                  }
                });
@@ -254,8 +256,8 @@ void LocalStore::State::finish_close() {
         if (self.unconfirmed_ && !self.failure_) confirmed = self.log_->confirm();
         self.log_.reset();
         // Without space the last transaction is as stable as before, only not proven.
-        const bool full = !confirmed && confirmed.error().code() == ErrorCode::kStorageFull;
-        return full ? Result<>() : confirmed;
+        const bool passing = !confirmed && !log::io::is_final(confirmed.error());
+        return passing ? Result<>() : confirmed;
       },
       [done = std::move(close_done_)](State& self, Result<> result) mutable {
         if (self.gone_) return;

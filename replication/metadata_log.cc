@@ -109,8 +109,7 @@ Result<> MetadataLog::load(Contents& contents) {
   auto written = write_snapshot(contents.revision, contents.entries);
   // A full disk must not keep a broker from starting and deleting: then the sync of load_log() has
   // to do.
-  const bool full = !written && written.error().code() == ErrorCode::kStorageFull;
-  return full ? Result<>() : written;
+  return !written && !log::io::is_final(written.error()) ? Result<>() : written;
 }
 
 // Without a snapshot the only files a store can leave are those of a first start that did not get
@@ -241,6 +240,7 @@ Result<> MetadataLog::reserve(std::size_t bytes) {
 }
 
 Result<> MetadataLog::append(std::span<const LoggedTransaction> group, bool from_reserve) {
+  TIDELOG_TRY(settle_name());
   const Revision revision = group.empty() ? revision_ : group.back().revision;
   const std::vector<std::byte> record = encode_record(log_id_, sequence_ + 1, revision, group);
   if (auto reserved = reserve(record.size()); !reserved) {
@@ -305,24 +305,28 @@ Result<> MetadataLog::write_snapshot(Revision revision, const StoredEntries& ent
     }
     return written;
   }
-  const auto take_place = [&]() -> Result<> {
-    TIDELOG_TRY(files_.rename(new_path, fmt::format("{}/{}", path_, kSnapshotName)));
-    file.reset();  // gives its descriptor up for the sync of the directory
-    return files_.sync_directory(path_);
-  };
+  auto renamed = files_.rename(new_path, fmt::format("{}/{}", path_, kSnapshotName));
   // Whether the new snapshot is in force is not known now, so neither log may be written to.
-  if (auto placed = take_place(); !placed) {
-    return fail(ErrorCode::kStorageFailed, placed.error().message());
-  }
-  const std::uint64_t old_id = std::exchange(log_id_, log_id);
+  if (!renamed) return fail(ErrorCode::kStorageFailed, renamed.error().message());
+  file.reset();  // gives its descriptor up for the sync of the directory
+  unsettled_former_log_ = std::exchange(log_id_, log_id);
   log_ = std::move(new_log);
   sequence_ = 0;
   end_ = 0;
   reserved_ = kReserveBytes;
   revision_ = revision;
   snapshot_bytes_ = snapshot.size();
-  if (old_id != 0) TIDELOG_TRY(files_.remove_file(log_path(old_id)));
-  return {};
+  return settle_name();
+}
+
+Result<> MetadataLog::settle_name() {
+  if (!unsettled_former_log_) return {};
+  if (auto synced = files_.sync_directory(path_); !synced) {
+    const bool asked = synced.error().code() != ErrorCode::kOverloaded;
+    return asked ? fail(ErrorCode::kStorageFailed, synced.error().message()) : synced;
+  }
+  const std::uint64_t former = *std::exchange(unsettled_former_log_, std::nullopt);
+  return former != 0 ? files_.remove_file(log_path(former)) : Result<>();
 }
 
 }  // namespace tidelog::replication

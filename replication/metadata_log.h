@@ -15,6 +15,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -60,7 +61,8 @@ class MetadataLog {
 
   // Writes one record. Without `from_reserve` it fails when the reserve would not be whole behind
   // it. Durability: on stable storage when it succeeds.
-  // Fails with kStorageFull: nothing is left of it, the log goes on; with anything else the outcome
+  // Fails with kStorageFull and, where a new snapshot's name is not stable yet for want of a file
+  // descriptor, kOverloaded: nothing is left of it, the log goes on; with anything else the outcome
   // is unknown and the log is never to be written again.
   Result<> append(std::span<const LoggedTransaction> group, bool from_reserve = false);
   // Writes a record without transactions, which proves that everything before it was stable.
@@ -69,7 +71,8 @@ class MetadataLog {
   // True when the log has grown enough for a snapshot to pay.
   bool wants_snapshot() const;
   // Replaces snapshot and log by a snapshot of `entries` and an empty log. Fails as append(), and
-  // with kOverloaded for want of a file descriptor: then nothing has changed.
+  // with kOverloaded for want of a file descriptor: then nothing has changed, or the new snapshot's
+  // name is not stable yet, which the next append() sees to first.
   Result<> write_snapshot(Revision revision, const StoredEntries& entries);
 
   std::uint64_t log_bytes() const { return end_; }
@@ -86,6 +89,10 @@ class MetadataLog {
   Result<> load_record(std::span<const std::byte> payload, std::uint32_t transactions,
                        std::size_t position, Contents& contents);
   Result<> remove_leftovers();
+  // Makes the name of the new snapshot stable, if it is not: a crash could still bring back the old
+  // one, and its log, so that neither log may be written to before. Fails with kOverloaded,
+  // kStorageFailed (final).
+  Result<> settle_name();
   // Reserves what is missing behind `bytes` more bytes of records.
   Result<> reserve(std::size_t bytes);
   std::string log_path(std::uint64_t id) const;
@@ -102,6 +109,8 @@ class MetadataLog {
   bool proven_ = false;         // the last record is a confirmation
   Revision revision_ = 0;       // after it
   std::uint64_t snapshot_bytes_ = 0;
+  // The snapshot's name is not stable: the log of the one before, 0 if there was none.
+  std::optional<std::uint64_t> unsettled_former_log_;
 };
 
 }  // namespace tidelog::replication

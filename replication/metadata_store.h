@@ -89,7 +89,7 @@ class MetadataStore {
 
   // Applies all operations or none; stable when `done` runs with succeeded. Fails with
   // kUnknownOutcome (it may have been applied: read the keys and look for the own nonce),
-  // kInvalidArgument (too many operations), kStorageFailed.
+  // kInvalidArgument (too many operations), kStorageFailed; not applied: kStorageFull, kOverloaded.
   virtual void commit(Transaction transaction, Callback<TransactionResult> done) = 0;
 
   virtual void grant_lease(std::chrono::milliseconds ttl, Callback<LeaseId> done) = 0;

@@ -180,6 +180,69 @@ TEST(LocalStoreFaultsTest, ASnapshotWithoutADescriptorIsWrittenLater) {
   }
 }
 
+// Until the name of the new snapshot is stable a crash may bring back the old one and its log.
+TEST(LocalStoreFaultsTest,
+     ASnapshotsNameThatFoundNoDescriptorIsMadeStableBeforeTheNextTransaction) {
+  SimDisk disk;
+  OpenStore open(disk, /*snapshot_log_bytes_min=*/64 << 10);
+  const std::string first_log = log_file(disk);
+  // The second is the one behind the rename; two later tries find none either.
+  for (const std::uint64_t n : {2U, 3U, 4U}) {
+    disk.fail_nth(DiskOperation::kSyncDirectory, n, DiskFault::kNoDescriptor);
+  }
+  const auto expect_after_any_crash = [&disk](const std::string& value) {
+    for (const CrashPolicy& policy : disk.crash_policies(8, 5)) {
+      const auto found = disk.crash_image(policy);
+      OpenStore again(*found);
+      ASSERT_FALSE(again.error) << policy.to_string() << ": " << again.error->message();
+      EXPECT_EQ(again.value("a"), value) << policy.to_string();
+    }
+  };
+  int last = 0;
+  int refused = 0;
+  for (int i = 0; i < 100; ++i) {
+    const auto committed = open.commit({put("a", std::to_string(i))});
+    if (committed) {
+      last = i;
+    } else {
+      EXPECT_EQ(committed.error().code(), ErrorCode::kOverloaded);
+      expect_after_any_crash(std::to_string(last));
+      ++refused;
+    }
+    ASSERT_EQ(open.value("a"), std::to_string(last));
+  }
+  EXPECT_EQ(disk.faults_left(), 0U);
+  EXPECT_EQ(refused, 2);
+  EXPECT_EQ(last, 99);
+  EXPECT_NE(log_file(disk), first_log);
+  EXPECT_EQ(std::ranges::count_if(disk.files(),
+                                  [](const std::string& file) { return file.contains("/log-"); }),
+            1);
+  expect_after_any_crash("99");
+  ASSERT_TRUE(open.close());
+}
+
+TEST(LocalStoreFaultsTest, AStoreEndsAndStartsWithoutADescriptorForASnapshotsName) {
+  SimDisk disk;
+  {
+    OpenStore open(disk, /*snapshot_log_bytes_min=*/64 << 10);
+    const std::string first_log = log_file(disk);
+    for (std::uint64_t n = 2; n < 100; ++n) {
+      disk.fail_nth(DiskOperation::kSyncDirectory, n, DiskFault::kNoDescriptor);
+    }
+    int taken = 0;
+    while (open.commit({put("a", "kept")})) ASSERT_LT(++taken, 1000);
+    EXPECT_TRUE(open.close());
+  }
+  for (const CrashPolicy& policy : disk.crash_policies(8, 7)) {
+    const auto found = disk.crash_image(policy);
+    OpenStore again(*found);
+    ASSERT_FALSE(again.error) << policy.to_string() << ": " << again.error->message();
+    EXPECT_EQ(again.value("a"), "kept") << policy.to_string();
+    EXPECT_TRUE(again.commit({put("a", "more")})) << policy.to_string();
+  }
+}
+
 TEST(LocalStoreFaultsTest, AFirstStartThatGotNoFurtherThanItsReserveIsNoLoss) {
   for (std::uint64_t point = 1; point < 40; ++point) {
     SimDisk disk;
