@@ -51,14 +51,12 @@ void Journal::adopt(JournalLane& lane, std::span<const HeldWrite> held) {
 }
 
 void Journal::stage(JournalLane& lane) {
-  if (lane.queued_ || lane.tail_->untaken_bytes() == 0) return;
-  lane.queued_ = true;
-  queue_.push_back(&lane);
+  if (lane.tail_->untaken_bytes() > 0) turns_.add(lane);
 }
 
 void Journal::end_of_turn() {
   while (!failed_ && in_flight_ < options_.journal_writes_in_flight_max) {
-    if (!truncates_.empty() ? !start_truncate() : queue_.empty() || !start_write()) break;
+    if (!truncates_.empty() ? !start_truncate() : turns_.empty() || !start_write()) break;
   }
 }
 
@@ -72,29 +70,17 @@ std::size_t Journal::batch_bytes_max() const {
 
 std::uint64_t Journal::wanted_bytes() const {
   std::uint64_t bytes = kWriteHeaderBytes;
-  for (std::size_t i = 0; i < queue_.size() && bytes < options_.journal_write_bytes_max; ++i) {
-    bytes += kJournalEntryBytes + queue_[i]->tail_->untaken_bytes();
+  const Fifo<JournalLane*>& lanes = turns_.lanes();
+  for (std::size_t i = 0; i < lanes.size() && bytes < options_.journal_write_bytes_max; ++i) {
+    bytes += kJournalEntryBytes + lanes[i]->tail_->untaken_bytes();
   }
   return align_up(std::min<std::uint64_t>(bytes, options_.journal_write_bytes_max),
                   io::kBlockBytes);
 }
 
-void Journal::settle_turn() {
-  while (queue_.front()->credit_ <= 0) end_lane_turn();
-}
-
-void Journal::end_lane_turn() {
-  JournalLane& lane = *queue_.front();
-  lane.credit_ = std::min(lane.credit_ + JournalLane::kTurnBytes, JournalLane::kTurnBytes);
-  queue_.pop_front();
-  lane.queued_ = false;
-  stage(lane);
-}
-
 bool Journal::start_write() {
-  settle_turn();
   const std::uint64_t least = align_up(
-      kWriteHeaderBytes + kJournalEntryBytes + queue_.front()->tail_->first_untaken_bytes(),
+      kWriteHeaderBytes + kJournalEntryBytes + turns_.current().tail_->first_untaken_bytes(),
       io::kBlockBytes);
   const std::uint64_t wanted = std::max(wanted_bytes(), least);
   const auto place = ring_.find(least, wanted);
@@ -110,14 +96,12 @@ bool Journal::start_write() {
 
 void Journal::take_entries(JournalWrite& write, std::uint64_t budget) {
   std::uint64_t used = kWriteHeaderBytes;
-  while (!queue_.empty()) {
-    settle_turn();
-    JournalLane& lane = *queue_.front();
+  while (!turns_.empty()) {
+    JournalLane& lane = turns_.current();
     const std::uint64_t room = budget - std::min(budget, used + kJournalEntryBytes);
     if (lane.tail_->first_untaken_bytes() > room) break;
-    const LogTail::Taken taken = lane.tail_->take(
-        std::min(static_cast<std::size_t>(room), static_cast<std::size_t>(lane.credit_)), pieces_);
-    lane.credit_ -= static_cast<std::int64_t>(taken.bytes);
+    const LogTail::Taken taken =
+        lane.tail_->take(std::min(static_cast<std::size_t>(room), turns_.credit()), pieces_);
     entries_.push_back({.id = lane.id_,
                         .kind = EntryKind::kAppend,
                         .durable_end = lane.durable_end_,
@@ -126,11 +110,10 @@ void Journal::take_entries(JournalWrite& write, std::uint64_t budget) {
                         .length = static_cast<std::uint32_t>(taken.bytes),
                         .incarnation = lane.incarnation_,
                         .checksum = taken.checksum});
-    lane.proven_end_ = lane.durable_end_;
+    unproven_.named(lane);
     add_part(write, lane, taken.next, taken.bytes);
     used += kJournalEntryBytes + taken.bytes;
-    // One whose turn only the write's end cut short is the next write's first.
-    if (lane.credit_ <= 0 || lane.tail_->untaken_bytes() == 0) end_lane_turn();
+    turns_.took(taken.bytes, lane.tail_->untaken_bytes() > 0);
   }
 }
 
@@ -281,16 +264,12 @@ void Journal::complete_parts(JournalWrite& write, std::vector<Moved>& moved) {
       // The destager may have made it durable first; only a truncation goes back.
       const Offset next = lane->in_flight_.front().next;
       lane->durable_end_ = write.truncated ? next : std::max(lane->durable_end_, next);
-      lane->proven_end_ = std::min(lane->proven_end_, lane->durable_end_);
       bytes += lane->in_flight_.front().bytes;
       lane->in_flight_.pop_front();
     }
     if (lane->in_flight_.size() == parts) continue;
     moved.push_back({lane, bytes});
-    if (!lane->unproven_) {
-      lane->unproven_ = true;
-      unproven_.push_back(lane);
-    }
+    unproven_.moved(*lane);
   }
   write.lanes.clear();
 }
@@ -308,23 +287,11 @@ void Journal::stable(JournalLane& lane, Offset end) {
   }
   if (lane.durable_end_ < end) {
     lane.durable_end_ = end;
-    if (!lane.unproven_) {
-      lane.unproven_ = true;
-      unproven_.push_back(&lane);
-    }
+    unproven_.moved(lane);
     arm_quiet_write();  // no completion may come that would
   }
-  if (lane.queued_ && lane.tail_->untaken_bytes() == 0) drop_from_queue(lane);
+  if (lane.tail_->untaken_bytes() == 0) turns_.remove(lane);
   live_.retire();
-}
-
-void Journal::drop_from_queue(JournalLane& lane) {
-  for (std::size_t i = queue_.size(); i > 0; --i) {
-    JournalLane* other = queue_.front();
-    queue_.pop_front();
-    if (other != &lane) queue_.push_back(other);
-  }
-  lane.queued_ = false;
 }
 
 void Journal::release(std::uint64_t sequence) {
@@ -366,9 +333,8 @@ void Journal::forget(JournalLane& lane) {
   }
   holders_.release(lane);
   lane.in_flight_.clear();
-  if (lane.unproven_) std::erase(unproven_, &lane);
-  if (lane.queued_) drop_from_queue(lane);
-  lane.unproven_ = false;
+  unproven_.forget(lane);
+  turns_.remove(lane);
   live_.retire();
 }
 
@@ -431,7 +397,7 @@ void Journal::grow(std::uint64_t bytes_least) {
 }
 
 void Journal::arm_quiet_write() {
-  if (quiet_timer_ != 0 || unproven_.empty() || failed_) return;
+  if (quiet_timer_ != 0 || !unproven_.any() || failed_) return;
   quiet_timer_ = environment_.executor->run_after(options_.quiet_write_after, [this] {
     quiet_timer_ = 0;
     quiet_write();
@@ -442,32 +408,23 @@ void Journal::quiet_write() {
   if (failed_) return;
   const auto quiet = environment_.executor->clock().now() - last_activity_;
   if (in_flight_ > 0) return;  // its completion arms the timer
-  if (!queue_.empty() || quiet < options_.quiet_write_after) return arm_quiet_write();
-  std::erase_if(unproven_, [](JournalLane* lane) {
-    if (lane->durable_end_ > lane->proven_end_) return false;
-    lane->unproven_ = false;
-    return true;
-  });
-  if (unproven_.empty()) return;
+  if (!turns_.empty() || quiet < options_.quiet_write_after) return arm_quiet_write();
   const std::size_t count =
-      std::min(unproven_.size(), options_.journal_write_bytes_max / kJournalEntryBytes - 1);
+      std::min(unproven_.count(), options_.journal_write_bytes_max / kJournalEntryBytes - 1);
+  if (count == 0) return;
   const std::uint64_t bytes =
       align_up(kWriteHeaderBytes + count * kJournalEntryBytes, io::kBlockBytes);
   const auto place = ring_.find(bytes, bytes);
   if (!place) return arm_quiet_write();
   auto write = new_write();
-  for (std::size_t i = 0; i < count; ++i) {
-    JournalLane& lane = *unproven_[i];
-    lane.unproven_ = false;
-    lane.proven_end_ = lane.durable_end_;
-    entries_.push_back({.id = lane.id_,
+  for (const JournalLane* lane : unproven_.take(count)) {
+    entries_.push_back({.id = lane->id_,
                         .kind = EntryKind::kDurableEnd,
-                        .durable_end = lane.durable_end_,
-                        .base = lane.durable_end_,
-                        .next = lane.durable_end_,
-                        .incarnation = lane.incarnation_});
+                        .durable_end = lane->durable_end_,
+                        .base = lane->durable_end_,
+                        .next = lane->durable_end_,
+                        .incarnation = lane->incarnation_});
   }
-  unproven_.erase(unproven_.begin(), unproven_.begin() + static_cast<std::ptrdiff_t>(count));
   send(std::move(write), *place);
   environment_.queue->submit();  // outside the shard's turn
 }

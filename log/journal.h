@@ -23,12 +23,14 @@
 #include "log/journal_file.h"
 #include "log/journal_format.h"
 #include "log/journal_ring.h"
+#include "log/lane_turns.h"
 #include "log/live_writes.h"
 #include "log/log_options.h"
 #include "log/log_store.h"
 #include "log/log_tail.h"
 #include "log/ring_holders.h"
 #include "log/stored_journal.h"
+#include "log/unproven_ends.h"
 
 namespace tidelog::log {
 
@@ -36,7 +38,11 @@ namespace tidelog::log {
 class JournalLane {
  public:
   JournalLane(const TopicPartition& id, std::uint32_t incarnation, Offset end)
-      : id_(id), incarnation_(incarnation), tail_(nullptr), durable_end_(end), proven_end_(end) {}
+      : id_(id),
+        incarnation_(incarnation),
+        tail_(nullptr),
+        durable_end_(end),
+        proof_{.proven = end} {}
   virtual ~JournalLane() = default;
   JournalLane(const JournalLane&) = delete;
   JournalLane& operator=(const JournalLane&) = delete;
@@ -55,8 +61,9 @@ class JournalLane {
 
  private:
   friend class Journal;
+  friend class LaneTurns;
   friend class RingHolders;
-  static constexpr std::int64_t kTurnBytes = std::int64_t{256} << 10;
+  friend class UnprovenEnds;
   struct Part {
     JournalWrite* write = nullptr;
     Offset next;
@@ -68,14 +75,10 @@ class JournalLane {
   std::uint32_t incarnation_;
   LogTail* tail_;
   Offset durable_end_;
-  Offset proven_end_;    // the highest durable end that a submitted write names
-  bool queued_ = false;  // has bytes that no write took
-  // What it may still put into writes in its turn; not above zero: it took more than that, because
-  // batches are never split, and sits out as many turns.
-  std::int64_t credit_ = kTurnBytes;
-  bool unproven_ = false;  // in the list for the quiet write
-  Fifo<Part> in_flight_;   // in the order of the log
-  Fifo<Part> unstable_;    // entries whose bytes only the journal holds
+  UnprovenEnds::Place proof_;
+  LaneTurns::Place turn_;
+  Fifo<Part> in_flight_;  // in the order of the log
+  Fifo<Part> unstable_;   // entries whose bytes only the journal holds
   RingHolders::Place ring_place_;
 };
 
@@ -132,7 +135,7 @@ class Journal {
   void room_made(JournalLane& lane) { holders_.ended(lane); }
 
   // True when nothing waits for a write, none is in flight and no file is being made.
-  bool idle() const { return queue_.empty() && truncates_.empty() && in_flight_ == 0 && !growing_; }
+  bool idle() const { return turns_.empty() && truncates_.empty() && in_flight_ == 0 && !growing_; }
   // True when no write is under way but those that found no space, and no file is being made.
   bool stands_still() const { return in_flight_ == lacking_ && !growing_; }
   // True when a write found no space, or a truncation none in the ring: what is in the files is not
@@ -152,11 +155,6 @@ class Journal {
     TruncateCallback done;
   };
 
-  // Deficit round robin (Shreedhar and Varghese, 1995), in which a lane goes into debt for its last
-  // batch: brings one that has credit to the front. REQUIRES: a lane is queued.
-  void settle_turn();
-  // Gives the first lane the credit of its next turn, which comes after the others'.
-  void end_lane_turn();
   bool start_write();
   bool start_truncate();
   void start_bare(const JournalRing::Place& place);
@@ -173,7 +171,6 @@ class Journal {
     std::size_t bytes;
   };
   void complete_parts(JournalWrite& write, std::vector<Moved>& moved);
-  void drop_from_queue(JournalLane& lane);
   void watch_space();
   void ask_for_room(std::uint64_t sequence, Room room);
   void grow(std::uint64_t bytes_least);
@@ -189,9 +186,9 @@ class Journal {
   JournalRing ring_;
   std::uint64_t id_;
 
-  Fifo<JournalLane*> queue_;  // lanes with untaken bytes, in turn
+  LaneTurns turns_;  // of lanes with untaken bytes
   Fifo<Truncate> truncates_;
-  std::vector<JournalLane*> unproven_;
+  UnprovenEnds unproven_;
   LiveWrites live_;
   RingHolders holders_;
   std::vector<std::span<const std::byte>> pieces_;  // of the write being made
