@@ -278,6 +278,7 @@ bool MetadataLog::wants_snapshot() const {
 // The new log exists and is empty before the snapshot that names it takes the old one's place;
 // nothing is written to it before that name is stable.
 Result<> MetadataLog::write_snapshot(Revision revision, const StoredEntries& entries) {
+  TIDELOG_TRY(settle_name());
   const std::uint64_t log_id = options_.random_id();
   const std::vector<std::byte> snapshot = encode_snapshot(log_id, revision, entries);
   const std::string new_path = fmt::format("{}/{}", path_, kNewSnapshotName);
