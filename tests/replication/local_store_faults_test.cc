@@ -226,7 +226,6 @@ TEST(LocalStoreFaultsTest, AStoreEndsAndStartsWithoutADescriptorForASnapshotsNam
   SimDisk disk;
   {
     OpenStore open(disk, /*snapshot_log_bytes_min=*/64 << 10);
-    const std::string first_log = log_file(disk);
     for (std::uint64_t n = 2; n < 100; ++n) {
       disk.fail_nth(DiskOperation::kSyncDirectory, n, DiskFault::kNoDescriptor);
     }

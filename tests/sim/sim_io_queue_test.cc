@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <set>
 #include <string>
 
 #include "base/buffer_pool.h"
@@ -213,6 +214,26 @@ TEST_F(SimIoQueueTest, AFailedWriteLeavesAnyPartAndIsNeverStable) {
   EXPECT_EQ(results_[0].error().code(), ErrorCode::kStorageFailed);
   EXPECT_EQ(found(), "........");
   EXPECT_EQ(found(CrashPolicy::everything()), "a.......");
+}
+
+TEST_F(SimIoQueueTest, AWriteWhoseSyncFailedReadsBackUntilTheDirectoryIsLockedAnew) {
+  std::set<char> device;
+  for (char fill = 'a'; fill <= 'h'; ++fill) {
+    disk_.fail_nth(DiskOperation::kWrite, 1, DiskFault::kFailedSync);
+    write(0, fill);
+    queue_->submit();
+    executor_.run_until_idle();
+    ASSERT_FALSE(results_.back());
+    ASSERT_TRUE(file_->sync_data());
+    const auto reads = [this] { return static_cast<char>(disk_.contents("f").front()); };
+    EXPECT_EQ(reads(), fill);
+    const auto lock = disk_.lock_directory("/");
+    ASSERT_TRUE(lock);
+    device.insert(reads());
+    EXPECT_EQ(found().front(), reads()) << "what is read now is what a crash finds";
+  }
+  EXPECT_GT(device.size(), 1U);
+  EXPECT_LT(device.size(), 8U) << "some were lost";
 }
 
 TEST_F(SimIoQueueTest, AFullDiskFailsTheWriteAndKeepsWhatWasThere) {
