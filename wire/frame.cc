@@ -60,11 +60,12 @@ bool looks_like_tls(std::span<const std::byte> bytes) {
          bytes[2] <= std::byte{4} && (bytes[5] == std::byte{1} || bytes[5] == std::byte{2});
 }
 
-constexpr std::size_t kKafkaHeadBytes = 14;
+constexpr std::size_t kOtherRequestHeadBytes = 14;
 
-// Big-endian: i32 size, i16 API key, i16 API version, i32 correlation id, i16 client id length.
-bool looks_like_kafka(std::span<const std::byte> bytes) {
-  if (bytes.size() < kKafkaHeadBytes) return false;
+// A request of the Apache Kafka protocol, big-endian: i32 size, i16 API key, i16 API version, i32
+// correlation id, i16 client id length.
+bool looks_like_other_request(std::span<const std::byte> bytes) {
+  if (bytes.size() < kOtherRequestHeadBytes) return false;
   const auto big_endian = [&](std::size_t at, int count) {
     std::uint32_t value = 0;
     for (int i = 0; i < count; ++i) {
@@ -82,7 +83,7 @@ bool looks_like_kafka(std::span<const std::byte> bytes) {
 std::string name_wrong_magic(std::span<const std::byte> bytes) {
   if (looks_like_http(as_text(bytes))) return "the peer speaks HTTP, not the Tidelog protocol";
   if (looks_like_tls(bytes)) return "the peer speaks TLS, but this port is not encrypted";
-  if (looks_like_kafka(bytes)) {
+  if (looks_like_other_request(bytes)) {
     return "the peer speaks the Apache Kafka protocol, not the Tidelog protocol";
   }
   std::string hex;

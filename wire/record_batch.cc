@@ -15,7 +15,7 @@ namespace tidelog::wire {
 namespace {
 
 constexpr std::size_t kHeaderChecksumPosition = 88;
-constexpr std::uint16_t kKnownFlags = kBatchCrcValid | kBatchFromKafkaProtocol;
+constexpr std::uint16_t kKnownFlags = kBatchCrcValid | kBatchFromOtherProtocol;
 constexpr std::uint16_t kKnownAttributes = kAttributeCodecMask | kAttributeLogAppendTime |
                                            kAttributeTransactional | kAttributeControl |
                                            kAttributeDeleteHorizon;

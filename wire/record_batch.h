@@ -39,7 +39,7 @@ inline constexpr std::uint8_t kBatchVersion = 1;
 
 enum BatchFlags : std::uint16_t {
   kBatchCrcValid = 1,
-  kBatchFromKafkaProtocol = 2,
+  kBatchFromOtherProtocol = 2,
 };
 
 // Numbers as in the Apache Kafka v2 batch.

@@ -8,7 +8,7 @@ namespace tidelog::client_core {
 namespace {
 
 // Published by Apache Kafka's own unit tests, so that keys land alike.
-TEST(PartitionerTest, HashesAsTheApacheKafkaDefaultPartitioner) {
+TEST(PartitionerTest, HashesAsPublished) {
   const auto hash = [](std::string_view key) { return static_cast<std::int32_t>(murmur2(key)); };
   EXPECT_EQ(hash("21"), -973932308);
   EXPECT_EQ(hash("foobar"), -790332482);

@@ -83,10 +83,10 @@ def expect_closed(world, sent, error, words, hello=False):
 def strangers_are_told_whom_they_met(world):
     long_http = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nUser-Agent: x\r\nAccept: */*\r\n\r\n"
     tls = bytes.fromhex("1603010200010001fc0303") + bytes(200)
-    kafka = struct.pack(">ihhih", 35, 18, 3, 1, 9) + b"rdkafka-1" + bytes(16)
-    short_kafka = struct.pack(">ihhih", 11, 18, 0, 1, 1) + b"x"
+    other_request = struct.pack(">ihhih", 35, 18, 3, 1, 9) + b"rdkafka-1" + bytes(16)
+    short_request = struct.pack(">ihhih", 11, 18, 0, 1, 1) + b"x"
     for sent, words in ((long_http, "HTTP"), (b"GET / HTTP/1.0\r\n\r\n", "HTTP"), (tls, "TLS"),
-                        (kafka, "Apache Kafka"), (short_kafka, "Apache Kafka"), (b"hello\n", "68 65 6c 6c 6f")):
+                        (other_request, "Apache Kafka"), (short_request, "Apache Kafka"), (b"hello\n", "68 65 6c 6c 6f")):
         expect_closed(world, sent, "MALFORMED_FRAME", words)
 
 

@@ -169,9 +169,9 @@ TEST_F(FrameTest, NamesWhatAForeignPeerSpeaks) {
   const std::string_view client_hello("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11);
   EXPECT_THAT(message(client_hello), HasSubstr("TLS"));
   // ApiVersions, version 3, correlation 1, client id "rdkafka".
-  const std::string_view kafka("\x00\x00\x00\x24\x00\x12\x00\x03\x00\x00\x00\x01\x00\x07rdkafka",
-                               21);
-  EXPECT_THAT(message(kafka), HasSubstr("Apache Kafka"));
+  const std::string_view request("\x00\x00\x00\x24\x00\x12\x00\x03\x00\x00\x00\x01\x00\x07rdkafka",
+                                 21);
+  EXPECT_THAT(message(request), HasSubstr("Apache Kafka"));
   EXPECT_THAT(message("hello, broker"), HasSubstr("68 65 6c 6c 6f 2c 20 62"));
 }
 
