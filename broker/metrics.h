@@ -92,6 +92,8 @@ struct alignas(64) ShardMetrics {
   Metric open_segments;
   Metric storage_full;     // 1: records are refused
   Metric undurable_bytes;  // appended, not yet on stable storage
+  Metric lossy_partitions;
+  Metric damaged_ranges;  // found by readers since the start
   Metric requests_in_flight;
   Metric fetch_sessions;
   Metric disk_operations_in_flight;

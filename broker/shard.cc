@@ -249,6 +249,8 @@ void Shard::publish_counters() {
   metrics_.open_segments.set(counters.open_segments);
   metrics_.produced_records.set(counters.appended_records);
   metrics_.undurable_bytes.set(counters.undurable_bytes);
+  metrics_.lossy_partitions.set(counters.lossy_logs);
+  metrics_.damaged_ranges.set(counters.damaged_ranges);
   metrics_.fetch_sessions.set(sessions_.size());
   if (counters.failed) broker_.storage_failed.store(true, std::memory_order_release);
 }

@@ -247,7 +247,16 @@ void ColdReader::forget(ColdSource& source, Offset offset) {
     ages_.erase(it->second.age);
     it = extents_.erase(it);
   }
-  std::erase_if(source.corrupt_, [&](const Hole& range) { return range.end > offset; });
+  drop_corrupt(source, [&](const Hole& range) { return range.end > offset; });
+}
+
+void ColdReader::start_moved(ColdSource& source, Offset start) {
+  drop_corrupt(source, [&](const Hole& range) { return range.end <= start; });
+}
+
+template <typename Predicate>
+void ColdReader::drop_corrupt(ColdSource& source, Predicate is_over) {
+  context_.counters.damaged_ranges -= std::erase_if(source.corrupt_, is_over);
 }
 
 void ColdReader::add_corrupt(ColdSource& source, const Hole& range, const std::string& reason) {
@@ -258,5 +267,6 @@ void ColdReader::add_corrupt(ColdSource& source, const Hole& range, const std::s
   const auto behind = std::ranges::upper_bound(source.corrupt_, range.begin, {}, &Hole::begin);
   source.corrupt_.insert(behind, range);
 }
+  ++context_.counters.damaged_ranges;
 
 }  // namespace tidelog::log

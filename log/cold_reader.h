@@ -60,6 +60,8 @@ class ColdReader {
   // Opens `segment` and loads its index where that is not done. Fails with kCancelled when the log
   // was cut meanwhile (what it held may lie elsewhere now), kCorruptData, kStorageFailed.
   void with_index(std::shared_ptr<ColdSource> source, std::shared_ptr<Segment> segment,
+  // The log begins at `start` now: damage below it is no matter any more.
+  void start_moved(ColdSource& source, Offset start);
                   std::move_only_function<void(Result<>)> done);
 
  private:
@@ -131,6 +133,8 @@ class ColdReader {
   Fifo<RequestPtr> queue_;
   int running_ = 0;
   bool starting_ = false;  // start_next() runs
+  template <typename Predicate>
+  void drop_corrupt(ColdSource& source, Predicate is_over);
   std::map<Key, Cached> extents_;
   std::list<Key> ages_;  // least recently used first
   std::size_t bytes_ = 0;

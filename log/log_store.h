@@ -119,6 +119,8 @@ class LogStore {
   // Whether `path` holds logs, or held some: without them nothing tells which topics' they are.
   // Changes nothing; blocks. Fails with kStorageFailed.
   static Result<bool> exists(io::FileSystem& files, const std::string& path);
+    std::uint64_t damaged_ranges = 0;   // PartitionLog::damaged_ranges(), of all logs
+    std::uint64_t lossy_logs = 0;       // of which acknowledged records are missing
 
   // Opens and recovers; blocks. `shard_of` says which shard (0 to shards.size() - 1) a log belongs
   // to; `settings_of` gives a recovered log its topic's settings. Shards may use their ShardLogs

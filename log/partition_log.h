@@ -127,6 +127,10 @@ class PartitionLog {
   // none.
   virtual std::optional<Offset> next_sound_offset(Offset from) const = 0;
 
+  // Where reads since the start found that the disk gives back something else than was written, at
+  // or above log_start(); rising. They are refused with kCorruptData.
+  virtual std::vector<Hole> damaged_ranges() const = 0;
+
   struct TimestampMatch {
     Offset base_offset;  // of the first batch whose max timestamp is >= the one asked for
     LeaderEpoch epoch;

@@ -45,6 +45,7 @@ PartitionLogImpl::PartitionLogImpl(ShardContext& context, RecoveredLog recovered
     rest = rest.subspan(batch->size());
   }
   tail_->skip_untaken(tail_->end());
+  if (health_ == LogHealth::kLossy) ++context_.counters.lossy_logs;
   context_.journal->adopt(*this, recovered.held);
   for (std::string& path : recovered.retired_files) {
     auto segment = std::make_shared<Segment>();
@@ -359,3 +360,4 @@ void PartitionLogImpl::end_retirement() {
 }
 
 }  // namespace tidelog::log
+  if (health_ == LogHealth::kLossy) --context_.counters.lossy_logs;

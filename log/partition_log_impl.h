@@ -67,6 +67,7 @@ class PartitionLogImpl final : public PartitionLog,
   std::optional<Result<ReadResult>> read_tail(Offset from, const ReadLimits& limits) override;
   void read(Offset from, const ReadLimits& limits, ReadCallback done) override;
   std::optional<Offset> next_sound_offset(Offset from) const override;
+  std::vector<Hole> damaged_ranges() const override { return corrupt_ranges(); }
   void find_timestamp(std::int64_t timestamp_ms, Offset up_to, FindCallback done) override;
   EpochEnd epoch_end(LeaderEpoch epoch) const override;
   void truncate(Offset offset, DoneCallback done) override;

@@ -110,6 +110,7 @@ void PartitionLogImpl::trim(Offset offset, DoneCallback done) {
 
 void PartitionLogImpl::raise_log_start(Offset start) {
   log_start_ = start;
+  context_.cold_reader->start_moved(*this, start);
   context_.checkpoint([self = shared_from_this(), start] {
     self->context_.checkpoint([self, start] { self->log_start_durable(start); });
   });

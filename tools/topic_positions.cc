@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "tools/partition_list.h"
 
 namespace tidelog::tools {
@@ -13,6 +14,12 @@ namespace {
 bool are_offsets_known(const client::PartitionDescription& partition) {
   return partition.problem.empty() ||
          (partition.start_offset >= 0 && partition.high_watermark >= partition.start_offset);
+}
+
+// Batches that readers found damaged: whoever comes to them is told so there.
+bool is_damage_that_readers_meet(const client::PartitionDescription& partition) {
+  const std::string name(Error(ErrorCode::kCorruptData, "").info().name);
+  return partition.problem.starts_with(name + ":");
 }
 
 }  // namespace
@@ -44,10 +51,15 @@ std::optional<ChosenPartitions> choose_partitions(const client::TopicDescription
   }
   for (const client::PartitionDescription& partition : chosen) {
     if (partition.problem.empty()) continue;
+    const std::string text = fmt::format(
+        "partition {} of topic '{}' {}: {}", partition.partition, topic.name,
+        are_offsets_known(partition) ? "has a problem" : "cannot be read now", partition.problem);
+    if (are_offsets_known(partition) && is_damage_that_readers_meet(partition)) {
+      messages.note(text);
+      continue;
+    }
     found.has_problems = true;
-    messages.failure(fmt::format(
-        "tidelog: partition {} of topic '{}' {}: {}", partition.partition, topic.name,
-        are_offsets_known(partition) ? "has a problem" : "cannot be read now", partition.problem));
+    messages.failure("tidelog: " + text);
   }
   // An unknown end must not pass for an empty partition.
   std::erase_if(chosen, [](const auto& partition) { return !are_offsets_known(partition); });

@@ -20,7 +20,9 @@ Result<std::vector<std::int32_t>> parse_partition_words(const std::vector<std::s
 
 struct ChosenPartitions {
   std::vector<client::PartitionDescription> partitions;  // ascending; offsets known
-  bool has_problems = false;  // of a chosen one, left out or not; a message told of it
+  // Of a chosen one, left out or not; a message told of it. Damage that readers found is told, but
+  // does not count: it matters only to who comes to it.
+  bool has_problems = false;
 };
 
 // The partitions of `topic` that are `wanted` (none: all). Where one has a problem, a message tells

@@ -149,6 +149,22 @@ void DescribeTopicCall::answer() {
   ticket_.answer(to);
 }
 
+std::optional<Error> what_is_wrong(const log::PartitionLog& log) {
+  if (log.health() == log::LogHealth::kLossy) {
+    return Error(ErrorCode::kLostData, "acknowledged records are missing on this disk");
+  }
+  if (log.health() == log::LogHealth::kFailed) {
+    return Error(ErrorCode::kStorageFailed, "a write failed: the log takes no records");
+  }
+  const std::vector<log::Hole> damaged = log.damaged_ranges();
+  if (damaged.empty()) return std::nullopt;
+  std::string text = fmt::format("offsets {} to {}", damaged.front().begin.value(),
+                                 damaged.front().end.value() - 1);
+  if (damaged.size() > 1) text += fmt::format(" and {} more ranges", damaged.size() - 1);
+  return Error(ErrorCode::kCorruptData,
+               text + " are damaged on this disk; what is around them can be read");
+}
+
 // On each shard: the partitions it owns.
 std::vector<PartitionState> describe_owned(Shard& owner, const replication::TopicView& topic) {
   std::vector<PartitionState> states;
@@ -165,12 +181,8 @@ std::vector<PartitionState> describe_owned(Shard& owner, const replication::Topi
     state.start_offset = partition->log->log_start();
     state.high_watermark = partition->replica->high_watermark();
     state.log_end_offset = partition->log->log_end();
-    if (partition->log->health() == log::LogHealth::kLossy) {
-      state.error = owner.topics().located(
-          id, Error(ErrorCode::kLostData, "acknowledged records are missing on this disk"));
-    } else if (partition->log->health() == log::LogHealth::kFailed) {
-      state.error = owner.topics().located(
-          id, Error(ErrorCode::kStorageFailed, "a write failed: the log takes no records"));
+    if (auto wrong = what_is_wrong(*partition->log)) {
+      state.error = owner.topics().located(id, *wrong);
     }
   }
   return states;

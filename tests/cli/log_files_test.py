@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 import unittest
+import urllib.request
 
 from command_case import WAIT_SECONDS_MAX, CommandCase, answer_on_a_terminal, binary, main  # also finds broker_process
 from broker_process import Broker
@@ -213,10 +214,54 @@ class WithoutItsBroker(unittest.TestCase):
         shown = self.broker.run("offset", "t", "end")
         self.assertEqual(shown.returncode, 1)
         self.assertEqual(shown.stdout.split(), b"PARTITION OFFSET 0 4000 (the end) 1 4000 (the end)".split())
+        self.assertEqual(self.gauge("tidelog_lossy_partitions"), 1)
         # Nothing is deleted beside it.
         self.assertEqual(self.broker.run("topic", "trim", "t", "--before", "end").returncode, 1)
         self.assertEqual(json.loads(self.broker.must_run("topic", "describe", "t", "--json"))["partitions"][1]
                          ["start_offset"], 0)
+
+    def gauge(self, name):
+        """Over all shards."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.broker.admin_port}/metrics", timeout=30) as answer:
+            rows = [row for row in answer.read().decode().splitlines() if row.startswith(name + "{")]
+        self.assertTrue(rows)
+        return sum(float(row.split()[-1]) for row in rows)
+
+    def test_a_damaged_batch_that_a_reader_met_is_told_and_can_be_left_behind(self):
+        self.broker.stop()
+        self.broker.options = ["--set", "journal.bytes.max=32MiB"]  # the least
+        self.broker.start()
+        self.broker.must_run("topic", "create", "t")
+        noise = random.Random(1)
+        values = [noise.randbytes(5000).hex().encode() for _ in range(4000)]
+        self.broker.must_run("produce", "t", stdin=b"\n".join(values))
+        self.assertEqual(self.broker.stop(), 0)
+        (segment,) = pathlib.Path(self.broker.data).glob("*/0/*.log")
+        with open(segment, "r+b") as file:
+            file.seek(2 << 20)
+            byte = file.read(1)
+            file.seek(2 << 20)
+            file.write(bytes([byte[0] ^ 1]))
+        self.broker.start()
+
+        def problem():
+            described = json.loads(self.broker.must_run("topic", "describe", "t", "--json"))
+            return described["partitions"][0].get("problem")
+
+        self.assertEqual((problem(), self.gauge("tidelog_damaged_ranges")), (None, 0))
+        result = self.broker.run("consume", "t", "-e")
+        self.assertEqual(result.returncode, 1)
+        self.assertEqual(result.stdout.splitlines(), values[:len(result.stdout.splitlines())])
+        behind = int(re.search(rb"-o (\d+)", result.stderr)[1])
+        self.assertRegex(problem(), rf"^CORRUPT_DATA: .*offsets \d+ to {behind - 1} are damaged")
+        self.assertIn(b"problem: CORRUPT_DATA", self.broker.must_run("topic", "describe", "t"))
+        self.assertEqual(self.gauge("tidelog_damaged_ranges"), 1)
+        # Who does not come to it has nothing to fear.
+        rest = self.broker.run("consume", "t", "-o", behind, "-e")
+        self.assertEqual((rest.returncode, rest.stdout.splitlines()), (0, values[behind:]))
+        self.assertIn(b"has a problem: CORRUPT_DATA", rest.stderr)
+        self.broker.must_run("topic", "trim", "t", "--before", behind)
+        self.assertEqual((problem(), self.gauge("tidelog_damaged_ranges")), (None, 0))
 
 
 if __name__ == "__main__":

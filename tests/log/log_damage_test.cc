@@ -240,6 +240,9 @@ TEST_F(LogDamageTest, AListedReplicaWithoutItsDirectoryIsLossy) {
   ASSERT_TRUE(disk_->sync_directory("data/" + kId.topic.to_string()));
   start();
   EXPECT_EQ(harness_->find(kId)->health(), LogHealth::kLossy);
+  EXPECT_EQ(harness_->shard_of(kId).counters().lossy_logs, 1U);
+  ASSERT_TRUE(harness_->remove(kId));
+  EXPECT_EQ(harness_->shard_of(kId).counters().lossy_logs, 0U);
 }
 
 TEST_F(LogDamageTest, RotInASealedSegmentRefusesThatRangeOnly) {
@@ -270,6 +273,39 @@ TEST_F(LogDamageTest, RotInASealedSegmentRefusesThatRangeOnly) {
     EXPECT_EQ(*batch, ledger_.logs[kId].batches[Offset(offset)].bytes) << offset;
   }
   EXPECT_EQ(unreadable, 1U);
+}
+
+TEST_F(LogDamageTest, ADamagedRangeIsKnownFromTheReadThatMetItUntilTheLogBeginsBehindIt) {
+  const auto known = [this] { return harness_->shard_of(kId).counters().damaged_ranges; };
+  for (const bool by_trim : {true, false}) {
+    harness_.reset();
+    disk_ = std::make_unique<sim::SimDisk>();
+    ledger_ = Ledger();
+    start();
+    ASSERT_TRUE(harness_->create(kId));
+    append_durably(kId, 60, 2000);  // more than a segment
+    ASSERT_TRUE(harness_->stop_cleanly());
+    harness_.reset();
+    disk_->flip_bit("data/" + kId.to_string() + "/00000000000000000000.log", 30000 * 8 + 3);
+    start();
+    EXPECT_EQ(known(), 0U);
+    ASSERT_FALSE(harness_->read_all(kId, Offset(0), Offset(60)));
+    const std::vector<Hole> damaged = harness_->find(kId)->damaged_ranges();
+    ASSERT_EQ(damaged.size(), 1U);
+    EXPECT_EQ(damaged[0].end, damaged[0].begin + 1);
+    EXPECT_EQ(known(), 1U);
+    ASSERT_FALSE(harness_->read_all(kId, damaged[0].begin, damaged[0].end));
+    EXPECT_EQ(known(), 1U) << "met again";
+    if (by_trim) {
+      ASSERT_TRUE(harness_->trim(kId, damaged[0].begin));
+      EXPECT_EQ(known(), 1U);
+      ASSERT_TRUE(harness_->trim(kId, damaged[0].end));
+      EXPECT_TRUE(harness_->find(kId)->damaged_ranges().empty());
+    } else {
+      ASSERT_TRUE(harness_->remove(kId));
+    }
+    EXPECT_EQ(known(), 0U);
+  }
 }
 
 TEST_F(LogDamageTest, OneBadCopyOfMetaCatalogAndCheckpointIsToldAndHealed) {

@@ -55,6 +55,7 @@ class MemoryLog final : public log::PartitionLog {
                                                    const log::ReadLimits& limits) override;
   void read(Offset from, const log::ReadLimits& limits, ReadCallback done) override;
   std::optional<Offset> next_sound_offset(Offset from) const override;
+  std::vector<log::Hole> damaged_ranges() const override { return {}; }
   void find_timestamp(std::int64_t timestamp_ms, Offset up_to, FindCallback done) override;
   EpochEnd epoch_end(LeaderEpoch epoch) const override;
   void set_checkpointed_high_watermark(Offset offset) override { checkpointed_ = offset; }
