@@ -183,6 +183,7 @@ ReadResult ColdReader::collect(const Request& request, const Extent& extent) con
 
 void ColdReader::read_ahead(const Request& request, const Extent& extent,
                             const ReadResult& result) {
+  if (request.purpose == For::kSearch) return;  // jumps
   const std::int64_t half = (extent.next - extent.base) / 2;
   ColdSource& source = *request.source;
   if (result.next_offset < extent.base + half || source.reading_ahead_) return;
@@ -266,7 +267,7 @@ void ColdReader::add_corrupt(ColdSource& source, const Hole& range, const std::s
                         range.end.value() - 1, source.source_id().to_string(), reason));
   const auto behind = std::ranges::upper_bound(source.corrupt_, range.begin, {}, &Hole::begin);
   source.corrupt_.insert(behind, range);
-}
   ++context_.counters.damaged_ranges;
+}
 
 }  // namespace tidelog::log

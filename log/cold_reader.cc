@@ -14,12 +14,13 @@
 
 namespace tidelog::log {
 void ColdReader::read(std::shared_ptr<ColdSource> source, Offset from, const ReadLimits& limits,
-                      PartitionLog::ReadCallback done) {
+                      PartitionLog::ReadCallback done, For purpose) {
   auto request = std::make_shared<Request>();
   request->source = std::move(source);
   request->from = from;
   request->limits = limits;
   request->done = std::move(done);
+  request->purpose = purpose;
   request->window = context_.options.cold_read_bytes;
   if (const Extent* extent = cached(*request->source, from)) {
     ReadResult result = collect(*request, *extent);
@@ -29,16 +30,26 @@ void ColdReader::read(std::shared_ptr<ColdSource> source, Offset from, const Rea
     return;
   }
   request->cuts = request->source->cuts_;
-  queue_.push_back(std::move(request));
+  (purpose == For::kSearch ? searches_ : queue_).push_back(std::move(request));
   start_next();
+}
+
+ColdReader::RequestPtr ColdReader::take_next() {
+  if (running_ >= context_.options.cold_reads_in_flight_max) return nullptr;
+  const bool may_search = !searches_.empty() && !searching_;
+  if (!may_search && queue_.empty()) return nullptr;
+  searched_last_ = may_search && (queue_.empty() || !searched_last_);
+  searching_ = searching_ || searched_last_;
+  Fifo<RequestPtr>& line = searched_last_ ? searches_ : queue_;
+  RequestPtr request = std::move(line.front());
+  line.pop_front();
+  return request;
 }
 
 void ColdReader::start_next() {
   // What ends at once asks for the next one: from here, not from within, however many wait.
   if (std::exchange(starting_, true)) return;
-  while (running_ < context_.options.cold_reads_in_flight_max && !queue_.empty()) {
-    const RequestPtr request = std::move(queue_.front());
-    queue_.pop_front();
+  while (const RequestPtr request = take_next()) {
     ++running_;
     request->source->cuts_ == request->cuts ? run(request) : run_after_cut(request);
   }
@@ -47,6 +58,7 @@ void ColdReader::start_next() {
 
 void ColdReader::finish(const RequestPtr& request, Result<ReadResult> result) {
   --running_;
+  if (request->purpose == For::kSearch) searching_ = false;
   if (!request->done) request->source->reading_ahead_.reset();
   // Posted, so that nothing runs inside read() and every slot is free before callers go on.
   context_.environment.executor->post([request, result = std::move(result)]() mutable {

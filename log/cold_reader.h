@@ -50,18 +50,21 @@ class ColdReader {
  public:
   explicit ColdReader(ShardContext& context) : context_(context) {}
 
+  // Who reads. Searches wait in a line of their own, one at a time and turn about with readers, so
+  // that any number of them holds up nobody who reads on.
+  enum class For : std::uint8_t { kReader, kSearch };
   // Answers by `done`, never inside the call. REQUIRES: `from` is below what the tail holds.
   // Fails with kCorruptData, kLostData (the message names the range and the next sound offset),
   // kUnknownPartition, kStorageFailed.
   void read(std::shared_ptr<ColdSource> source, Offset from, const ReadLimits& limits,
-            PartitionLog::ReadCallback done);
+            PartitionLog::ReadCallback done, For purpose = For::kReader);
   // Drops what the cache holds of `source` from `offset` on, and what is being read of it now.
   void forget(ColdSource& source, Offset offset);
+  // The log begins at `start` now: damage below it is no matter any more.
+  void start_moved(ColdSource& source, Offset start);
   // Opens `segment` and loads its index where that is not done. Fails with kCancelled when the log
   // was cut meanwhile (what it held may lie elsewhere now), kCorruptData, kStorageFailed.
   void with_index(std::shared_ptr<ColdSource> source, std::shared_ptr<Segment> segment,
-  // The log begins at `start` now: damage below it is no matter any more.
-  void start_moved(ColdSource& source, Offset start);
                   std::move_only_function<void(Result<>)> done);
 
  private:
@@ -87,6 +90,7 @@ class ColdReader {
     Offset from;
     ReadLimits limits;
     PartitionLog::ReadCallback done;  // null: a read ahead
+    For purpose = For::kReader;
     std::size_t window = 0;
     std::shared_ptr<Segment> segment;
     // Of the segment, which may give them up meanwhile.
@@ -104,6 +108,7 @@ class ColdReader {
   };
 
   void start_next();
+  RequestPtr take_next();  // null: nothing may start now
   void run(const RequestPtr& request);
   void run_after_cut(const RequestPtr& request);
   void load(const RequestPtr& request);
@@ -128,13 +133,16 @@ class ColdReader {
   const Extent* ending_at(const ColdSource& source, Offset offset) const;
   const Extent& insert(const ColdSource& source, Extent extent);
   void add_corrupt(ColdSource& source, const Hole& range, const std::string& reason);
-
-  ShardContext& context_;
-  Fifo<RequestPtr> queue_;
-  int running_ = 0;
-  bool starting_ = false;  // start_next() runs
   template <typename Predicate>
   void drop_corrupt(ColdSource& source, Predicate is_over);
+
+  ShardContext& context_;
+  Fifo<RequestPtr> queue_;     // of readers
+  Fifo<RequestPtr> searches_;  // wait for theirs
+  bool searching_ = false;     // one of them runs
+  bool searched_last_ = false;
+  int running_ = 0;
+  bool starting_ = false;  // start_next() runs
   std::map<Key, Cached> extents_;
   std::list<Key> ages_;  // least recently used first
   std::size_t bytes_ = 0;

@@ -240,6 +240,11 @@ std::optional<Result<ReadResult>> PartitionLogImpl::read_tail(Offset from,
 }
 
 void PartitionLogImpl::read(Offset from, const ReadLimits& limits, ReadCallback done) {
+  read_for(ColdReader::For::kReader, from, limits, std::move(done));
+}
+
+void PartitionLogImpl::read_for(ColdReader::For purpose, Offset from, const ReadLimits& limits,
+                                ReadCallback done) {
   if (auto result = read_tail(from, limits)) {
     context_.environment.executor->post(
         [result = std::move(*result), done = std::move(done)]() mutable {
@@ -247,7 +252,7 @@ void PartitionLogImpl::read(Offset from, const ReadLimits& limits, ReadCallback 
         });
     return;
   }
-  context_.cold_reader->read(shared_from_this(), from, limits, std::move(done));
+  context_.cold_reader->read(shared_from_this(), from, limits, std::move(done), purpose);
 }
 
 std::optional<Offset> PartitionLogImpl::next_sound_offset(Offset from) const {
@@ -302,31 +307,36 @@ void PartitionLogImpl::search_timestamp(std::int64_t timestamp_ms, Offset from, 
     return;
   }
   const ReadLimits limits{.up_to = up_to, .bytes_max = kTimestampReadBytes, .at_least_one = true};
-  read(from, limits,
-       [self = shared_from_this(), timestamp_ms, from, up_to,
-        done = std::move(done)](Result<ReadResult> result) mutable {
-         if (!result) {
-           // A hole or a corrupt range hides nothing behind it.
-           const auto next = self->next_sound_offset(from);
-           const bool skip = result.error().code() == ErrorCode::kCorruptData ||
-                             result.error().code() == ErrorCode::kLostData;
-           if (!skip || (next && *next == from)) return done(fail(result.error()));
-           if (!next) return done(std::nullopt);
-           return self->search_timestamp(timestamp_ms, *next, up_to, std::move(done));
-         }
-         if (result->bytes == 0) return done(std::nullopt);
-         for (const SharedBytes& piece : result->pieces) {
-           for (auto rest = piece.bytes(); !rest.empty();) {
-             const auto batch = wire::BatchView::parse(rest, rest.size());
-             TIDELOG_CHECK(batch.has_value(), "reads give whole batches");
-             if (batch->max_timestamp_ms() >= timestamp_ms && batch->next_offset() > from) {
-               return done(TimestampMatch{batch->base_offset(), batch->leader_epoch()});
-             }
-             rest = rest.subspan(batch->size());
-           }
-         }
-         self->search_timestamp(timestamp_ms, result->next_offset, up_to, std::move(done));
-       });
+  read_for(
+      ColdReader::For::kSearch, from, limits,
+      [self = shared_from_this(), timestamp_ms, from, up_to,
+       done = std::move(done)](Result<ReadResult> result) mutable {
+        if (!result) {
+          // Retention was faster.
+          if (result.error().code() == ErrorCode::kOffsetOutOfRange && from < self->log_start_) {
+            return self->search_timestamp(timestamp_ms, self->log_start_, up_to, std::move(done));
+          }
+          // A hole or a corrupt range hides nothing behind it.
+          const auto next = self->next_sound_offset(from);
+          const bool skip = result.error().code() == ErrorCode::kCorruptData ||
+                            result.error().code() == ErrorCode::kLostData;
+          if (!skip || (next && *next == from)) return done(fail(result.error()));
+          if (!next) return done(std::nullopt);
+          return self->search_timestamp(timestamp_ms, *next, up_to, std::move(done));
+        }
+        if (result->bytes == 0) return done(std::nullopt);
+        for (const SharedBytes& piece : result->pieces) {
+          for (auto rest = piece.bytes(); !rest.empty();) {
+            const auto batch = wire::BatchView::parse(rest, rest.size());
+            TIDELOG_CHECK(batch.has_value(), "reads give whole batches");
+            if (batch->max_timestamp_ms() >= timestamp_ms && batch->next_offset() > from) {
+              return done(TimestampMatch{batch->base_offset(), batch->leader_epoch()});
+            }
+            rest = rest.subspan(batch->size());
+          }
+        }
+        self->search_timestamp(timestamp_ms, result->next_offset, up_to, std::move(done));
+      });
 }
 
 void PartitionLogImpl::retire(std::move_only_function<void()> done) {
@@ -350,6 +360,7 @@ void PartitionLogImpl::wait_until_retired() {
 }
 
 void PartitionLogImpl::end_retirement() {
+  if (health_ == LogHealth::kLossy) --context_.counters.lossy_logs;
   context_.journal->forget(*this);
   context_.cold_reader->forget(*this, Offset(0));
   context_.tail_cache->forget(tail_->stable_memory_bytes());
@@ -360,4 +371,3 @@ void PartitionLogImpl::end_retirement() {
 }
 
 }  // namespace tidelog::log
-  if (health_ == LogHealth::kLossy) --context_.counters.lossy_logs;

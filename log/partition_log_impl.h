@@ -145,6 +145,7 @@ class PartitionLogImpl final : public PartitionLog,
   Result<std::optional<ProducerTable::Original>> find_original(const wire::BatchView& first,
                                                                std::size_t bytes) const;
   Result<> may_read(Offset from, const ReadLimits& limits) const;
+  void read_for(ColdReader::For purpose, Offset from, const ReadLimits& limits, ReadCallback done);
   void search_timestamp(std::int64_t timestamp_ms, Offset from, Offset up_to, FindCallback done);
   // Answers the truncation, if there is one; nothing of it goes on.
   void drop_truncation(const Error& error);

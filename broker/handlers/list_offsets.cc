@@ -88,7 +88,8 @@ void handle_list_offsets(Shard& shard, RequestTicket ticket, Frame frame) {
     entries.push_back({.id = {topic_id(entry->topic()), PartitionIndex(entry->partition())},
                        .asked = entry->timestamp_ms()});
   }
-  ListedOffsets::start(shard, std::move(ticket), std::move(entries), look_up, write);
+  ListedOffsets::start(shard, std::move(ticket), std::move(entries), look_up, write,
+                       [](std::int64_t timestamp_ms) { return timestamp_ms >= 0; });
 }
 
 }  // namespace tidelog::broker

@@ -22,52 +22,94 @@ class Lookups final : public Call {
   };
   using Done = std::move_only_function<void(Result<Found>)>;
   using LookUp = void (*)(Shard& owner, const TopicPartition& id, Asked asked, Done done);
+  // Whether an answer to `asked` may need the disk: a call asks for kSlowAtOnce of those at a time,
+  // so that calls take turns, however much each names.
+  using IsSlow = bool (*)(Asked asked);
+  static constexpr std::size_t kSlowAtOnce = 8;
   // Writes and finishes the answer's table.
   using Write = void (*)(flatbuffers::FlatBufferBuilder& to, ClientConnection& peer,
                          const std::vector<Entry>& entries);
 
-  Lookups(Shard& shard, RequestTicket ticket, std::vector<Entry> entries, Write write)
-      : shard_(shard), ticket_(std::move(ticket)), entries_(std::move(entries)), write_(write) {}
+  Lookups(Shard& shard, RequestTicket ticket, std::vector<Entry> entries, LookUp look_up,
+          Write write, IsSlow is_slow)
+      : shard_(shard),
+        ticket_(std::move(ticket)),
+        entries_(std::move(entries)),
+        look_up_(look_up),
+        write_(write),
+        is_slow_(is_slow) {}
 
   // Asks for each of `entries`, of which there is at least one.
-  static void start(Shard& shard, RequestTicket ticket, std::vector<Entry> entries, LookUp look_up,
-                    Write write) {
-    const std::size_t count = entries.size();
-    if (const Result<> fits = ticket.reserve(count * sizeof(Entry)); !fits) {
+  static void start(
+      Shard& shard, RequestTicket ticket, std::vector<Entry> entries, LookUp look_up, Write write,
+      IsSlow is_slow = [](Asked) { return false; }) {
+    if (const Result<> fits = ticket.reserve(entries.size() * sizeof(Entry)); !fits) {
       return ticket.fail(fits.error());
     }
-    auto& call =
-        shard.calls().template add<Lookups>(shard, std::move(ticket), std::move(entries), write);
-    // The last entry to settle ends the call.
-    for (std::size_t i = 0; i < count; ++i) {
-      const TopicPartition id = call.entries_[i].id;
-      shard.router().send(
-          shard.router().owner_of(id), [home = shard.index(), call = &call, i, id, look_up,
-                                        asked = call.entries_[i].asked](Shard* owner) {
-            look_up(*owner, id, asked, [owner, home, call, i](Result<Found> found) {
-              owner->router().send(home, [call, i, found = std::move(found)](Shard*) mutable {
-                call->settle(i, std::move(found));
-              });
-            });
-          });
-    }
+    shard.calls()
+        .template add<Lookups>(shard, std::move(ticket), std::move(entries), look_up, write,
+                               is_slow)
+        .go_on();
   }
 
  private:
+  // Asks for what may be asked now; answers when all is settled, which destroys this.
+  void go_on() {
+    if (std::exchange(going_on_, true)) return;  // an entry of this shard settled at once
+    while (asked_ < entries_.size() && may_ask()) ask(asked_++);
+    going_on_ = false;
+    if (settled_ < entries_.size()) return;
+    if (!left_out_) {
+      flatbuffers::FlatBufferBuilder& to = shard_.builder();
+      write_(to, ticket_.connection(), entries_);
+      ticket_.answer(to);
+    }
+    shard_.calls().remove(*this);
+  }
+
+  // Nobody reads the answer once the connection is gone.
+  bool may_ask() {
+    if (!ticket_.connection().is_open()) {
+      settled_ += entries_.size() - asked_;
+      asked_ = entries_.size();
+      left_out_ = true;
+      return false;
+    }
+    return slow_ < kSlowAtOnce || !is_slow_(entries_[asked_].asked);
+  }
+
+  void ask(std::size_t index) {
+    const TopicPartition id = entries_[index].id;
+    const Asked asked = entries_[index].asked;
+    if (is_slow_(asked)) ++slow_;
+    shard_.router().send(shard_.router().owner_of(id), [home = shard_.index(), this, index, id,
+                                                        asked, look_up = look_up_](Shard* owner) {
+      look_up(*owner, id, asked, [owner, home, this, index](Result<Found> found) {
+        owner->router().send(home, [this, index, found = std::move(found)](Shard*) mutable {
+          settle(index, std::move(found));
+        });
+      });
+    });
+  }
+
   void settle(std::size_t index, Result<Found> found) {
+    if (is_slow_(entries_[index].asked)) --slow_;
     entries_[index].found = std::move(found);
-    if (++settled_ < entries_.size()) return;
-    flatbuffers::FlatBufferBuilder& to = shard_.builder();
-    write_(to, ticket_.connection(), entries_);
-    ticket_.answer(to);
-    shard_.calls().remove(*this);  // destroys this
+    ++settled_;
+    go_on();
   }
 
   Shard& shard_;
   RequestTicket ticket_;
   std::vector<Entry> entries_;
+  LookUp look_up_;
   Write write_;
+  IsSlow is_slow_;
+  std::size_t asked_ = 0;  // so many, the first ones
+  std::size_t slow_ = 0;   // asked for and not settled
   std::size_t settled_ = 0;
+  bool going_on_ = false;
+  bool left_out_ = false;  // the connection went before all were asked for
 };
 
 }  // namespace tidelog::broker

@@ -223,6 +223,35 @@ TEST_P(TopicsTest, OffsetsAreFoundByEndsAndByTime) {
             ErrorCode::kUnknownTopic);
 }
 
+TEST_P(TopicsTest, ManyTimesAndEndsInOneRequestAreAnsweredInTheirOrder) {
+  const TopicId topic = make_topic("t", 2);
+  RawClient client = connect();
+  for (std::int32_t partition = 0; partition < 2; ++partition) {
+    const TopicPartition id{topic, PartitionIndex(partition)};
+    for (int i = 0; i < 10; ++i) client.produce(id, make_batch(id, {"a"}, 1000 + i));
+  }
+  std::vector<fb::ListOffsetsEntry> entries;
+  for (std::int32_t i = 0; i < 3000; ++i) {
+    entries.emplace_back(uuid_of(topic), i % 3, 0, i % 5 == 0 ? -1 : 1000 + i % 10);
+  }
+  flatbuffers::FlatBufferBuilder to;
+  to.Finish(fb::CreateListOffsetsRequest(to, to.CreateVectorOfStructs(entries)));
+  const Answer answer = client.call(wire::ApiKey::kListOffsets, to);
+  ASSERT_EQ(answer.code(), ErrorCode::kOk) << answer.message();
+  const auto* results = answer.table<fb::ListOffsetsAnswer>().results();
+  ASSERT_EQ(results->size(), entries.size());
+  for (std::int32_t i = 0; i < 3000; ++i) {
+    const fb::ListOffsetsResult* result = results->Get(static_cast<std::uint32_t>(i));
+    ASSERT_EQ(result->partition(), i % 3);
+    if (i % 3 == 2) {
+      ASSERT_EQ(code_of(result->status()), ErrorCode::kUnknownPartition);
+    } else {
+      ASSERT_EQ(code_of(result->status()), ErrorCode::kOk);
+      ASSERT_EQ(result->offset(), i % 5 == 0 ? 10 : i % 10) << i;
+    }
+  }
+}
+
 TEST_P(TopicsTest, ADeletedTopicIsGoneAndANewOneOfThatNameIsEmpty) {
   const TopicPartition old = make_partition("t");
   RawClient client = connect();

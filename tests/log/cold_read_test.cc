@@ -107,6 +107,41 @@ TEST_F(ColdReadTest, ASearchByTimeFindsALargeBatchBehindASmallOne) {
   EXPECT_EQ(find(2500), Offset(31));
 }
 
+TEST_F(ColdReadTest, AReaderWaitsForOneSearchByTimeHoweverManyThereAre) {
+  HarnessOptions options = cold();
+  options.store.shard.cold_reads_in_flight_max = 1;
+  options.store.shard.read_cache_bytes = 0;
+  start(options);
+  ASSERT_TRUE(harness_->create(kId));
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(harness_->append_batch(kId, batch_of(1, 10 << 10, 1000 + i)));
+  }
+  ASSERT_TRUE(harness_->wait_durable(kId));
+  restart(options);
+  int found = 0;
+  for (int i = 0; i < 100; ++i) {
+    harness_->find(kId)->find_timestamp(1000 + i, Offset(100), [&, i](auto match) {
+      EXPECT_TRUE(match && *match && (**match).base_offset == Offset(i));
+      ++found;
+    });
+  }
+  std::vector<int> found_before;
+  int reads = 0;
+  const std::function<void()> read_on = [&] {
+    const ReadLimits limits{.up_to = Offset(100), .bytes_max = 1};
+    harness_->find(kId)->read(Offset(5 + 20 * reads), limits, [&](const Result<ReadResult>& read) {
+      EXPECT_TRUE(read) << read.error().to_string();
+      found_before.push_back(found);
+      if (++reads < 4) read_on();
+    });
+  };
+  read_on();
+  ASSERT_TRUE(harness_->executor().run_until([&] { return found == 100 && reads == 4; }));
+  for (std::size_t i = 0; i < found_before.size(); ++i) {
+    EXPECT_LE(found_before[i], 3 * (static_cast<int>(i) + 1)) << "read " << i;
+  }
+}
+
 TEST_F(ColdReadTest, EveryOffsetIsReadableWhateverTheBatchesAreAndWhereverTheReadEnds) {
   for (std::uint64_t seed = 1; seed <= 12; ++seed) {
     SCOPED_TRACE(seed);
