@@ -17,6 +17,7 @@
 #include "broker/control_thread.h"
 #include "broker/live_settings.h"
 #include "broker/metrics.h"
+#include "broker/recovery_lines.h"
 #include "broker/settings.h"
 #include "broker/shard.h"
 #include "broker/shard_set.h"
@@ -246,6 +247,10 @@ Result<> Broker::Parts::open_logs(const replication::ClusterView& topics) {
   options.shard.journal_bytes_max = settings_.journal_bytes_max;
   options.shard.journal_bytes_min =
       std::min(options.shard.journal_bytes_min, options.shard.journal_bytes_max);
+  RecoveryLines lines(system_clock());
+  options.on_recovery_progress = [&lines](const log::RecoveryProgress& progress) {
+    if (const auto line = lines.next(progress)) log_info(*line);
+  };
   TIDELOG_ASSIGN(logs_,
                  log::LogStore::open(
                      *files_, options, shards_.environments(*file_threads_, *removal_thread_),

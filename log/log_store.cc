@@ -100,7 +100,8 @@ Result<std::unique_ptr<LogStore>> LogStore::open(
                                                      .shards = shards.size(),
                                                      .shard_of = shard_of,
                                                      .settings_of = settings_of,
-                                                     .now_us = now_us}));
+                                                     .now_us = now_us,
+                                                     .on_progress = options.on_recovery_progress}));
   store->summary_ = std::move(recovered.summary);
   for (const std::string& problem : store->summary_.problems) log_warning(problem);
   TIDELOG_ASSIGN(const io::FileSystem::Space space, files.space(options.path));

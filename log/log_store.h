@@ -41,12 +41,23 @@ struct DirectoryIdentity {
   std::string directory_id;  // 32 hex digits, random
 };
 
+// How far a start is.
+struct RecoveryProgress {
+  std::uint64_t journals = 0;
+  std::uint64_t journals_read = 0;
+  std::uint64_t logs = 0;
+  std::uint64_t logs_examined = 0;  // what is on the disk of them is known
+  std::uint64_t logs_recovered = 0;
+};
+
 struct LogStoreOptions {
   std::string path;
   // For a new directory; an existing one must agree in broker_id (kInvalidArgument names both).
   std::int32_t broker_id = 0;
   std::string cluster_id;  // empty: random for a new directory, whatever is there for an old one
   ShardLogOptions shard;
+  // Called by open(), by its thread, with every step of the recovery; may be empty.
+  std::function<void(const RecoveryProgress&)> on_recovery_progress;
 };
 
 // What recovery found, for the log and for tests.
@@ -108,6 +119,8 @@ class ShardLogs {
     bool failed = false;              // the directory failed: see LogStore::failure()
     std::uint64_t appended_records = 0;
     std::uint64_t undurable_bytes = 0;  // appended, not yet on stable storage
+    std::uint64_t damaged_ranges = 0;   // PartitionLog::damaged_ranges(), of all logs
+    std::uint64_t lossy_logs = 0;       // of which acknowledged records are missing
   };
   virtual Counters counters() const = 0;
 };
@@ -119,8 +132,6 @@ class LogStore {
   // Whether `path` holds logs, or held some: without them nothing tells which topics' they are.
   // Changes nothing; blocks. Fails with kStorageFailed.
   static Result<bool> exists(io::FileSystem& files, const std::string& path);
-    std::uint64_t damaged_ranges = 0;   // PartitionLog::damaged_ranges(), of all logs
-    std::uint64_t lossy_logs = 0;       // of which acknowledged records are missing
 
   // Opens and recovers; blocks. `shard_of` says which shard (0 to shards.size() - 1) a log belongs
   // to; `settings_of` gives a recovered log its topic's settings. Shards may use their ShardLogs

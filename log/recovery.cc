@@ -59,6 +59,15 @@ class Recovery {
  private:
   void say(std::string problem) { outcome_.summary.problems.push_back(std::move(problem)); }
 
+  void tell_progress() {
+    if (!request_.on_progress) return;
+    progress_.journals = journals_.size();
+    progress_.logs = replicas_.size();
+    progress_.logs_examined = done_.size();
+    progress_.logs_recovered = outcome_.summary.logs;
+    request_.on_progress(progress_);
+  }
+
   Result<> load_catalog() {
     TIDELOG_ASSIGN(auto loaded, request_.catalog->load());
     for (std::string& problem : loaded.problems) say(std::move(problem));
@@ -151,6 +160,7 @@ class Recovery {
     TIDELOG_TRY(one->find());
     done_.insert(id);
     begun_.push_back(std::move(one));
+    tell_progress();
     return {};
   }
 
@@ -200,6 +210,7 @@ class Recovery {
     for (const auto& one : group) {
       TIDELOG_ASSIGN(const bool file, one->prepare());
       made = made || file;
+      tell_progress();
     }
     if (made) TIDELOG_TRY(files_.sync_all(paths_.root));
     for (const auto& one : group) {
@@ -210,6 +221,7 @@ class Recovery {
       if (recovered.torn) ++outcome_.summary.torn_logs_truncated;
       unsynced_ = unsynced_ || recovered.unsynced;
       outcome_.logs[request_.shard_of(recovered.log.id)].push_back(std::move(recovered.log));
+      tell_progress();
     }
     return {};
   }
@@ -288,6 +300,8 @@ class Recovery {
 
   // The logs that this journal says something about.
   Result<> recover_entries(const ReplayedJournal& replayed) {
+    ++progress_.journals_read;
+    tell_progress();
     std::map<TopicPartition, std::vector<LogEvidence::Entry>> entries;
     for (const ReplayWrite& write : replayed.writes) {
       for (const ReplayEntry& entry : write.entries) {
@@ -366,6 +380,7 @@ class Recovery {
   bool goes_on_ = false;   // the journals do, as they are
   bool unsynced_ = false;  // what was found or written counts only once all is synced
   RecoveryOutcome outcome_;
+  RecoveryProgress progress_;
   struct Loss {
     std::uint32_t shard = 0;
     std::uint32_t shard_count = 0;

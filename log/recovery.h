@@ -27,6 +27,7 @@ struct RecoveryRequest {
   std::function<std::size_t(const TopicPartition&)> shard_of;
   std::function<PartitionLogSettings(const TopicPartition&)> settings_of;
   std::int64_t now_us = 0;
+  std::function<void(const RecoveryProgress&)> on_progress{};  // with every step; may be empty
   // Also journals that could go on as they are begin anew: everything is in segments then.
   bool renews_journals = false;
 };

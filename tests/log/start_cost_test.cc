@@ -45,6 +45,41 @@ class StartCostTest : public LogFixture {
   }
 };
 
+TEST_F(StartCostTest, AStartTellsWithEveryLogHowFarItIs) {
+  constexpr std::int32_t kLogs = 30;
+  for (const std::size_t shards : {1U, 2U}) {  // the journal goes on, or is emptied
+    harness_.reset();
+    disk_ = std::make_unique<sim::SimDisk>();
+    ledger_ = Ledger();
+    start(roomy(1));
+    for (std::int32_t i = 0; i < kLogs; ++i) {
+      ASSERT_TRUE(harness_->create(partition_of(5, i)));
+      if (i % 3 == 0) continue;  // no journal has anything of it
+      ASSERT_TRUE(harness_->append(partition_of(5, i), 100));
+      ASSERT_TRUE(harness_->wait_durable(partition_of(5, i)));
+    }
+    crash(sim::CrashPolicy::everything());
+    std::vector<RecoveryProgress> told;
+    HarnessOptions next = roomy(shards);
+    next.store.on_recovery_progress = [&](const RecoveryProgress& now) { told.push_back(now); };
+    start(next);
+    ASSERT_GE(told.size(), std::size_t{2} * kLogs);
+    RecoveryProgress before;
+    for (const RecoveryProgress& now : told) {
+      EXPECT_EQ(now.logs, kLogs);
+      EXPECT_EQ(now.journals, 1U);
+      EXPECT_GE(now.journals_read, before.journals_read);
+      EXPECT_GE(now.logs_examined, before.logs_examined);
+      EXPECT_GE(now.logs_recovered, before.logs_recovered);
+      EXPECT_LE(now.logs_recovered - before.logs_recovered, 1U);
+      EXPECT_LE(now.logs_recovered, now.logs_examined);
+      before = now;
+    }
+    EXPECT_EQ(before.journals_read, 1U);
+    EXPECT_EQ(before.logs_recovered, kLogs);
+  }
+}
+
 TEST_F(StartCostTest, AfterACleanStopNoSegmentDataIsReadHoweverLargeTheLog) {
   start();
   ASSERT_TRUE(harness_->create(kId));

@@ -206,11 +206,11 @@ class Repairing {
 
   Result<int> run() {
     log::io::SystemFileSystem files(can_read_unbuffered(options_.path + "/meta.0"));
-    TIDELOG_ASSIGN(const auto repair, log::Repair::open(files, options_.path));
+    TIDELOG_ASSIGN(const auto repair, open(files));
     bool accepted_all = true;
     int count = 0;
     while (accepted_all) {
-      TIDELOG_ASSIGN(const auto finding, repair->find());
+      TIDELOG_ASSIGN(const auto finding, find(*repair));
       if (!finding) break;
       ++count;
       TIDELOG_TRY(show(*finding));
@@ -230,6 +230,16 @@ class Repairing {
   }
 
  private:
+  // Both may recover the whole directory.
+  Result<std::unique_ptr<log::Repair>> open(log::io::FileSystem& files) {
+    const ReadProgress progress(messages_, "read");
+    return log::Repair::open(files, options_.path);
+  }
+  Result<std::optional<log::RepairFinding>> find(log::Repair& repair) {
+    const ReadProgress progress(messages_, "read");
+    return repair.find();
+  }
+
   Result<> show(const log::RepairFinding& finding) {
     Json partitions = Json::array();
     std::string text = finding.what + "\n";
@@ -273,6 +283,7 @@ class Repairing {
   }
 
   const LogOptions& options_;
+  Messages messages_{/*is_quiet=*/false};
   Output out_;
   Json findings_ = Json::array();
 };
