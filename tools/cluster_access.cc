@@ -45,7 +45,10 @@ void ClusterFlags::add_to(CLI::App& command) {
 }
 
 void OutageNotice::on_trouble(const std::string& sentence) {
-  if (!is_told_.exchange(true)) messages_.failure(fmt::format("tidelog: {}", sentence));
+  if (is_told_.exchange(true)) return;
+  constexpr std::string_view kGoesOn = "; trying again";
+  messages_.failure(
+      fmt::format("tidelog: {}{}", sentence, sentence.ends_with(kGoesOn) ? "" : kGoesOn));
 }
 
 Result<client::ConnectOptions> connect_options(const ClusterFlags& flags, OutageNotice* notice) {

@@ -87,9 +87,12 @@ void AsioStream::on_read(const asio::error_code& error, std::size_t bytes) {
   if (state_ != State::kOpen || !receive_) return;  // close() took care of the receive
   receive_->received += bytes;
   if (error == asio::error::eof) {
+    // Nothing of what comes next had come: it ended between two messages, or before the first.
     finish_receive(fail(ErrorCode::kConnectionClosed,
-                        fmt::format("{} ended the connection after {} of {} bytes", peer_,
-                                    receive_->received, receive_->bytes_min)));
+                        receive_->received == 0
+                            ? fmt::format("{} closed the connection", peer_)
+                            : fmt::format("{} closed the connection after {} of {} bytes", peer_,
+                                          receive_->received, receive_->bytes_min)));
   } else if (error) {
     finish_receive(fail(ErrorCode::kConnectionClosed,
                         fmt::format("the connection to {} was lost: {}", peer_, error.message())));
