@@ -190,7 +190,8 @@ constexpr auto kTable = std::to_array<SettingInfo>({
     {"connections.max", "int", "20000", "connections of clients at once; 0: no limit",
      set_connections<&BrokerSettings::connections_max>, number<&BrokerSettings::connections_max>},
     {"connections.per.address.max", "int", "0",
-     "connections at once that come from one address; 0: no limit",
+     "connections at once that one IP address may hold, all programs that share it together; a "
+     "client takes one for each shard and one more; 0: no limit",
      set_connections<&BrokerSettings::connections_per_address_max>,
      number<&BrokerSettings::connections_per_address_max>},
     {"control.memory.bytes", "bytes", "67108864",
