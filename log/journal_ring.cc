@@ -50,7 +50,10 @@ std::optional<JournalRing::Place> JournalRing::search(std::uint64_t least, std::
       kept = reserve;
     } else if (reserve > 0) {
       bool next_at_tail = false;
-      if (room_at(next, kJournalDataStart, next_at_tail) < reserve) kept = reserve;
+      std::uint64_t there = room_at(next, kJournalDataStart, next_at_tail);
+      // An empty ring of one file: what is left of it lies before the write.
+      if (next == file && !next_at_tail) there = position - kJournalDataStart;
+      if (there < reserve) kept = reserve;
     }
     room -= std::min(room, kept);
     if (room >= wanted) return Place{file, position, room};

@@ -285,11 +285,18 @@ Result<FoundSegments> find_segments(const SegmentSearch& search) {
   std::vector<Offset> retired(bases.begin(), bases.begin() + static_cast<std::ptrdiff_t>(below));
   bases.erase(bases.begin(), bases.begin() + static_cast<std::ptrdiff_t>(below));
   TIDELOG_TRY(drop_unfinished(search, bases, found));
+  // The write that a cut fell into begins below the log's start. What was kept of it comes from the
+  // journal again, and begins there.
+  for (; search.limit && !retired.empty() && retired.back() >= *search.limit; retired.pop_back()) {
+    found.unfinished.push_back(search.directory + "/" + segment_file_name(retired.back()));
+  }
+  bool below_start = false;
   if (bases.empty() && !retired.empty() && found.holes.empty()) {
     // The crash came while the segment behind it was made: it is the last one, and nothing of it
     // was taken yet. The log's end and its producers are in it.
     bases.push_back(retired.back());
     retired.pop_back();
+    below_start = true;
   }
   for (const Offset base : retired) {
     found.retired.push_back(search.directory + "/" + segment_file_name(base));
@@ -316,6 +323,14 @@ Result<FoundSegments> find_segments(const SegmentSearch& search) {
     }
     TIDELOG_TRY(add_sealed(search, one, found));
     producers = std::move(one.segment->producers);
+  }
+  const Offset due = std::min(search.log_start, search.recovery_point);
+  if (below_start && !found.segments.empty() && found.segments.back()->summary.end < due) {
+    // Others lay behind it, and have gone, all below the log's start: it has nothing of the log.
+    found.unfinished.push_back(found.segments.back()->path);
+    found.segments.clear();
+    found.promised.reset();
+    found.rest_written = false;
   }
   return found;
 }

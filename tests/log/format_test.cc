@@ -215,6 +215,19 @@ TEST(JournalRingTest, NeverOverlapsWhatIsNotFreeAndAlwaysKeepsAReserve) {
   EXPECT_LE(again->room, 6U * 4096);
 }
 
+TEST(JournalRingTest, KeepsItsReserveFromAWriteThatFindsTheOnlyFileEmpty) {
+  constexpr std::uint64_t kBytes = 64 << 10;
+  JournalRing ring;
+  ring.add_file(kBytes);
+  const std::uint64_t all = kBytes - kJournalDataStart;
+  EXPECT_FALSE(ring.find(all, all));
+  const auto place = ring.find(io::kBlockBytes, all);
+  ASSERT_TRUE(place);
+  EXPECT_EQ(place->room, ring.largest_write());
+  ring.take(*place, place->room, 1);
+  EXPECT_TRUE(ring.find_reserve());
+}
+
 TEST(JournalRingTest, GrowsWhileItIsWrapped) {
   JournalRing ring;
   ring.add_file(16 * 4096);

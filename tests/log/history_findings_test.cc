@@ -135,6 +135,35 @@ TEST_F(HistoryFindingsTest, ASecondCutEndsThoughTheRingIsFullOfWhatItCuts) {
   }
 }
 
+// Retention removed two segments, and a power cut brought back the older one. The only other one
+// goes, as the log was cut to its start.
+TEST_F(HistoryFindingsTest, ASegmentThatCameBackIsNotTakenForTheLastOneOfALogCutToItsStart) {
+  HarnessOptions options = destaging_at_once();
+  options.settings.segment_bytes = 8 << 10;
+  start(options);
+  ASSERT_TRUE(harness_->create(kId));
+  append_durably(kId, 9, 3000);
+  harness_->pass(milliseconds(20));
+  std::vector<std::pair<std::string, std::vector<std::byte>>> segments;
+  for (const std::string& path : disk_->files()) {
+    if (path.ends_with(".log")) segments.emplace_back(path, disk_->contents(path));
+  }
+  ASSERT_GE(segments.size(), 3U);
+  const std::string& last = segments.back().first;
+  const Offset start_of_last(std::stoll(last.substr(last.size() - 24, 20)));
+  ASSERT_TRUE(harness_->trim(kId, start_of_last));
+  harness_->pass(milliseconds(20));
+  ASSERT_TRUE(harness_->truncate(kId, start_of_last));
+  crash(sim::CrashPolicy::everything());
+  disk_->put(segments.front().first, segments.front().second);
+  start(options);
+  PartitionLog* log = harness_->find(kId);
+  EXPECT_EQ(log->health(), LogHealth::kSound);
+  EXPECT_EQ(log->log_start(), start_of_last);
+  EXPECT_EQ(log->log_end(), start_of_last);
+  append_durably(kId, 2, 300, LeaderEpoch(2));
+}
+
 // A removal that waits for what is in flight holds its log; so does the callback inside the log.
 TEST_F(HistoryFindingsTest, AStoreThatGoesBeforeARemovalEndedLeavesNoBuffers) {
   HarnessOptions options = one_shard();
