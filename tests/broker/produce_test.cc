@@ -96,7 +96,7 @@ TEST_P(ProduceTest, EachEntrySettlesByItself) {
   EXPECT_EQ(results.at(2).code, ErrorCode::kChecksumMismatch);
   EXPECT_THAT(results.at(2).message, HasSubstr("broker 7, topic 't', partition 2"));
   EXPECT_EQ(results.at(6).code, ErrorCode::kUnknownPartition);
-  EXPECT_THAT(results.at(7).message, HasSubstr("'t' has 6 partitions"));
+  EXPECT_THAT(results.at(7).message, HasSubstr("topic 't' has no partition 7; it has 6"));
 }
 
 TEST_P(ProduceTest, ABatchOfAnotherPartitionIsRefused) {
