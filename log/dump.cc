@@ -149,11 +149,11 @@ Result<> dump_journal(io::File& file, std::uint64_t size, const DumpCallback& sh
     if (!header) {
       item.problem = "the header is damaged";
     } else {
-      item.fields = {{"journal_id", hex(header->journal_id)},
-                     {"generation", text(header->generation)},
-                     {"shard", text(header->shard)},
-                     {"file", text(header->file_number)},
-                     {"bytes", text(header->file_bytes)}};
+      item.fields = {
+          {"journal_id", hex(header->journal_id)}, {"generation", text(header->generation)},
+          {"shard", text(header->shard)},          {"shards", text(header->shard_count)},
+          {"file", text(header->file_number)},     {"files", text(header->ring_files)},
+          {"bytes", text(header->file_bytes)}};
       if (!newest || header->generation > newest->generation) newest = header;
     }
     show(item);

@@ -369,13 +369,15 @@ void Journal::grow(std::uint64_t bytes_least) {
   growing_ = true;
   JournalFileHeader header = files_.front().header;
   header.file_number = static_cast<std::uint32_t>(files_.size());
+  header.ring_files = header.file_number + 1;
   header.file_bytes = std::max(
       bytes, align_up(bytes_least + kJournalDataStart + 2 * io::kBlockBytes, io::kBlockBytes));
   auto made = std::make_shared<Result<JournalFile>>(fail(ErrorCode::kCancelled, "not run"));
-  auto path = paths_.journal_file(header.shard, header.file_number);
   environment_.blocking->run(
-      [&file_system = file_system_, made, header, path] {
-        *made = create_journal_file(file_system, path, header);
+      [&file_system = file_system_, made, first = files_.front().header, header,
+       again = growth_failed_, first_path = paths_.journal_file(header.shard, 0),
+       path = paths_.journal_file(header.shard, header.file_number)] {
+        *made = add_journal_file(file_system, first_path, first, path, header, again);
       },
       *environment_.executor,
       [this, made, alive = std::weak_ptr<bool>(alive_)] {
@@ -385,6 +387,7 @@ void Journal::grow(std::uint64_t bytes_least) {
           failed_ = true;
           return events_.journal_failed(made->error());
         }
+        growth_failed_ = !*made;
         if (!*made) {
           // The ring stays as it is; logs destage more often.
           grow_again_at_ = environment_.executor->clock().now() + kGrowAgainAfter;
@@ -392,6 +395,7 @@ void Journal::grow(std::uint64_t bytes_least) {
           return;
         }
         ring_.add_file((*made)->header.file_bytes);
+        files_.front().header.ring_files = (*made)->header.ring_files;
         files_.push_back(std::move(**made));
       });
 }

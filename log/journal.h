@@ -201,7 +201,8 @@ class Journal {
   int lacking_ = 0;  // of those, found no space and wait for some
   bool failed_ = false;
   bool growing_ = false;
-  SteadyTime grow_again_at_{};  // after an attempt that found no space
+  bool growth_failed_ = false;  // the last attempt, for want of space
+  SteadyTime grow_again_at_{};  // after it
   TimerId quiet_timer_ = 0;
   SteadyTime last_activity_{};
   std::uint64_t writes_ = 0;

@@ -1,6 +1,7 @@
 #include "log/journal_file.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/buffer_pool.h"
 #include "log/file_window.h"
@@ -39,7 +40,10 @@ Result<JournalHeaderRead> read_journal_header(io::File& file) {
       header = decode_journal_header(blocks.bytes().subspan(at, kJournalHeaderBytes));
     }
     if (!header) ++result.damaged;
-    if (header && (!result.header || header->generation > result.header->generation)) {
+    const auto rank = [](const JournalFileHeader& of) {
+      return std::pair(of.generation, of.ring_files);
+    };
+    if (header && (!result.header || rank(*header) > rank(*result.header))) {
       result.header = header;
     }
   }
@@ -81,6 +85,17 @@ Result<JournalFile> create_journal_file(io::FileSystem& files, const std::string
   // What was written of it takes space that others look for; should this fail too, the next
   // attempt replaces it.
   static_cast<void>(files.remove_file(path));
+  return made;
+}
+
+Result<JournalFile> add_journal_file(io::FileSystem& files, const std::string& first_path,
+                                     JournalFileHeader first, const std::string& path,
+                                     const JournalFileHeader& header, bool again) {
+  TIDELOG_ASSIGN(auto file, files.open(first_path, {.mode = io::OpenMode::kWrite, .direct = true}));
+  if (again) TIDELOG_TRY(write_journal_header(*file, first));
+  TIDELOG_ASSIGN(auto made, create_journal_file(files, path, header));
+  first.ring_files = header.ring_files;
+  TIDELOG_TRY(write_journal_header(*file, first));
   return made;
 }
 

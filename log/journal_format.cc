@@ -22,6 +22,7 @@ void encode_journal_header(const JournalFileHeader& header, std::span<std::byte>
   store_le<std::uint32_t>(to.data() + 28, header.file_number);
   store_le<std::uint64_t>(to.data() + 32, header.file_bytes);
   store_le<std::uint32_t>(to.data() + 40, header.shard_count);
+  store_le<std::uint32_t>(to.data() + 44, header.ring_files);
   store_le<std::uint64_t>(to.data() + kChecksumAt, xxh3_64(to.first(kChecksumAt)));
 }
 
@@ -38,6 +39,7 @@ std::optional<JournalFileHeader> decode_journal_header(std::span<const std::byte
   header.file_number = load_le<std::uint32_t>(from.data() + 28);
   header.file_bytes = load_le<std::uint64_t>(from.data() + 32);
   header.shard_count = load_le<std::uint32_t>(from.data() + 40);
+  header.ring_files = load_le<std::uint32_t>(from.data() + 44);
   return header;
 }
 

@@ -9,8 +9,8 @@
 //   24  u32 shard; u32 number of this file in the ring
 //   32  u64 size of this file
 //   40  u32 shards of the broker when the id was given, each of which has a journal; 0 while they
-//   are
-//       made; u32 zero
+//       are made
+//   44  u32 files of the ring, all of which are there; 0 where it holds nothing
 //   48  u64 zero
 //   56  u64 XXH3-64 of bytes 0-55
 //
@@ -47,6 +47,7 @@ struct JournalFileHeader {
   std::uint32_t file_number = 0;
   std::uint64_t file_bytes = 0;
   std::uint32_t shard_count = 0;
+  std::uint32_t ring_files = 0;
 
   bool operator==(const JournalFileHeader&) const = default;
 };

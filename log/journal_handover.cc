@@ -15,7 +15,8 @@ JournalRing::Place place_of(const WriteHeader& header) {
 // Whether the replayed journal is whole and the one that `shards` shards of today would write.
 bool fits(const JournalHandover& handover, const ReplayedJournal& journal, std::size_t shard) {
   if (journal.shard != shard || journal.shard_count != handover.shards) return false;
-  if (journal.journal_id == 0 || !journal.problems.empty() || !journal.lost.empty()) return false;
+  if (journal.journal_id == 0 || journal.rest_unknown) return false;
+  if (!journal.problems.empty() || !journal.lost.empty()) return false;
   // Nothing is left of what a checkpoint knew to be complete.
   if (journal.writes.empty()) return journal.durable == 0;
   // From the tail on: where the first ones never came to be, what stands behind them may have been
@@ -55,6 +56,7 @@ Result<std::optional<std::vector<JournalFile>>> open_files(const JournalHandover
     TIDELOG_ASSIGN(const std::uint64_t size, file->size());
     if (!read.header || read.header->journal_id != journal.journal_id ||
         read.header->file_number != files.size() || read.header->file_bytes != size ||
+        (files.empty() && read.header->ring_files != journal.reader->files().size()) ||
         size < handover.journal_bytes_min || size % io::kBlockBytes != 0) {
       return std::nullopt;
     }
@@ -62,6 +64,37 @@ Result<std::optional<std::vector<JournalFile>>> open_files(const JournalHandover
   }
   if (files.empty()) return std::nullopt;
   return files;
+}
+
+// The sizes of a journal's files, in whole blocks, the first one with room for a ring.
+Result<std::vector<std::uint64_t>> sizes_of(const JournalHandover& handover, std::uint32_t shard,
+                                            const std::vector<std::uint32_t>& numbers,
+                                            std::span<const std::unique_ptr<io::File>> open) {
+  std::vector<std::uint64_t> sizes;
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    TIDELOG_ASSIGN(const std::uint64_t size, open[i]->size());
+    sizes.push_back(size / io::kBlockBytes * io::kBlockBytes);
+    if (shard < handover.shards && numbers[i] == 0 && sizes[i] < handover.journal_bytes_min) {
+      // In place: a shard that has a journal has one at every moment.
+      TIDELOG_TRY(extend_journal_file(*open[i], sizes[i], handover.journal_bytes_min));
+      sizes[i] = handover.journal_bytes_min;
+    }
+  }
+  return sizes;
+}
+
+// How many of the files, from the first on, make a ring.
+std::uint32_t fitting(const JournalHandover& handover, std::uint32_t shard,
+                      const std::vector<std::uint32_t>& numbers,
+                      std::span<const std::uint64_t> sizes) {
+  // Of a shard that is gone they go, one by one: none is to be missed any more.
+  if (shard >= handover.shards) return 0;
+  std::uint32_t count = 0;
+  while (count < numbers.size() && numbers[count] == count &&
+         sizes[count] >= handover.journal_bytes_min) {
+    ++count;
+  }
+  return count;
 }
 
 Result<StoredJournal> renew(const JournalHandover& handover, std::uint32_t shard,
@@ -81,44 +114,52 @@ Result<StoredJournal> renew(const JournalHandover& handover, std::uint32_t shard
     open.push_back(std::move(file));
   }
   ++header.generation;
-  std::vector<std::uint32_t> unfit;
-  for (std::size_t i = 0; i < numbers.size(); ++i) {
+  TIDELOG_ASSIGN(const auto sizes, sizes_of(handover, shard, numbers, open));
+  header.ring_files = fitting(handover, shard, numbers, sizes);
+  // The first file last: what it names is there, stable, with a header, and so is its name.
+  for (std::size_t i = numbers.size(); i-- > 0;) {
     header.file_number = numbers[i];
-    TIDELOG_ASSIGN(const std::uint64_t size, open[i]->size());
-    header.file_bytes = size / io::kBlockBytes * io::kBlockBytes;
-    if (shard < handover.shards && numbers[i] == 0 &&
-        header.file_bytes < handover.journal_bytes_min) {
-      // In place: a shard that has a journal has one at every moment.
-      TIDELOG_TRY(extend_journal_file(*open[i], header.file_bytes, handover.journal_bytes_min));
-      header.file_bytes = handover.journal_bytes_min;
+    header.file_bytes = sizes[i];
+    if (i == 0 && header.ring_files > 1) {
+      TIDELOG_TRY(files.sync_directory(handover.paths->journals()));
     }
-    if (numbers[i] != renewed.files.size() || header.file_bytes < handover.journal_bytes_min) {
-      // The making of it was cut short, or the sizes asked for changed. It goes; until then it
-      // must not look damaged.
-      if (header.file_bytes >= kJournalDataStart)
-        TIDELOG_TRY(write_journal_header(*open[i], header));
-      unfit.push_back(numbers[i]);
-      continue;
+    // Of one that goes the making was cut short, or the sizes asked for changed. Until it is gone
+    // it must not look damaged.
+    if (i < header.ring_files || header.file_bytes >= kJournalDataStart) {
+      TIDELOG_TRY(write_journal_header(*open[i], header));
     }
-    TIDELOG_TRY(write_journal_header(*open[i], header));
-    renewed.files.push_back({std::move(open[i]), header});
+    if (i < header.ring_files) renewed.files.push_back({std::move(open[i]), header});
   }
-  for (auto number = unfit.rbegin(); number != unfit.rend() && shard < handover.shards; ++number) {
-    TIDELOG_TRY(files.remove_file(handover.paths->journal_file(shard, *number)));
+  std::ranges::reverse(renewed.files);
+  for (std::size_t i = numbers.size(); i-- > header.ring_files && shard < handover.shards;) {
+    TIDELOG_TRY(files.remove_file(handover.paths->journal_file(shard, numbers[i])));
   }
   return renewed;
 }
 
+Result<bool> has_header(const JournalHandover& handover, std::uint32_t shard) {
+  TIDELOG_ASSIGN(auto file, handover.files->open(handover.paths->journal_file(shard, 0),
+                                                 {.mode = io::OpenMode::kRead, .direct = true}));
+  TIDELOG_ASSIGN(const auto read, read_journal_header(*file));
+  return read.header.has_value();
+}
+
 // The files of the journals of `shards` shards and of those that are there besides: what is missing
-// is made, first, and names no shards, so that what a header names is there at every moment.
+// is made, first, and names no shards, so that what a header names is there at every moment. So is
+// what has no header, since its making was cut short.
 Result<std::vector<JournalFiles>> make_missing(const JournalHandover& handover,
                                                std::span<const JournalFiles> journals) {
   std::vector<JournalFiles> all(journals.begin(), journals.end());
   for (std::uint32_t shard = 0; shard < handover.shards; ++shard) {
     auto at = std::ranges::lower_bound(all, shard, {}, &JournalFiles::shard);
     if (at == all.end() || at->shard != shard) at = all.insert(at, JournalFiles{shard, {}});
-    if (!at->numbers.empty() && at->numbers.front() == 0) continue;
-    at->numbers.insert(at->numbers.begin(), 0);
+    const bool there = !at->numbers.empty() && at->numbers.front() == 0;
+    if (there) {
+      TIDELOG_ASSIGN(const bool headed, has_header(handover, shard));
+      if (headed) continue;
+    } else {
+      at->numbers.insert(at->numbers.begin(), 0);
+    }
     JournalFileHeader header;
     header.generation = 1;
     header.journal_id = random_id();

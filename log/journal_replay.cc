@@ -24,15 +24,31 @@ std::optional<std::pair<std::uint32_t, std::uint32_t>> parse_name(std::string_vi
 
 using Found = std::map<std::uint64_t, ReplayWrite>;  // by sequence
 
-// The id of the newest write in the file: of use when the header is damaged.
-Result<std::optional<std::uint64_t>> guess_id(JournalReader& reader, std::uint32_t file) {
-  std::optional<std::uint64_t> id;
+// The journals, of now or of an earlier id, whose writes stand in the file.
+Result<std::set<std::uint64_t>> ids_in(JournalReader& reader, std::uint32_t file) {
+  std::set<std::uint64_t> ids;
   for (std::uint64_t at = kJournalDataStart; at < reader.files()[file].bytes;
        at += io::kBlockBytes) {
     TIDELOG_ASSIGN(const auto header, reader.header_at(file, at));
-    if (header) id = header->file_id;
+    if (header) ids.insert(header->file_id);
   }
-  return id;
+  return ids;
+}
+
+// What the newest headers say.
+void take_headers(const JournalReader& reader, ReplayedJournal& replayed) {
+  for (const JournalReader::File& file : reader.files()) {
+    const auto& header = file.header.header;
+    if (!header) continue;
+    if (header->generation > replayed.generation) {
+      replayed.generation = header->generation;
+      replayed.journal_id = header->journal_id;
+      replayed.shard_count = header->shard_count;
+      replayed.ring_files = header->ring_files;
+    } else if (header->generation == replayed.generation) {
+      replayed.ring_files = std::max(replayed.ring_files, header->ring_files);
+    }
+  }
 }
 
 // Rot takes blocks. A whole file that cannot be read is a device that may come back.
@@ -74,15 +90,84 @@ void settle(Found found, ReplayedJournal& replayed) {
     replayed.places[sequence] = write.header.position;
     replayed.places.try_emplace(sequence + 1, write.header.position + write.header.disk_bytes());
   }
-  // With no write left the checkpoint alone cannot say which were overwritten; none is needed below
-  // the newest tail.
-  const std::uint64_t from = found.empty() ? replayed.durable + 1 : replayed.tail;
+  // With no write left the checkpoint alone cannot say which were overwritten; the last one was
+  // not. None is needed below the newest tail.
+  const std::uint64_t from =
+      found.empty() ? std::max<std::uint64_t>(replayed.durable, 1) : replayed.tail;
   for (std::uint64_t sequence = from; sequence <= replayed.durable; ++sequence) {
     if (!found.contains(sequence)) replayed.lost.push_back(sequence);
+  }
+  // Only newer writes take the place of an older one: where the newest that was complete is not
+  // there, what followed it may be gone as well.
+  if (replayed.durable > 0 && (found.empty() || found.rbegin()->first < replayed.durable)) {
+    replayed.rest_unknown = true;
+    replayed.problems.push_back(fmt::format("{}: what followed write {} is not known",
+                                            write_place(replayed, replayed.durable),
+                                            replayed.durable));
   }
   for (auto& [sequence, write] : found) {
     if (sequence >= replayed.tail) replayed.writes.push_back(std::move(write));
   }
+}
+
+// The id of a journal without a header: of those whose writes are there the one that the checkpoint
+// named last, if no other journal has it. Ids of former times stay readable in a ring, but nothing
+// names them any more.
+std::uint64_t named_id(const JournalSurvey& survey, const std::set<std::uint64_t>& ids) {
+  std::uint64_t id = 0;
+  for (const JournalCheckpoint& known : survey.checkpointed) {
+    if (ids.contains(known.journal_id) && !survey.ids.contains(known.journal_id)) {
+      id = known.journal_id;
+    }
+  }
+  return id;
+}
+
+// What is wrong with the files of a journal, whose headers were taken, apart from their writes.
+// Those of a ring are all there, behind headers that were written when all of the file was; of
+// others a crash may have left anything.
+Result<> judge_files(const DataPaths& paths, const JournalFiles& journal,
+                     const JournalSurvey& survey, ReplayedJournal& replayed) {
+  // It was emptied and goes, file by file.
+  if (replayed.shard_count > 0 && journal.shard >= replayed.shard_count) return {};
+  const auto unknown = [&replayed](std::string problem) {
+    replayed.problems.push_back(std::move(problem));
+    replayed.rest_unknown = true;
+  };
+  const bool made = replayed.journal_id != 0 || journal.shard < survey.shards ||
+                    (survey.shards == 0 && survey.holds_logs);
+  const std::uint32_t ring = made ? std::max(replayed.ring_files, 1U) : 0;
+  for (std::uint32_t number = 0; number < ring; ++number) {
+    if (std::ranges::find(journal.numbers, number) != journal.numbers.end()) continue;
+    unknown(fmt::format("{} is missing, which belongs to a ring; what it held is not known",
+                        paths.journal_file(journal.shard, number)));
+  }
+  JournalReader& reader = *replayed.reader;
+  for (std::uint32_t i = 0; i < reader.files().size(); ++i) {
+    const JournalReader::File& file = reader.files()[i];
+    const auto& header = file.header.header;
+    if (!header) {
+      TIDELOG_TRY(check_readable(reader, i));
+      TIDELOG_ASSIGN(const auto ids, ids_in(reader, i));
+      // A file whose making was cut short holds nothing.
+      if (file.number >= ring && ids.empty()) continue;
+      unknown(fmt::format("{}: byte 0: both headers are damaged; what else it held is not known",
+                          file.path));
+      if (replayed.journal_id == 0) replayed.journal_id = named_id(survey, ids);
+      continue;
+    }
+    if (header->generation < replayed.generation) continue;
+    if (file.header.damaged > 0) {
+      replayed.problems.push_back(
+          fmt::format("{}: one of two headers is damaged; the other one counts", file.path));
+    }
+    // A ring grows before its header says so.
+    if (file.bytes < header->file_bytes) {
+      unknown(fmt::format("{}: byte {}: the file ends, its header says at {}", file.path,
+                          file.bytes, header->file_bytes));
+    }
+  }
+  return {};
 }
 
 // Where the write behind the one in `file` that ends at `end` may stand: there, or at the beginning
@@ -137,45 +222,41 @@ std::string missing_sentence(const DataPaths& paths, std::uint32_t shard) {
                      paths.journal_file(shard, 0));
 }
 
+Result<JournalSurvey> survey_journals(io::FileSystem& files, const DataPaths& paths,
+                                      std::span<const JournalFiles> journals,
+                                      std::vector<JournalCheckpoint> checkpointed,
+                                      bool holds_logs) {
+  JournalSurvey survey;
+  survey.checkpointed = std::move(checkpointed);
+  survey.holds_logs = holds_logs;
+  for (const JournalFiles& journal : journals) {
+    TIDELOG_ASSIGN(const auto reader, JournalReader::open(files, paths, journal));
+    ReplayedJournal headers;
+    take_headers(*reader, headers);
+    survey.shards = std::max(survey.shards, headers.shard_count);
+    if (headers.journal_id == 0) survey.headless.insert(journal.shard);
+    survey.ids.insert(headers.journal_id);
+  }
+  return survey;
+}
+
 Result<ReplayedJournal> read_journal(io::FileSystem& files, const DataPaths& paths,
-                                     const JournalFiles& journal,
-                                     const std::vector<JournalCheckpoint>& checkpointed,
+                                     const JournalFiles& journal, const JournalSurvey& survey,
                                      const EntryVisitor& visit) {
   ReplayedJournal replayed;
   replayed.shard = journal.shard;
   TIDELOG_ASSIGN(replayed.reader, JournalReader::open(files, paths, journal));
   JournalReader& reader = *replayed.reader;
-  for (const JournalReader::File& file : reader.files()) {
-    if (file.header.header && file.header.header->generation > replayed.generation) {
-      replayed.generation = file.header.header->generation;
-      replayed.journal_id = file.header.header->journal_id;
-      replayed.shard_count = file.header.header->shard_count;
-    }
-  }
+  take_headers(reader, replayed);
+  TIDELOG_TRY(judge_files(paths, journal, survey, replayed));
   Found found;
   for (std::uint32_t i = 0; i < reader.files().size(); ++i) {
-    const JournalReader::File& file = reader.files()[i];
-    if (!file.header.header) {
-      TIDELOG_TRY(check_readable(reader, i));
-      TIDELOG_ASSIGN(const auto id, guess_id(reader, i));
-      if (!id) continue;  // a file whose making was cut short holds nothing
-      replayed.problems.push_back(fmt::format("{}: both headers are damaged", file.path));
-      if (replayed.journal_id == 0) replayed.journal_id = *id;
-    } else if (file.header.header->generation < replayed.generation) {
-      continue;  // emptied before the journal got its new id
-    } else if (file.header.damaged > 0) {
-      replayed.problems.push_back(
-          fmt::format("{}: one of two headers is damaged; the other one counts", file.path));
-    }
-    // A ring grows before its header says so.
-    if (file.header.header && file.bytes < file.header.header->file_bytes) {
-      replayed.problems.push_back(fmt::format("{}: byte {}: the file ends, its header says at {}",
-                                              file.path, file.bytes,
-                                              file.header.header->file_bytes));
-    }
+    const auto& header = reader.files()[i].header.header;
+    // What has an older header was emptied before the journal got its new id.
+    if (replayed.journal_id == 0 || (header && header->generation < replayed.generation)) continue;
     TIDELOG_TRY(read_writes(reader, i, replayed.journal_id, visit, found));
   }
-  for (const JournalCheckpoint& known : checkpointed) {
+  for (const JournalCheckpoint& known : survey.checkpointed) {
     if (known.journal_id == replayed.journal_id) replayed.durable = known.durable_sequence;
   }
   settle(std::move(found), replayed);
@@ -199,6 +280,7 @@ Result<std::optional<ReplayedJournal>> read_marked_journal(
     replayed.journal_id = header->journal_id;
     replayed.generation = header->generation;
     replayed.shard_count = header->shard_count;
+    replayed.ring_files = std::max(replayed.ring_files, header->ring_files);
   }
   const auto mark = std::ranges::find(marked, replayed.journal_id, &JournalCheckpoint::journal_id);
   if (mark == marked.end()) return std::nullopt;
@@ -227,6 +309,21 @@ std::string write_place(const ReplayedJournal& journal, std::uint64_t sequence) 
       std::ranges::find(files, place->second >> kFileNumberShift, &JournalReader::File::number);
   if (file == files.end()) return files.front().path;
   return fmt::format("{}: byte {}", file->path, place->second & kFilePositionMask);
+}
+
+std::vector<std::string> lost_sentences(const ReplayedJournal& journal) {
+  std::vector<std::string> sentences;
+  for (std::size_t i = 0; i < journal.lost.size();) {
+    const std::uint64_t first = journal.lost[i];
+    std::uint64_t last = first;
+    for (++i; i < journal.lost.size() && journal.lost[i] == last + 1; ++i) ++last;
+    const std::string place = write_place(journal, first);
+    sentences.push_back(
+        first == last
+            ? fmt::format("{}: write {} was complete and is damaged", place, first)
+            : fmt::format("{}: writes {} to {} were complete and are damaged", place, first, last));
+  }
+  return sentences;
 }
 
 }  // namespace tidelog::log

@@ -2,8 +2,8 @@
 // stop.
 //
 // open() takes the directory (creating it where allowed), locks it, recovers every log as
-// STORAGE.md says, empties the journals and hands each log to the shard it belongs to. Nothing on
-// disk depends on the shard count.
+// STORAGE.md says, goes on with the journals or empties them, and hands each log to the shard it
+// belongs to. Nothing on disk depends on the shard count but the names of the journals.
 #pragma once
 
 #include <functional>

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <memory>
 #include <set>
@@ -16,6 +17,9 @@
 
 namespace tidelog::log {
 namespace {
+
+// Stands for a journal write that may have been complete, whatever is known of others.
+constexpr std::uint64_t kAnyWrite = std::numeric_limits<std::uint64_t>::max();
 
 class Recovery {
  public:
@@ -41,6 +45,8 @@ class Recovery {
     }
     TIDELOG_TRY(finish_removals());
     TIDELOG_TRY(note_strangers());
+    TIDELOG_ASSIGN(survey_, survey_journals(files_, paths_, journals_, journal_checkpoints_,
+                                            /*holds_logs=*/!replicas_.empty()));
     TIDELOG_TRY(take_over_journals());
     if (!goes_on_) TIDELOG_TRY(recover_from_journals());
     TIDELOG_TRY(recover_the_rest());
@@ -246,7 +252,7 @@ class Recovery {
       if (!outcome_.summary.clean) TIDELOG_TRY(sync_journal(journal));
       TIDELOG_ASSIGN(auto one, outcome_.summary.clean
                                    ? read_clean_journal(journal)
-                                   : read_journal(files_, paths_, journal, journal_checkpoints_));
+                                   : read_journal(files_, paths_, journal, survey_));
       replayed.push_back(std::move(one));
     }
     const auto misplaced = [this](const JournalEntry& entry, std::size_t shard) {
@@ -268,32 +274,39 @@ class Recovery {
   Result<ReplayedJournal> read_clean_journal(const JournalFiles& journal) {
     TIDELOG_ASSIGN(auto marked, read_marked_journal(files_, paths_, journal, journal_checkpoints_));
     if (marked) return std::move(*marked);
-    return read_journal(files_, paths_, journal, journal_checkpoints_);
+    return read_journal(files_, paths_, journal, survey_);
   }
 
+  // A log has one journal between two starts. Those without a header come last: what they seem to
+  // hold of a log that another one has is of earlier times.
   Result<> recover_from_journals() {
-    std::uint32_t named = 0;
-    for (const JournalFiles& journal : journals_) {
-      TIDELOG_TRY(sync_journal(journal));
-      TIDELOG_ASSIGN(const ReplayedJournal replayed,
-                     read_journal(files_, paths_, journal, journal_checkpoints_));
-      for (const std::string& problem : replayed.problems) say(problem);
-      named = std::max(named, replayed.shard_count);
-      if (replayed.journal_id != 0) read_.push_back({replayed.journal_id, replayed.durable, 0, 0});
-      for (const std::uint64_t lost : replayed.lost) {
-        say(fmt::format("{}: write {} was complete and is damaged", write_place(replayed, lost),
-                        lost));
-      }
-      TIDELOG_TRY(recover_entries(replayed));
-      if (!replayed.lost.empty()) {
-        losses_.push_back({replayed.shard, replayed.shard_count, replayed.lost,
-                           checkpointed_sequence(replayed.journal_id)});
+    for (const bool headless : {false, true}) {
+      for (const JournalFiles& journal : journals_) {
+        if (survey_.headless.contains(journal.shard) == headless) {
+          TIDELOG_TRY(recover_from_journal(journal));
+        }
       }
     }
-    for (const std::uint32_t shard : missing_journals(journals_, named)) {
+    for (const std::uint32_t shard : missing_journals(journals_, survey_.shards)) {
       say(missing_sentence(paths_, shard));
-      // After a clean stop the end of each log is known. Else any write may have been in it.
-      if (!outcome_.summary.clean) losses_.push_back({shard, named, {1}, 0});
+      if (!outcome_.summary.clean) losses_.push_back({shard, survey_.shards, {kAnyWrite}, 0});
+    }
+    return {};
+  }
+
+  Result<> recover_from_journal(const JournalFiles& journal) {
+    TIDELOG_TRY(sync_journal(journal));
+    TIDELOG_ASSIGN(ReplayedJournal replayed, read_journal(files_, paths_, journal, survey_));
+    for (const std::string& problem : replayed.problems) say(problem);
+    for (std::string& sentence : lost_sentences(replayed)) say(std::move(sentence));
+    if (replayed.journal_id != 0) read_.push_back({replayed.journal_id, replayed.durable, 0, 0});
+    // After a clean stop the end of each log is known.
+    if (replayed.rest_unknown && !outcome_.summary.clean) replayed.lost.push_back(kAnyWrite);
+    TIDELOG_TRY(recover_entries(replayed));
+    if (!replayed.lost.empty()) {
+      losses_.push_back({replayed.shard,
+                         replayed.generation == 0 ? survey_.shards : replayed.shard_count,
+                         replayed.lost, checkpointed_sequence(replayed.journal_id)});
     }
     return {};
   }
@@ -390,6 +403,7 @@ class Recovery {
   std::vector<Loss> losses_;
   std::vector<JournalFiles> journals_;
   std::vector<JournalCheckpoint> journal_checkpoints_;
+  JournalSurvey survey_;
   std::vector<JournalCheckpoint> read_;  // journals that were replayed
   std::map<TopicPartition, LogCheckpoint> checkpoints_;
   std::map<TopicPartition, CatalogEntry> replicas_;

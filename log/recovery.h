@@ -1,6 +1,6 @@
 // Brings a data directory into a state in which appends may go on: every log recovered; the
-// journals, after a clean stop, taken over as they are, else emptied into segments and given new
-// ids. STORAGE.md tells the algorithm. Blocking.
+// journals taken over as they are where the stop left them whole (a clean one always, kill -9 as a
+// rule), else emptied into segments and given new ids. STORAGE.md tells the algorithm. Blocking.
 #pragma once
 
 #include <cstddef>

@@ -108,8 +108,12 @@ class RepairImpl final : public Repair {
     TIDELOG_ASSIGN(const auto found, PartitionDirectories(files_, paths_).list());
     for (const TopicPartition& id : found) add(id, 1);
     TIDELOG_ASSIGN(const auto journals, list_journals(files_, paths_));
+    TIDELOG_ASSIGN(const auto survey,
+                   survey_journals(files_, paths_, journals,
+                                   marker ? marker->journals : checkpoint.content.journals,
+                                   /*holds_logs=*/true));
     for (const JournalFiles& journal : journals) {
-      TIDELOG_ASSIGN(const auto replayed, read_journal(files_, paths_, journal, {}));
+      TIDELOG_ASSIGN(const auto replayed, read_journal(files_, paths_, journal, survey));
       for (const ReplayWrite& write : replayed.writes) {
         for (const ReplayEntry& entry : write.entries) {
           // Of a partition that is nowhere else: it was deleted.
@@ -145,6 +149,7 @@ class RepairImpl final : public Repair {
     header.journal_id = random_id();
     header.file_bytes = kJournalBytes;
     header.shard_count = 1;
+    header.ring_files = 1;
     TIDELOG_TRY(create_journal_file(files_, paths_.journal_file(0, 0), header));
     return {};
   }

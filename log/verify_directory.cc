@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -48,7 +49,7 @@ class DirectoryVerifier {
       say(fmt::format("{} is {}", paths_.catalog(), loaded.any_exists ? "damaged" : "missing"));
     }
     TIDELOG_TRY(read_checkpoint());
-    TIDELOG_TRY(read_journals());
+    TIDELOG_TRY(read_journals(/*holds_logs=*/!catalog.replicas().empty()));
     if (journals_.empty() && !catalog.replicas().empty()) {
       say(
           fmt::format("{} holds no journal, but the catalog lists {} logs, whose newest records "
@@ -84,6 +85,13 @@ class DirectoryVerifier {
   }
 
  private:
+  // By file and position.
+  using Batches = std::map<std::pair<std::uint32_t, std::uint64_t>, std::vector<std::byte>>;
+  struct ReadJournal {
+    ReplayedJournal journal;
+    Batches batches;
+  };
+
   void say(std::string problem) { report_.problems.push_back(std::move(problem)); }
 
   Result<bool> no_longer_listed(const TopicPartition& id, std::uint32_t incarnation) {
@@ -171,48 +179,49 @@ class DirectoryVerifier {
     });
   }
 
-  Result<> read_journals() {
-    TIDELOG_ASSIGN(auto journals, list_journals(files_, paths_));
-    std::uint32_t named = 0;
-    for (const JournalFiles& journal : journals) {
-      for (int attempt = 1;; ++attempt) {
-        Batches batches;
-        // Kept: a broker that runs may overwrite them before the segments are read.
-        const EntryVisitor keep = [&batches](std::uint64_t, const ReplayEntry& entry,
-                                             std::span<const std::byte> bytes) {
-          batches[{entry.file, entry.position}].assign(bytes.begin(), bytes.end());
-        };
-        TIDELOG_ASSIGN(auto replayed,
-                       read_journal(files_, paths_, journal, checkpoint_.journals, keep));
-        std::vector<std::string> problems = problems_of(replayed);
-        if (!problems.empty() && attempt < kAttemptsMax) continue;
-        for (std::string& problem : problems) say(std::move(problem));
-        report_.files += journal.numbers.size();
-        named = std::max(named, replayed.shard_count);
-        report_.journal_writes += replayed.writes.size();
-        if (replayed.journal_id == 0) {
-          for (const auto& file : replayed.reader->files()) headless_.push_back(file.path);
-        }
-        journals_.push_back({std::move(replayed), std::move(batches)});
-        break;
+  // A broker that runs may add to them, and one that starts may remove some, meanwhile.
+  Result<> read_journals(bool holds_logs) {
+    for (int attempt = 1;; ++attempt) {
+      TIDELOG_ASSIGN(const auto journals, list_journals(files_, paths_));
+      TIDELOG_ASSIGN(const auto survey,
+                     survey_journals(files_, paths_, journals, checkpoint_.journals, holds_logs));
+      journals_.clear();
+      std::vector<std::string> problems;
+      for (const JournalFiles& journal : journals) {
+        TIDELOG_ASSIGN(ReadJournal one, read_one(journal, survey));
+        std::ranges::move(problems_of(one.journal), std::back_inserter(problems));
+        journals_.push_back(std::move(one));
       }
+      for (const std::uint32_t shard : missing_journals(journals, survey.shards)) {
+        problems.push_back(missing_sentence(paths_, shard));
+      }
+      if (!problems.empty() && attempt < kAttemptsMax) continue;
+      std::ranges::move(problems, std::back_inserter(report_.problems));
+      break;
     }
-    // A broker that starts now may have made it meanwhile.
-    if (!missing_journals(journals, named).empty()) {
-      TIDELOG_ASSIGN(journals, list_journals(files_, paths_));
-    }
-    for (const std::uint32_t shard : missing_journals(journals, named)) {
-      say(missing_sentence(paths_, shard));
+    for (const ReadJournal& one : journals_) {
+      report_.files += one.journal.reader->files().size();
+      report_.journal_writes += one.journal.writes.size();
+      if (one.journal.generation > 0 || one.journal.rest_unknown) continue;
+      for (const auto& file : one.journal.reader->files()) headless_.push_back(file.path);
     }
     return {};
   }
 
+  Result<ReadJournal> read_one(const JournalFiles& journal, const JournalSurvey& survey) {
+    Batches batches;
+    // Kept: a broker that runs may overwrite them before the segments are read.
+    const EntryVisitor keep = [&batches](std::uint64_t, const ReplayEntry& entry,
+                                         std::span<const std::byte> bytes) {
+      batches[{entry.file, entry.position}].assign(bytes.begin(), bytes.end());
+    };
+    TIDELOG_ASSIGN(auto replayed, read_journal(files_, paths_, journal, survey, keep));
+    return ReadJournal{std::move(replayed), std::move(batches)};
+  }
+
   static std::vector<std::string> problems_of(const ReplayedJournal& journal) {
     std::vector<std::string> problems = journal.problems;
-    for (const std::uint64_t lost : journal.lost) {
-      problems.push_back(fmt::format("{}: write {} was complete and is damaged",
-                                     write_place(journal, lost), lost));
-    }
+    std::ranges::move(lost_sentences(journal), std::back_inserter(problems));
     for (const ReplayWrite& write : journal.writes) {
       for (const ReplayEntry& entry : write.entries) {
         if (entry.sound || write.header.sequence > journal.durable) continue;
@@ -223,13 +232,6 @@ class DirectoryVerifier {
     }
     return problems;
   }
-
-  // By file and position.
-  using Batches = std::map<std::pair<std::uint32_t, std::uint64_t>, std::vector<std::byte>>;
-  struct ReadJournal {
-    ReplayedJournal journal;
-    Batches batches;
-  };
 
   // A life of a log: entries and checkpoints of an earlier one say nothing about it.
   using Life = std::pair<TopicPartition, std::uint32_t>;

@@ -37,7 +37,9 @@ void fuzz_journal(std::span<const std::byte> input) {
     TIDELOG_CHECK(batches.size() == entry.entry.length, "an entry has its batches");
     for (const std::byte byte : batches) touched += std::to_integer<std::size_t>(byte);
   };
-  const auto read = read_journal(disk, paths, journals->front(), known, visit);
+  const auto survey = survey_journals(disk, paths, *journals, known, in_checkpoint);
+  TIDELOG_CHECK(survey.has_value(), "headers are read");
+  const auto read = read_journal(disk, paths, journals->front(), *survey, visit);
   if (!read) return;
   std::uint64_t last = 0;
   for (const ReplayWrite& write : read->writes) {

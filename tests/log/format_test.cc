@@ -147,7 +147,7 @@ TEST(StorageFormatTest, NoFlippedBitAndNoShortFilePasses) {
   });
 
   std::vector<std::byte> journal(kJournalHeaderBytes);
-  encode_journal_header({3, 99, 1, 2, 4096, 4}, journal);
+  encode_journal_header({3, 99, 1, 2, 4096, 4, 3}, journal);
   expect_every_bit_counts(
       journal, [](const auto& bytes) { return decode_journal_header(bytes).has_value(); });
 
