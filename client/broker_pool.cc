@@ -78,7 +78,7 @@ Connection* BrokerPool::find_open(BrokerShard shard, Lane lane) {
   return any ? open_one(shard.broker, lane) : nullptr;
 }
 
-Connection* BrokerPool::open_one(BrokerId broker, Lane lane) {
+Connection* BrokerPool::open_one(BrokerId broker, Lane lane) const {
   for (auto at = slots_.lower_bound({broker, lane, kAnyShard}); at != slots_.end(); ++at) {
     if (at->first.broker != broker || at->first.lane != lane) break;
     if (at->second.open) return at->second.connection.get();
@@ -115,13 +115,15 @@ void BrokerPool::opened(SlotKey key, Result<> result) {
   discard(std::move(slot.connection));
   slot.shares = open_one(key.broker, key.lane) != nullptr;
   wait_before_retry(slot);
-  if (!slot.shares) last_failure_ = result.error();
+  if (!slot.shares) {
+    last_failure_ = Error(result.error().code(), explained(key.broker, result.error()));
+  }
   const bool none_open =
       std::ranges::none_of(slots_, [](const auto& at) { return at.second.open; });
   if (none_open && result.error().code() == ErrorCode::kWrongCluster) {
     wrong_cluster_ = result.error();
   }
-  const std::string& cause = result.error().message();
+  const std::string cause = explained(key.broker, result.error());
   if (!shut_down_) {
     log(slot.shares ? fmt::format("no connection of its own for shard {} of broker {}: {}; it "
                                   "shares another's",
@@ -129,6 +131,19 @@ void BrokerPool::opened(SlotKey key, Result<> result) {
                     : fmt::format("cannot reach broker {}: {}", key.broker.value(), cause));
   }
   changed();
+}
+
+std::string BrokerPool::explained(BrokerId broker, const Error& failure) const {
+  const auto reached = reached_by_.find(broker);
+  const auto told = brokers_.find(broker);
+  const bool is_elsewhere = reached != reached_by_.end() && told != brokers_.end() &&
+                            reached->second != told->second &&
+                            open_one(broker, Lane::kControl) != nullptr;
+  if (!is_elsewhere) return failure.message();
+  return fmt::format(
+      "broker {}, reached by {}, says that its address is {}, which fails: {}; see "
+      "its setting advertised.listen",
+      broker.value(), reached->second.to_string(), told->second.to_string(), failure.message());
 }
 
 void BrokerPool::watch(SlotKey key, Connection& connection) {
@@ -229,11 +244,12 @@ void BrokerPool::try_next_seed() {
   const HostPort& address = addresses[next_seed_++ % addresses.size()];
   ++tried_in_round_;
   seed_connection_ = make_connection(kAnyShard);
-  seed_connection_->open(address.host, address.port,
-                         [this](Result<> result) { seed_opened(std::move(result)); });
+  seed_connection_->open(address.host, address.port, [this, address](Result<> result) {
+    seed_opened(address, std::move(result));
+  });
 }
 
-void BrokerPool::seed_opened(Result<> result) {
+void BrokerPool::seed_opened(const HostPort& address, Result<> result) {
   std::unique_ptr<Connection> connection = std::move(seed_connection_);
   if (shut_down_) return discard(std::move(connection));
   if (!result) {
@@ -258,6 +274,7 @@ void BrokerPool::seed_opened(Result<> result) {
   only_wrong_cluster_ = true;
   seed_backoff_.reset();
   const HelloAnswer& hello = connection->hello();
+  reached_by_.insert_or_assign(hello.broker_id, address);
   // It serves the shard that it happened to come to as well as one opened for that.
   const std::int32_t shard = connected_by({hello.broker_id, hello.shard}).shard;
   const SlotKey key{hello.broker_id, Lane::kControl, shard};

@@ -105,11 +105,14 @@ class BrokerPool {
   Slot& slot(SlotKey key);
   void start(SlotKey key, Slot& slot);
   // Some open connection to the broker in this lane; null when there is none.
-  Connection* open_one(BrokerId broker, Lane lane);
+  Connection* open_one(BrokerId broker, Lane lane) const;
   bool opens_one(BrokerId broker, Lane lane) const;
   void opened(SlotKey key, Result<> result);
   void closed(SlotKey key, const Error& reason);
   void drain(SlotKey key);
+  // In words why this broker cannot be reached by the address that metadata tells. Where another
+  // one reaches it, both are named: somebody has to set the advertised one right.
+  std::string explained(BrokerId broker, const Error& failure) const;
   void watch(SlotKey key, Connection& connection);
   void note_shards(const HelloAnswer& hello);
   void wait_before_retry(Slot& slot);
@@ -119,7 +122,7 @@ class BrokerPool {
   void discard(std::unique_ptr<Connection> connection);
 
   void try_next_seed();
-  void seed_opened(Result<> result);
+  void seed_opened(const HostPort& address, Result<> result);
   std::vector<HostPort> all_addresses() const;
   void changed() const {
     if (changed_) changed_();
@@ -132,6 +135,7 @@ class BrokerPool {
   SeededRandom random_;
   std::function<void()> changed_;
   std::map<BrokerId, HostPort> brokers_;
+  std::map<BrokerId, HostPort> reached_by_;  // an address that a connection was opened by
   std::map<SlotKey, Slot> slots_;
   std::map<BrokerId, std::int32_t> shard_counts_;  // as the last hello said
   std::vector<std::unique_ptr<Connection>> draining_;

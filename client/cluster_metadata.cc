@@ -16,12 +16,16 @@ ClusterMetadata::ClusterMetadata(Executor& executor, BrokerPool& pool, Options o
                 .backoff_max = options.backoff_max,
                 .interval_min = options.backoff_min},
                seed),
-      patience_(options.backoff_min, options.backoff_max, ~seed) {
+      patience_(options.backoff_min, options.backoff_max, ~seed),
+      age_max_(options.age_max) {
   inquiry_.on_turn([this] { return next_page(); },
                    [this](const SharedBytes& table) { return take(table); });
 }
 
-ClusterMetadata::~ClusterMetadata() { executor_.cancel(patience_timer_); }
+ClusterMetadata::~ClusterMetadata() {
+  executor_.cancel(patience_timer_);
+  executor_.cancel(age_timer_);
+}
 
 void ClusterMetadata::want(const std::string& name) {
   if (!wanted_.insert(name).second && topics_.contains(name)) return;
@@ -83,9 +87,18 @@ Result<> ClusterMetadata::take(const SharedBytes& table) {
   const bool more = (answer.more || is_cut_) && !answer.topics.empty();
   if (more) after_ = answer.topics.back().name;
   apply(std::move(answer));
+  arm_age_timer();
   if (updated_) updated_();
   if (due_ || !after_.empty()) inquiry_.ask();
   return {};
+}
+
+void ClusterMetadata::arm_age_timer() {
+  executor_.cancel(age_timer_);
+  age_timer_ = executor_.run_after(age_max_, [this] {
+    age_timer_ = 0;
+    refresh();
+  });
 }
 
 void ClusterMetadata::apply(MetadataAnswer answer) {

@@ -1,5 +1,6 @@
-// What the client knows of the cluster: topics by name, their ids and leaders. Refreshed on demand;
-// however many ask at once, one request is under way.
+// What the client knows of the cluster: topics by name, their ids and leaders. Refreshed on demand,
+// and once it is old, since nobody tells of what is added; however many ask at once, one request is
+// under way.
 //
 // Thread: its executor's.
 #pragma once
@@ -28,7 +29,12 @@ struct Topic {
 
 class ClusterMetadata {
  public:
-  using Options = Inquiry::Options;
+  struct Options {
+    std::chrono::milliseconds request_timeout{30000};
+    std::chrono::milliseconds backoff_min{50};
+    std::chrono::milliseconds backoff_max{2000};
+    std::chrono::milliseconds age_max = std::chrono::minutes(5);
+  };
   // `executor` and `pool` must outlive this.
   ClusterMetadata(Executor& executor, BrokerPool& pool, Options options, std::uint64_t seed);
   ~ClusterMetadata();
@@ -65,6 +71,7 @@ class ClusterMetadata {
   std::optional<Table> next_page();
   Result<> take(const SharedBytes& table);
   void apply(MetadataAnswer answer);
+  void arm_age_timer();
 
   Executor& executor_;
   BrokerPool& pool_;
@@ -79,6 +86,8 @@ class ClusterMetadata {
   Backoff patience_;
   bool missing_ = false;  // refresh_patiently() was called since the last answer
   TimerId patience_timer_ = 0;
+  const std::chrono::milliseconds age_max_;
+  TimerId age_timer_ = 0;  // from an answer to when it is old
   std::uint64_t answers_ = 0;
   std::uint64_t reshardings_seen_ = 0;  // of the pool
 };

@@ -39,6 +39,7 @@ core::FetcherOptions fetcher_options(const ConsumerOptions& options, core::PoolO
       std::clamp<std::size_t>(options.partition_fetch_bytes_max, 1, kWireMax);
   fetcher.fetch_wait = std::min<std::chrono::milliseconds>(core::bounded(options.fetch_wait),
                                                            std::chrono::hours(24));
+  fetcher.metadata_max_age = core::bounded(options.metadata_max_age);
   fetcher.uncompressed_batch_bytes_max = options.uncompressed_batch_bytes_max;
   return fetcher;
 }
@@ -265,6 +266,14 @@ Status Consumer::assign(std::vector<Assignment> assignments) {
 Status Consumer::seek(const std::string& topic, std::int32_t partition, Position position) {
   const auto result = impl_->wait_for<void>([&](core::Fetcher& fetcher, core::Fetcher::Done done) {
     fetcher.seek(topic, partition, position, std::move(done));
+  });
+  if (!result) return core::to_public(result.error());
+  return Nothing{};
+}
+
+Status Consumer::follow(const std::string& topic, std::int32_t first) {
+  const auto result = impl_->wait_for<void>([&](core::Fetcher& fetcher, core::Fetcher::Done done) {
+    done(fetcher.follow(topic, first));
   });
   if (!result) return core::to_public(result.error());
   return Nothing{};

@@ -24,14 +24,22 @@ Fetcher::Fetcher(wire::Network& network, Executor& executor, std::shared_ptr<Buf
       metadata_(executor, pool_,
                 {.request_timeout = options_.request_timeout,
                  .backoff_min = options_.pool.backoff_min,
-                 .backoff_max = options_.pool.backoff_max},
+                 .backoff_max = options_.pool.backoff_max,
+                 .age_max = options_.metadata_max_age},
                 random_.next()),
       resolver_(executor, pool_, metadata_, buffers_,
                 {.timeout = options_.request_timeout,
                  .backoff_min = options_.pool.backoff_min,
                  .backoff_max = options_.pool.backoff_max,
                  .uncompressed_bytes_max = options_.uncompressed_batch_bytes_max},
-                random_.next()) {
+                random_.next()),
+      follower_(
+          metadata_, resolver_,
+          [this](const std::string& topic, std::int32_t partition, const ResolvedOffset& start) {
+            if (readings_.contains({topic, partition})) return;
+            restart(reading_of(topic, partition), start);
+            pump();
+          }) {
   pool_.on_change([this] {
     metadata_.advance();
     resolver_.advance();
@@ -39,6 +47,7 @@ Fetcher::Fetcher(wire::Network& network, Executor& executor, std::shared_ptr<Buf
   });
   metadata_.on_update([this] {
     resolver_.advance();
+    follower_.look();
     pump();
   });
 }
@@ -83,18 +92,36 @@ void Fetcher::assign_resolved(const std::vector<client::Assignment>& assignments
     queue_.retire(*reading->cursor);
   }
   readings_.clear();
+  follower_.stop();
   for (std::size_t i = 0; i < assignments.size(); ++i) {
-    const client::Assignment& one = assignments[i];
-    auto& reading = readings_[{one.topic, one.partition}];
-    if (!reading) {
-      reading = std::make_unique<Reading>();
-      reading->topic_name = one.topic;
-      reading->partition = PartitionIndex(one.partition);
-      reading->cursor = std::make_shared<ReadCursor>(one.topic, one.partition);
-    }
-    restart(*reading, positions[i]);
+    restart(reading_of(assignments[i].topic, assignments[i].partition), positions[i]);
   }
   pump();
+}
+
+Reading& Fetcher::reading_of(const std::string& topic, std::int32_t partition) {
+  auto& reading = readings_[{topic, partition}];
+  if (!reading) {
+    reading = std::make_unique<Reading>();
+    reading->topic_name = topic;
+    reading->partition = PartitionIndex(partition);
+    reading->cursor = std::make_shared<ReadCursor>(topic, partition);
+  }
+  return *reading;
+}
+
+Result<> Fetcher::follow(const std::string& topic, std::int32_t first) {
+  const auto at = readings_.lower_bound({topic, 0});
+  if (at == readings_.end() || at->first.first != topic) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("no partition of topic '{}' is assigned", topic));
+  }
+  if (first < 0) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("partitions have numbers from 0, not {}", first));
+  }
+  follower_.follow(topic, at->second->topic, first);
+  return {};
 }
 
 void Fetcher::restart(Reading& reading, const ResolvedOffset& position) {

@@ -25,6 +25,7 @@
 #include "client/consumer/fetch_session.h"
 #include "client/consumer/offset_resolver.h"
 #include "client/consumer/prefetch_queue.h"
+#include "client/consumer/topic_follower.h"
 
 namespace tidelog::client_core {
 
@@ -36,6 +37,7 @@ struct FetcherOptions {
   std::size_t partition_fetch_bytes_max = 1024 * 1024;
   std::chrono::milliseconds fetch_wait{500};
   std::size_t uncompressed_batch_bytes_max = 64 * 1024 * 1024;
+  std::chrono::milliseconds metadata_max_age = std::chrono::minutes(5);
 };
 
 class Fetcher {
@@ -55,6 +57,9 @@ class Fetcher {
                OffsetResolver::Callback done) {
     resolver_.resolve(topic, partition, position, std::move(done));
   }
+  // Reads the topic's partitions from `first` on, too, once they are there, until the next
+  // assign(). Fails with kInvalidArgument (no partition of it is assigned; a negative number).
+  Result<> follow(const std::string& topic, std::int32_t first);
   // Neither fails where it is so already. Fail with kInvalidArgument (not assigned).
   Result<> pause(const std::string& topic, std::int32_t partition);
   Result<> resume(const std::string& topic, std::int32_t partition);
@@ -79,6 +84,8 @@ class Fetcher {
 
   void assign_resolved(const std::vector<client::Assignment>& assignments,
                        const std::vector<ResolvedOffset>& positions);
+  // The one that is there, or a new one, which is to be restarted.
+  Reading& reading_of(const std::string& topic, std::int32_t partition);
   Result<Reading*> assigned(const Name& name) const;
   void restart(Reading& reading, const ResolvedOffset& position);
 
@@ -133,6 +140,7 @@ class Fetcher {
   BrokerPool pool_;
   ClusterMetadata metadata_;
   OffsetResolver resolver_;
+  TopicFollower follower_;
 };
 
 }  // namespace tidelog::client_core

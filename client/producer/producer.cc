@@ -52,6 +52,7 @@ core::SenderOptions sender_options(const ProducerOptions& options, core::PoolOpt
   sender.linger = core::bounded(options.linger);
   sender.request_timeout = core::bounded(options.connect.request_timeout);
   sender.delivery_timeout = core::bounded(options.delivery_timeout);
+  sender.metadata_max_age = core::bounded(options.metadata_max_age);
   sender.in_flight_max = options.in_flight_max;
   sender.idempotent = options.idempotent && options.acks != Acks::kNone;
   sender.retry_unknown = options.retry_unknown;

@@ -49,6 +49,7 @@ struct SenderOptions {
   std::chrono::milliseconds linger{5};
   std::chrono::milliseconds request_timeout{30000};
   std::chrono::milliseconds delivery_timeout{120000};
+  std::chrono::milliseconds metadata_max_age = std::chrono::minutes(5);
   int in_flight_max = 5;
   bool retry_unknown = false;  // without idempotence
   bool idempotent = false;     // REQUIRES: acks is not kNone

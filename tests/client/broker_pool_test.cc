@@ -50,6 +50,35 @@ TEST_F(BrokerPoolTest, OpensNothingMoreOnceItWasShutDown) {
   }
 }
 
+TEST_F(BrokerPoolTest, NamesBothAddressesWhereTheAdvertisedOneLeadsNowhere) {
+  sim::ScriptedBroker broker(executor, network, kPort);
+  {
+    BrokerPool pool(network, executor, buffers, options(kPort), 1);
+    pool.find_any();
+    executor.run_for(1s);
+    ASSERT_NE(pool.find_any(), nullptr);
+    pool.set_brokers({{BrokerId(1), "sim", 1}});
+    EXPECT_EQ(pool.find({BrokerId(1), 0}, Lane::kFetch), nullptr);
+    executor.run_for(10ms);
+    ASSERT_EQ(lines.size(), 1U);
+    EXPECT_THAT(lines[0], testing::HasSubstr("broker 1, reached by sim:9700, says that its address "
+                                             "is sim:1, which fails: "));
+    EXPECT_THAT(lines[0], testing::HasSubstr("advertised.listen"));
+    ASSERT_TRUE(pool.last_failure().has_value());
+    EXPECT_THAT(pool.last_failure()->message(), testing::HasSubstr("advertised.listen"));
+    broker.stop();  // what cannot be reached by any address has another fault
+    executor.run_for(10ms);
+    lines.clear();
+    pool.find({BrokerId(1), 0}, Lane::kFetch);
+    executor.run_for(5s);
+    pool.find({BrokerId(1), 0}, Lane::kFetch);
+    executor.run_for(5s);
+    ASSERT_FALSE(lines.empty());
+    EXPECT_THAT(lines.back(), testing::Not(testing::HasSubstr("advertised.listen")));
+  }
+  executor.run_for(1s);
+}
+
 TEST_F(BrokerPoolTest, TellsOnceEachTimeThatOnlyAnotherClusterAnswers) {
   sim::ScriptedBroker broker(executor, network, kPort);
   sim::ScriptedBroker other(executor, network, kPort + 1, 2);

@@ -139,6 +139,22 @@ TEST(SenderTopicChangesTest, SendsToATopicThatWasMadeAgainWhatTheOldOneCertainly
   }
 }
 
+TEST(SenderTopicChangesTest, UsesPartitionsThatWereAddedOnceItsMetadataIsOld) {
+  ProducerWorld world(14, {.linger = 0ms, .metadata_max_age = 60s});
+  world.broker.create_topic("t", 1);
+  world.produce("t", "before");
+  ASSERT_TRUE(world.settle());
+  world.broker.add_partitions("t", 3);
+  world.executor.run_for(59s);
+  world.produce("t", "too early", 2);
+  world.executor.run_for(1s);
+  EXPECT_EQ(world.outcome("too early")->error, "UNKNOWN_PARTITION");
+  world.executor.run_for(1s);
+  world.produce("t", "there now", 2);
+  ASSERT_TRUE(world.settle());
+  EXPECT_THAT(world.broker.log("t", 2).values(), ElementsAre("there now"));
+}
+
 TEST(SenderTopicChangesTest, FailsEverythingQueuedOnceItsTopicIsDeleted) {
   ProducerWorld world(11);
   world.broker.create_topic("t", 1);

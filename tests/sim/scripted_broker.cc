@@ -43,13 +43,18 @@ TopicId ScriptedBroker::create_topic(const std::string& name, std::int32_t parti
   Topic topic;
   topic.id.bytes[0] = 7;
   store_le<std::uint64_t>(reinterpret_cast<std::byte*>(&topic.id.bytes[8]), next_topic_++);
-  for (std::int32_t i = 0; i < partitions; ++i) {
-    topic.partitions.push_back(
-        std::make_unique<ScriptedLog>(TopicPartition{topic.id, PartitionIndex(i)}));
-  }
   const TopicId id = topic.id;
   topics_.insert_or_assign(name, std::move(topic));
+  add_partitions(name, partitions);
   return id;
+}
+
+void ScriptedBroker::add_partitions(const std::string& name, std::int32_t total) {
+  Topic& topic = topics_.at(name);
+  while (topic.partitions.size() < static_cast<std::size_t>(total)) {
+    const PartitionIndex index(static_cast<std::int32_t>(topic.partitions.size()));
+    topic.partitions.push_back(std::make_unique<ScriptedLog>(TopicPartition{topic.id, index}));
+  }
 }
 
 void ScriptedBroker::delete_topic(const std::string& name) {

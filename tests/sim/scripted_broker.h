@@ -34,6 +34,7 @@ class ScriptedBroker {
 
   TopicId create_topic(const std::string& name, std::int32_t partitions);
   void delete_topic(const std::string& name);
+  void add_partitions(const std::string& name, std::int32_t total);
   ScriptedLog& log(const std::string& topic, std::int32_t partition);
   // Appends one batch of these values, as a producer would; times in ms, one a value, or now.
   void append(const std::string& topic, std::int32_t partition,
@@ -73,6 +74,7 @@ class ScriptedBroker {
     std::size_t bytes_in_flight_max = wire::kBytesInFlightMax;
     std::uint32_t idle_timeout_ms = 600'000;
     std::uint8_t cluster = 42;               // stands for its id
+    std::uint16_t advertised_port = 0;       // that metadata tells; 0: where it listens
     std::int32_t shards = 1;                 // partition i is served by shard i modulo this
     bool moves_connections = true;           // to the shard asked for
     std::size_t connections_max = SIZE_MAX;  // refused above

@@ -186,8 +186,9 @@ void ScriptedSession::metadata(std::uint64_t correlation, std::span<const std::b
                                                    &id, &partitions, 1,
                                                    broker_.settings.topic_batch_bytes_max));
   }
-  std::vector<flatbuffers::Offset<fb::BrokerMetadata>> brokers{
-      fb::CreateBrokerMetadataDirect(to, broker_.id_, "sim", broker_.port_)};
+  std::vector<flatbuffers::Offset<fb::BrokerMetadata>> brokers{fb::CreateBrokerMetadataDirect(
+      to, broker_.id_, "sim",
+      broker_.settings.advertised_port != 0 ? broker_.settings.advertised_port : broker_.port_)};
   to.Finish(fb::CreateMetadataAnswerDirect(to, status(to, ErrorCode::kOk), nullptr, broker_.id_,
                                            &brokers, &topics));
   send(wire::ApiKey::kMetadata, correlation, to, {});

@@ -56,6 +56,9 @@ struct ConsumerOptions {
   std::size_t fetch_bytes_max = 4 * 1024 * 1024;        // one answer
   std::size_t partition_fetch_bytes_max = 1024 * 1024;  // of one partition in it
   std::chrono::milliseconds fetch_wait{500};
+  // How old what is known of topics may get before it is asked for again: so long it may take until
+  // partitions that were added are read (follow()).
+  std::chrono::milliseconds metadata_max_age{300000};
   // Largest decompressed batch.
   std::size_t uncompressed_batch_bytes_max = 64 * 1024 * 1024;
 };
@@ -98,6 +101,12 @@ class Consumer {
   // Moves one assigned partition; prefetched records of it are dropped. Ends what an error stopped,
   // not a pause. Fails as assign(), and with INVALID_ARGUMENT (not assigned).
   Status seek(const std::string& topic, std::int32_t partition, Position position);
+
+  // From now on partitions that are added to the topic are read as well, each from its start: those
+  // from number `first` on, which is how many the program knows. Until the next assign(), or until
+  // the topic is deleted. Fails with INVALID_ARGUMENT (no partition of the topic is assigned; a
+  // negative number).
+  Status follow(const std::string& topic, std::int32_t first);
 
   // Stops giving and fetching records of one assigned partition, and frees what was prefetched of
   // it; its position stays. resume() goes on there. Fail with INVALID_ARGUMENT (not assigned).

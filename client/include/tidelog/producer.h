@@ -57,6 +57,9 @@ struct ProducerOptions {
   // sent, or certainly refused, then fails with TIMED_OUT, what may be in the log with
   // UNKNOWN_OUTCOME.
   std::chrono::milliseconds delivery_timeout{120000};
+  // How old what is known of topics may get before it is asked for again: so long it may take until
+  // records go to partitions that were added.
+  std::chrono::milliseconds metadata_max_age{300000};
   // Number the records, so that the broker takes each once however often it is sent. Without it,
   // and always with Acks::kNone, a record in flight when a connection breaks is reported as
   // UNKNOWN_OUTCOME.
