@@ -30,6 +30,8 @@ using Clock = std::chrono::steady_clock;
 
 // Longest wait between looks at Ctrl-C, at a closed pipe and at --timeout.
 constexpr std::chrono::milliseconds kPollInterval{100};
+// How long it may take until partitions that were added to the topic are read.
+constexpr std::chrono::seconds kMetadataAgeMax{5};
 
 struct ConsumeOptions {
   ClusterFlags cluster;
@@ -109,11 +111,13 @@ class ConsumeRun {
       : plan_(std::move(plan)),
         messages_(messages),
         notice_(notice),
-        consumer_(client::ConsumerOptions{.connect = std::move(connect)}),
+        silence_max_(plan_.timeout.value_or(connect.request_timeout)),
+        consumer_(client::ConsumerOptions{.connect = std::move(connect),
+                                          .metadata_max_age = kMetadataAgeMax}),
         output_(STDOUT_FILENO) {}
 
   Result<int> run(const client::TopicDescription& topic) {
-    if (!choose_ranges(topic) || !assign()) return kExitFailed;
+    if (!choose_ranges(topic) || !assign() || !follow(topic)) return kExitFailed;
     // Until here Ctrl-C ends the process at once: nothing was printed yet.
     output_.give_up_after(interrupt_event());
     last_record_ = begin_ = Clock::now();
@@ -132,7 +136,12 @@ class ConsumeRun {
                         std::int64_t end);
   void report_beyond_end(const client::PartitionDescription& partition, std::int64_t offset);
   bool assign();
+  // Where all of the topic is read without an end, what is added to it belongs to that.
+  bool follow(const client::TopicDescription& topic);
+  PartitionRange& range_of(std::int32_t partition);
   Result<int> read_all();
+  // After a poll that gave nothing: false once what is known to be there came for too long not.
+  bool may_wait_on(std::chrono::milliseconds waited);
   Result<> print(const client::ConsumedRecord& record);
   Result<> print_all(const client::ConsumedRecords& polled);
   void report(const client::PartitionError& error);
@@ -146,6 +155,8 @@ class ConsumeRun {
   ConsumePlan plan_;
   Messages& messages_;
   OutageNotice& notice_;
+  const std::chrono::milliseconds silence_max_;  // with -e
+  std::chrono::milliseconds silence_{0};         // polled in vain since the last record
   client::Consumer consumer_;
   Output output_;
   RecordFields fields_;
@@ -236,10 +247,44 @@ bool ConsumeRun::assign() {
   return false;
 }
 
+bool ConsumeRun::follow(const client::TopicDescription& topic) {
+  if (!plan_.partitions.empty() || plan_.exits_at_end || plan_.range.to || ranges_.empty()) {
+    return true;
+  }
+  const client::Status followed =
+      consumer_.follow(plan_.topic, static_cast<std::int32_t>(topic.partitions.size()));
+  if (followed) return true;
+  messages_.failure(fmt::format("tidelog: {}", in_words(followed.error(), plan_.topic)));
+  return false;
+}
+
+PartitionRange& ConsumeRun::range_of(std::int32_t partition) {
+  const auto [at, is_added] = ranges_.try_emplace(partition);
+  if (is_added) {
+    ++unfinished_;
+    messages_.note(fmt::format("partition {} was added; it is read from its start", partition));
+  }
+  return at->second;
+}
+
+// Time in which this process did not run, as behind Ctrl-Z, is not time in which nothing came.
+bool ConsumeRun::may_wait_on(std::chrono::milliseconds waited) {
+  if (!plan_.exits_at_end) return !is_timed_out();
+  silence_ += std::min(waited, 2 * kPollInterval);
+  if (silence_ < silence_max_) return true;
+  has_failed_ = true;
+  messages_.failure(fmt::format(
+      "tidelog: nothing came for {} ms, and {} not read to the end",
+      with_commas(static_cast<std::uint64_t>(silence_max_.count())),
+      unfinished_ == 1 ? "a partition is" : fmt::format("{} partitions are", unfinished_)));
+  return false;
+}
+
 Result<int> ConsumeRun::read_all() {
   look_for_ends();
   while (unfinished_ > 0 && printed_ < plan_.count_max) {
     if (interrupt_event().is_set()) return interrupt_exit_code();
+    const Clock::time_point polled_at = Clock::now();
     const std::size_t wanted = std::min<std::uint64_t>(plan_.count_max - printed_, SIZE_MAX);
     client::ConsumedRecords polled = consumer_.poll(std::chrono::milliseconds(0), wanted);
     if (polled.empty()) {  // a pause: nothing read is kept back meanwhile
@@ -254,12 +299,14 @@ Result<int> ConsumeRun::read_all() {
     }
     if (polled.records.empty()) {
       look_for_ends();
-      if (is_timed_out()) break;
+      const auto waited =
+          std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - polled_at);
+      if (unfinished_ > 0 && !may_wait_on(waited)) break;
     }
     show_progress();
   }
-  const bool is_short =
-      plan_.count_max != UINT64_MAX && printed_ < plan_.count_max && unfinished_ > 0;  // timed out
+  const bool is_short = !plan_.exits_at_end && plan_.count_max != UINT64_MAX &&
+                        printed_ < plan_.count_max && unfinished_ > 0;  // timed out
   if (is_short) {
     messages_.failure(fmt::format("tidelog: {} of {} came; none for {} ms since",
                                   counted(printed_, "record"), with_commas(plan_.count_max),
@@ -272,12 +319,13 @@ Result<> ConsumeRun::print_all(const client::ConsumedRecords& polled) {
   if (polled.records.empty()) return {};
   notice_.on_progress();
   last_record_ = Clock::now();
+  silence_ = std::chrono::milliseconds(0);
   std::int32_t partition = -1;
   PartitionRange* range = nullptr;
   for (const client::ConsumedRecord& record : polled.records) {
     if (range == nullptr || record.partition != partition) {
       partition = record.partition;
-      range = &ranges_.at(partition);
+      range = &range_of(partition);
     }
     if (range->begin_ms && record.timestamp_ms < *range->begin_ms) continue;
     range->begin_ms.reset();
@@ -329,7 +377,7 @@ void ConsumeRun::look_for_ends() {
 
 void ConsumeRun::report(const client::PartitionError& error) {
   has_failed_ = true;
-  PartitionRange& range = ranges_.at(error.partition);
+  PartitionRange& range = range_of(error.partition);
   std::string sentence = fmt::format("tidelog: partition {} at offset {}: {}", error.partition,
                                      error.position, in_words(error.error, plan_.topic));
   if (error.resume_offset) {
@@ -393,8 +441,10 @@ void add_consume_command(CommandLine& line) {
   command->add_flag("--from-beginning", options->is_from_beginning, "The same as -o start");
   command->add_option("-n,-c,--count,--num,--max-messages", options->count,
                       "Exit after this many records");
-  command->add_flag("-e,--exit-at-end", options->exits_at_end,
-                    "Exit at what is the end of each partition now");
+  command->add_flag(
+      "-e,--exit-at-end", options->exits_at_end,
+      "Exit at what is the end of each partition now; a failure where nothing comes for "
+      "30 s, or --timeout");
   add_repeated(*command, "-p,--partitions,--partition", options->partitions,
                "Partitions, such as 0 or 0,2 or 0-3 (default: all)")
       ->type_name("LIST");
