@@ -32,6 +32,11 @@ void BlockingPool::run(Task job, Executor& home, Task done) {
   wake_.notify_one();
 }
 
+std::size_t BlockingPool::waiting() const {
+  const std::lock_guard lock(mutex_);
+  return items_.size();
+}
+
 void BlockingPool::work() {
   for (;;) {
     std::unique_lock lock(mutex_);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <cstddef>
 #include <deque>
 #include <mutex>
 #include <string>
@@ -21,6 +22,9 @@ class BlockingPool final : public BlockingExecutor {
 
   void run(Task job, Executor& home, Task done) override;
 
+  // Jobs that no thread has begun yet. Thread: any.
+  std::size_t waiting() const;
+
  private:
   struct Item {
     Task job;
@@ -29,7 +33,7 @@ class BlockingPool final : public BlockingExecutor {
   };
   void work();
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Item> items_;
   bool stopping_ = false;

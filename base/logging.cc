@@ -29,6 +29,7 @@ std::mutex logging_mutex;
 std::shared_ptr<Logging> current;  // guarded by logging_mutex
 std::atomic<LogLevel> current_level{LogLevel::kInfo};
 std::atomic<std::uint64_t> dropped_before{0};
+std::array<std::atomic<std::uint64_t>, static_cast<std::size_t>(LogLevel::kOff)> lines_by_level{};
 
 spdlog::level::level_enum spdlog_level(LogLevel level) {
   switch (level) {
@@ -131,6 +132,11 @@ LogLevel log_level() { return current_level.load(std::memory_order_relaxed); }
 
 void set_log_level(LogLevel level) { current_level.store(level, std::memory_order_relaxed); }
 
+std::uint64_t logged_lines(LogLevel level) {
+  if (level == LogLevel::kOff) return 0;
+  return lines_by_level[static_cast<std::size_t>(level)].load(std::memory_order_relaxed);
+}
+
 std::uint64_t dropped_log_lines() {
   const auto logging = snapshot();
   return dropped_before.load(std::memory_order_relaxed) +
@@ -138,7 +144,8 @@ std::uint64_t dropped_log_lines() {
 }
 
 void log_line(LogLevel level, std::string_view message, LogFields fields) {
-  if (level < log_level()) return;
+  if (level < log_level() || level == LogLevel::kOff) return;
+  lines_by_level[static_cast<std::size_t>(level)].fetch_add(1, std::memory_order_relaxed);
   if (const auto logging = snapshot()) {
     write(*logging, level, message, fields);
   } else {

@@ -36,6 +36,9 @@ void stop_logging();
 LogLevel log_level();
 // From now on. Thread: any.
 void set_log_level(LogLevel level);
+// Lines given to log_line() at this level, which the level of the log let pass, since the process
+// began. Those that were lost count too. Thread: any.
+std::uint64_t logged_lines(LogLevel level);
 // Lines lost because the queue was full.
 std::uint64_t dropped_log_lines();
 

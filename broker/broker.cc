@@ -146,13 +146,13 @@ Result<> Broker::Parts::start() {
   context_.storage = &storage_;
   context_.started_ms = system_clock().wall_us() / 1000;
   TIDELOG_TRY(make_shards());
-  // First of all: recovery may take a while, and who watches the broker wants to know.
-  TIDELOG_TRY(start_admin());
   files_ = std::make_unique<log::io::SystemFileSystem>(storage_.direct);
   file_threads_ = std::make_unique<BlockingPool>("files", kFileThreads);
   removal_thread_ = std::make_unique<BlockingPool>("removal", 1);
   control_ = std::make_unique<ControlThread>(settings_.broker_id, *file_threads_);
   context_.control = control_.get();
+  // Before anything is read: recovery may take a while, and who watches the broker wants to know.
+  TIDELOG_TRY(start_admin());
   TIDELOG_TRY(open_data());
   shards_.start(*logs_);
   TIDELOG_TRY(control_->start(logs_->needs_new_epochs(), shards_.peers()));
@@ -182,7 +182,12 @@ Result<> Broker::Parts::make_shards() {
     gauges.io = storage_.mode();
     gauges.data = directory_space(settings_.data_dir);
     gauges.process = process_stats();
+    for (std::size_t i = 0; i < gauges.log_lines.size(); ++i) {
+      gauges.log_lines[i] = logged_lines(static_cast<LogLevel>(i));
+    }
     gauges.log_lines_dropped = dropped_log_lines();
+    gauges.file_jobs_waiting = file_threads_->waiting() + removal_thread_->waiting();
+    gauges.topic_changes = control_->changes_under_way();
     gauges.storage_sound = !context_.storage_failed;
     gauges.ready = phase_ == Phase::kServing && gauges.storage_sound;
     return gauges;
@@ -402,6 +407,7 @@ Result<> Broker::Parts::drain_and_close(steady_clock::time_point deadline) {
 }
 
 void Broker::Parts::end_threads() {
+  if (admin_) admin_->stop();  // a scrape looks at all that ends here
   shards_.join();
   if (control_) control_->let_go();
   // Jobs and writes under way use the logs' own files and memory, so they end before the logs do.
@@ -411,7 +417,6 @@ void Broker::Parts::end_threads() {
 }
 
 void Broker::Parts::let_go() {
-  if (admin_) admin_->stop();
   end_threads();
   logs_.reset();
   shards_.clear();

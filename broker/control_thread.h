@@ -47,6 +47,9 @@ class ControlThread final : public ControlPlane {
                       DoneCallback done) override;
   void allocate_producer_id(Executor& home, ProducerIdCallback done) override;
 
+  // Of topics, as asked by clients. Thread: any.
+  std::size_t changes_under_way() const { return open_changes_.used(); }
+
   // Ends what is under way and closes the store. Further changes fail with kDraining.
   Result<> close(std::chrono::steady_clock::time_point deadline);
   // Ends the thread where close() did not, and gives up the store, so that `blocking` may go.

@@ -141,6 +141,12 @@ constexpr auto kBrokerFamilies = std::to_array<BrokerFamily>({
     {{"tidelog_log_lines_dropped_total", "counter", "",
       "lines of this broker's log lost to a full queue"},
      [](const BrokerGauges& now) { return static_cast<double>(now.log_lines_dropped); }},
+    {{"tidelog_file_jobs_waiting", "gauge", "",
+      "makings, removals and looks at files that wait for a thread"},
+     [](const BrokerGauges& now) { return static_cast<double>(now.file_jobs_waiting); }},
+    {{"tidelog_topic_changes", "gauge", "",
+      "creations, deletions and changes of topics that are under way"},
+     [](const BrokerGauges& now) { return static_cast<double>(now.topic_changes); }},
     {{"tidelog_ready", "gauge", "", "1 while /ready answers 200"},
      [](const BrokerGauges& now) { return now.ready ? 1.0 : 0.0; }},
     {{"tidelog_storage_sound", "gauge", "",
@@ -172,13 +178,15 @@ constexpr MetricInfo kBudgetUsed = {"tidelog_budget_used_bytes", "gauge", "budge
                                     "used of the memory for produce, fetch and control, bytes"};
 constexpr MetricInfo kBudgetLimit = {"tidelog_budget_limit_bytes", "gauge", "budget",
                                      "above it the broker stops reading what fills it, bytes"};
+constexpr MetricInfo kLogLines = {"tidelog_log_lines_total", "counter", "level",
+                                  "lines of this broker's log, those lost among them"};
 constexpr MetricInfo kStorage = {"tidelog_storage_info", "gauge", "durability, file_system, io",
                                  "always 1; what the storage promises and how it is written"};
 constexpr MetricInfo kBuild = {"tidelog_build_info", "gauge", "version", "always 1"};
 
 constexpr auto kTable = [] {
-  const MetricInfo others[] = {kRequestSeconds, kRequestErrors, kBudgetUsed,
-                               kBudgetLimit,    kStorage,       kBuild};
+  const MetricInfo others[] = {kRequestSeconds, kRequestErrors, kBudgetUsed, kBudgetLimit,
+                               kLogLines,       kStorage,       kBuild};
   std::array<MetricInfo, kShardFamilies.size() + kLatencyFamilies.size() + kBrokerFamilies.size() +
                              std::size(others)>
       table;
@@ -257,6 +265,15 @@ void add_budgets(std::vector<MetricFamily>& families, const BrokerGauges& gauges
   families.push_back(std::move(limit));
 }
 
+void add_log_lines(std::vector<MetricFamily>& families, const BrokerGauges& gauges) {
+  constexpr std::array kLevels = {"debug", "info", "warning", "error"};
+  MetricFamily family = family_of(kLogLines);
+  for (std::size_t i = 0; i < kLevels.size(); ++i) {
+    add_number(family, {{"level", kLevels[i]}}, static_cast<double>(gauges.log_lines[i]));
+  }
+  families.push_back(std::move(family));
+}
+
 }  // namespace
 
 void LatencyHistogram::record(std::chrono::microseconds latency) {
@@ -318,6 +335,7 @@ std::string BrokerMetrics::text() const {
     families.push_back(single(entry.info, entry.value(gauges)));
   }
   add_budgets(families, gauges);
+  add_log_lines(families, gauges);
   families.push_back(single(
       kStorage, 1,
       {{"durability", gauges.durability}, {"file_system", gauges.file_system}, {"io", gauges.io}}));

@@ -146,7 +146,10 @@ struct BrokerGauges {
   std::string io;           // "io_uring, O_DIRECT + RWF_DSYNC"
   DirectorySpace data;
   ProcessStats process;
+  std::array<std::uint64_t, 4> log_lines{};  // debug, info, warning, error
   std::uint64_t log_lines_dropped = 0;
+  std::uint64_t file_jobs_waiting = 0;
+  std::uint64_t topic_changes = 0;
   bool ready = false;
   bool storage_sound = true;  // false once a write or sync has failed
 };

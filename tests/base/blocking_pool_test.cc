@@ -53,6 +53,20 @@ TEST(BlockingPoolTest, RunsJobsElsewhereAndTheirEndsAtHome) {
   EXPECT_EQ(done_thread, std::this_thread::get_id());
 }
 
+TEST(BlockingPoolTest, CountsTheJobsThatNoThreadHasBegun) {
+  QueueExecutor home;
+  std::mutex held;
+  std::unique_lock hold(held);
+  BlockingPool pool("test", 1);
+  pool.run([&] { const std::lock_guard wait(held); }, home, [] {});
+  while (pool.waiting() > 0) std::this_thread::yield();  // until the one thread has begun it
+  for (int i = 0; i < 3; ++i) pool.run([] {}, home, [] {});
+  EXPECT_EQ(pool.waiting(), 3U);
+  hold.unlock();
+  for (int i = 0; i < 4; ++i) home.run_one();
+  EXPECT_EQ(pool.waiting(), 0U);
+}
+
 TEST(BlockingPoolTest, KeepsTheOrderWithOneThread) {
   QueueExecutor home;
   BlockingPool pool("test", 1);

@@ -37,6 +37,24 @@ TEST_F(LoggingTest, WritesWhatIsAboveItsLevelBeforeItStops) {
   EXPECT_THAT(text, Not(HasSubstr("too quiet")));
 }
 
+TEST_F(LoggingTest, CountsTheLinesOfEachLevelThatItsLevelLetsPass) {
+  testing::internal::CaptureStderr();
+  start_logging(LogLevel::kWarning);
+  const std::uint64_t infos = logged_lines(LogLevel::kInfo);
+  const std::uint64_t warnings = logged_lines(LogLevel::kWarning);
+  const std::uint64_t errors = logged_lines(LogLevel::kError);
+  log_info("too quiet");
+  log_warning("one");
+  log_warning("two");
+  log_error("three");
+  stop_logging();
+  (void)testing::internal::GetCapturedStderr();
+  EXPECT_EQ(logged_lines(LogLevel::kInfo), infos);
+  EXPECT_EQ(logged_lines(LogLevel::kWarning), warnings + 2);
+  EXPECT_EQ(logged_lines(LogLevel::kError), errors + 1);
+  EXPECT_EQ(logged_lines(LogLevel::kOff), 0U);
+}
+
 TEST_F(LoggingTest, WritesAtOnceWithoutItsThread) {
   testing::internal::CaptureStderr();
   log_error("early");

@@ -22,7 +22,10 @@ BrokerGauges gauges() {
   now.durability = "stable";
   now.file_system = "ext4";
   now.io = "threads";
+  now.log_lines = {0, 12, 2, 1};
   now.log_lines_dropped = 3;
+  now.file_jobs_waiting = 5;
+  now.topic_changes = 7;
   now.ready = true;
   now.storage_sound = false;
   return now;
@@ -88,6 +91,10 @@ TEST(BrokerMetricsTest, ShowsWhatHoldsForTheWholeBroker) {
   const std::string text = BrokerMetrics(1, "0.1.0", gauges).text();
   EXPECT_THAT(text, HasSubstr("tidelog_buffer_bytes 4096\n"));
   EXPECT_THAT(text, HasSubstr("tidelog_log_lines_dropped_total 3\n"));
+  EXPECT_THAT(text, HasSubstr("tidelog_log_lines_total{level=\"info\"} 12\n"));
+  EXPECT_THAT(text, HasSubstr("tidelog_log_lines_total{level=\"warning\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr("tidelog_file_jobs_waiting 5\n"));
+  EXPECT_THAT(text, HasSubstr("tidelog_topic_changes 7\n"));
   EXPECT_THAT(text, HasSubstr("tidelog_ready 1\n"));
   EXPECT_THAT(text, HasSubstr("tidelog_storage_sound 0\n"));
   EXPECT_THAT(text, HasSubstr("tidelog_storage_info{durability=\"stable\",file_system=\"ext4\","
