@@ -40,12 +40,7 @@ Result<> PartitionDirectories::remove(const TopicPartition& id, const std::stop_
     }
     TIDELOG_TRY(files_.remove_directory(directory));
   }
-  const std::lock_guard lock(topics_);
-  const std::string topic = paths_.topic(id.topic);
-  TIDELOG_ASSIGN(const bool topic_exists, files_.exists(topic));
-  if (!topic_exists) return {};
-  TIDELOG_ASSIGN(const auto others, files_.list(topic));
-  return others.empty() ? files_.remove_directory(topic) : Result<>();
+  return {};
 }
 
 Result<> PartitionDirectories::settle(std::span<const TopicPartition> ids) {
@@ -53,8 +48,12 @@ Result<> PartitionDirectories::settle(std::span<const TopicPartition> ids) {
   for (const TopicPartition& id : ids) topics.insert(id.topic);
   const std::lock_guard lock(topics_);
   for (const TopicId& topic : topics) {
-    TIDELOG_ASSIGN(const bool exists, files_.exists(paths_.topic(topic)));
-    if (exists) TIDELOG_TRY(files_.sync_directory(paths_.topic(topic)));
+    const std::string path = paths_.topic(topic);
+    TIDELOG_ASSIGN(const bool exists, files_.exists(path));
+    if (!exists) continue;
+    // Once for all of them: a topic's directory may have thousands of names.
+    TIDELOG_ASSIGN(const auto others, files_.list(path));
+    TIDELOG_TRY(others.empty() ? files_.remove_directory(path) : files_.sync_directory(path));
   }
   return files_.sync_directory(paths_.root);
 }

@@ -26,8 +26,9 @@ class PartitionDirectories {
   // stable after settle(). Nothing happens when it is not there. Stops before the first file, or
   // between two, when `stop` is requested. Fails with kDraining (stopped), kStorageFailed.
   Result<> remove(const TopicPartition& id, const std::stop_token& stop = {});
-  // The removals of `ids` are stable on return: one sync for each of their topics that is still
-  // there, and one for all. Fails with kStorageFailed.
+  // The removals of `ids` are stable on return, and the directories of topics without partitions
+  // gone: one sync for each of their topics that is still there, and one for all. Fails with
+  // kStorageFailed.
   Result<> settle(std::span<const TopicPartition> ids);
   // All there are, in catalogs or not; other names are passed over. Fails with kStorageFailed.
   Result<std::vector<TopicPartition>> list() const;
