@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include "base/bytes.h"
+#include "log/rules.h"
 #include "log/write_header.h"
 
 namespace tidelog::log {
@@ -30,7 +31,8 @@ std::optional<std::string> walk_batches(std::span<const std::byte> bytes, std::u
       return fmt::format("byte {}: the batch has epoch {} after epoch {}", position,
                          batch->leader_epoch().value(), place.epoch.value());
     }
-    if (batch->base_offset() >= records_from && !batch->records_sound()) {
+    if (!broken(Rule::kWholeWrites) && batch->base_offset() >= records_from &&
+        !batch->records_sound()) {
       return fmt::format("byte {}: the checksum of the records at offset {} is wrong", position,
                          batch->base_offset().value());
     }

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/bytes.h"
+#include "log/rules.h"
 #include "log/slot_file.h"
 
 namespace tidelog::log {
@@ -176,8 +177,9 @@ Result<std::optional<CheckpointContent>> DataDirectory::read_marker() {
 
 Result<> DataDirectory::remove_marker() {
   TIDELOG_ASSIGN(const bool exists, files_.exists(paths_.clean_stop()));
-  if (!exists) return {};
+  if (!exists || broken(Rule::kMarkerGoesFirst)) return {};
   TIDELOG_TRY(files_.remove_file(paths_.clean_stop()));
+  if (broken(Rule::kMarkerRemovalIsSynced)) return {};
   return files_.sync_directory(paths_.root);
 }
 

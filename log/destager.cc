@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "log/io/storage_error.h"
 #include "log/open_segments.h"
+#include "log/rules.h"
 #include "log/write_header.h"
 #include "wire/record_batch.h"
 
@@ -194,7 +195,8 @@ void Destager::write(const JobPtr& job) {
          .file_id = segment.summary.file_id,
          .sequence = ++sequence,
          .bytes_used = static_cast<std::uint32_t>(chunk->used),
-         .durable = static_cast<std::uint64_t>(std::min(chunk->end, durable).value()),
+         .durable = static_cast<std::uint64_t>(
+             (broken(Rule::kPromiseNotAboveOwn) ? durable : std::min(chunk->end, durable)).value()),
          .first = static_cast<std::uint64_t>(chunk->base.value()),
          .position = position},
         chunk->buffer.bytes());
@@ -206,7 +208,7 @@ void Destager::write(const JobPtr& job) {
         });
     context_.counters.segment_writes += 1;
     context_.counters.segment_bytes += bytes;
-    position += bytes;
+    if (!broken(Rule::kNoOverlap)) position += bytes;
   }
 }
 
@@ -216,10 +218,11 @@ void Destager::written(const JobPtr& job, const Result<>& result) {
   }
   if (--job->writes_left > 0) return;
   if (job->error) return trouble(job, *job->error);
+  if (broken(Rule::kSegmentIsSynced)) return synced(job);
   context_.environment.queue->sync(
       *job->file, [this, job, alive = std::weak_ptr<bool>(context_.alive)](const Result<>& done) {
         if (alive.expired()) return;
-        if (!done) return trouble(job, done.error());
+        if (!done && !broken(Rule::kFailedSyncIsFinal)) return trouble(job, done.error());
         synced(job);
       });
 }

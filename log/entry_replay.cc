@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "log/batch_walk.h"
+#include "log/rules.h"
 
 namespace tidelog::log {
 namespace {
@@ -26,7 +27,7 @@ EntryReplay::EntryReplay(const LogEvidence& evidence, Offset end, LeaderEpoch ep
   for (std::size_t i = evidence.entries.size(); i > 0; --i) {
     const LogEvidence::Entry& at = evidence.entries[i - 1];
     limits_[i - 1] = limits_[i];
-    if (truncates(evidence, at)) {
+    if (truncates(evidence, at) && !broken(Rule::kNothingAboveACut)) {
       limits_[i - 1] = std::min(limits_[i], at.entry->entry.next);
     }
   }
@@ -40,7 +41,7 @@ void EntryReplay::run(bool over_gaps) {
     const Offset limit = limits_[i];
     const Offset base = at.entry->entry.base;
     const bool complete = at.sequence <= evidence_.journal_durable;
-    if (base > end_ && (!over_gaps || !complete)) continue;
+    if (base > end_ && (!over_gaps || !complete) && !broken(Rule::kNoGaps)) continue;
     end_ = std::max(end_, base);
     if (take(at, limit)) held_.push_back({at.sequence, end_});
   }

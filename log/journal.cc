@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/logging.h"
 #include "log/io/storage_error.h"
+#include "log/rules.h"
 
 namespace tidelog::log {
 namespace {
@@ -102,14 +103,15 @@ void Journal::take_entries(JournalWrite& write, std::uint64_t budget) {
     if (lane.tail_->first_untaken_bytes() > room) break;
     const LogTail::Taken taken =
         lane.tail_->take(std::min(static_cast<std::size_t>(room), turns_.credit()), pieces_);
-    entries_.push_back({.id = lane.id_,
-                        .kind = EntryKind::kAppend,
-                        .durable_end = lane.durable_end_,
-                        .base = taken.base,
-                        .next = taken.next,
-                        .length = static_cast<std::uint32_t>(taken.bytes),
-                        .incarnation = lane.incarnation_,
-                        .checksum = taken.checksum});
+    entries_.push_back(
+        {.id = lane.id_,
+         .kind = EntryKind::kAppend,
+         .durable_end = broken(Rule::kDurableEndsAreDurable) ? taken.next : lane.durable_end_,
+         .base = taken.base,
+         .next = taken.next,
+         .length = static_cast<std::uint32_t>(taken.bytes),
+         .incarnation = lane.incarnation_,
+         .checksum = taken.checksum});
     unproven_.named(lane);
     add_part(write, lane, taken.next, taken.bytes);
     used += kJournalEntryBytes + taken.bytes;
@@ -187,15 +189,17 @@ void Journal::send(std::unique_ptr<JournalWrite> write, const JournalRing::Place
     at += piece.size();
   }
   std::fill(at, sent.image.data() + sent.bytes, std::byte{0});
-  encode_write_header({.kind = WriteKind::kJournal,
-                       .file_id = id_,
-                       .sequence = sent.sequence,
-                       .bytes_used = static_cast<std::uint32_t>(used),
-                       .entries = static_cast<std::uint32_t>(entries_.size()),
-                       .durable = live_.durable_sequence(),
-                       .first = sent.tail,
-                       .position = journal_position(place.file, place.position)},
-                      sent.image.bytes());
+  encode_write_header(
+      {.kind = WriteKind::kJournal,
+       .file_id = id_,
+       .sequence = sent.sequence,
+       .bytes_used = static_cast<std::uint32_t>(used),
+       .entries = static_cast<std::uint32_t>(entries_.size()),
+       .durable =
+           broken(Rule::kDurableSequenceIsDurable) ? sent.sequence - 1 : live_.durable_sequence(),
+       .first = sent.tail,
+       .position = journal_position(place.file, place.position)},
+      sent.image.bytes());
   ring_.take(place, sent.bytes, sent.sequence);
   ++in_flight_;
   ++writes_;
@@ -205,9 +209,11 @@ void Journal::send(std::unique_ptr<JournalWrite> write, const JournalRing::Place
 
 void Journal::submit(JournalWrite& write) {
   const std::array<std::span<const std::byte>, 1> pieces{write.image.bytes().first(write.bytes)};
+  const bool plain =
+      broken(Rule::kJournalWritesAreStable) || (write.truncated && broken(Rule::kCutIsJournalled));
   environment_.queue->write(
       *files_[write.place.file].file, FilePosition(write.place.position), pieces,
-      io::Durability::kDurable,
+      plain ? io::Durability::kPlain : io::Durability::kDurable,
       [this, &write, alive = std::weak_ptr<bool>(alive_)](const Result<>& result) {
         if (!alive.expired()) completed(write, result);
       });
@@ -215,7 +221,7 @@ void Journal::submit(JournalWrite& write) {
 
 void Journal::completed(JournalWrite& write, const Result<>& result) {
   if (failed_) return;
-  if (!result) {
+  if (!result && !broken(Rule::kFailedWriteIsNoWrite)) {
     if (!io::is_final(result.error())) {
       if (!std::exchange(write.lacks_space, true)) ++lacking_;
       events_.journal_lacks_space(lacking_);
@@ -260,7 +266,8 @@ void Journal::complete_parts(JournalWrite& write, std::vector<Moved>& moved) {
     }
     const std::size_t parts = lane->in_flight_.size();
     std::size_t bytes = 0;
-    while (!lane->in_flight_.empty() && lane->in_flight_.front().complete) {
+    while (!lane->in_flight_.empty() &&
+           (lane->in_flight_.front().complete || broken(Rule::kContiguousPrefix))) {
       // The destager may have made it durable first; only a truncation goes back.
       const Offset next = lane->in_flight_.front().next;
       lane->durable_end_ = write.truncated ? next : std::max(lane->durable_end_, next);
@@ -402,6 +409,7 @@ void Journal::grow(std::uint64_t bytes_least) {
 
 void Journal::arm_quiet_write() {
   if (quiet_timer_ != 0 || !unproven_.any() || failed_) return;
+  if (broken(Rule::kQuietWrite)) return;
   quiet_timer_ = environment_.executor->run_after(options_.quiet_write_after, [this] {
     quiet_timer_ = 0;
     quiet_write();

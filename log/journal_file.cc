@@ -6,6 +6,7 @@
 #include "base/buffer_pool.h"
 #include "log/file_window.h"
 #include "log/io/storage_error.h"
+#include "log/rules.h"
 #include "log/slot_file.h"
 
 namespace tidelog::log {
@@ -22,7 +23,8 @@ Result<> write_journal_header(io::File& file, const JournalFileHeader& header) {
   for (int slot = 0; slot < kSlots; ++slot) {
     TIDELOG_TRY(
         file.write_at(FilePosition(static_cast<std::uint64_t>(slot) * io::kBlockBytes), bytes));
-    TIDELOG_TRY(file.sync_data());
+    const bool last = slot + 1 == kSlots;
+    if (last || !broken(Rule::kJournalHeadersApart)) TIDELOG_TRY(file.sync_data());
   }
   return {};
 }
@@ -56,9 +58,13 @@ Result<JournalFile> fill_journal_file(io::FileSystem& files, const std::string& 
                                       const JournalFileHeader& header) {
   JournalFile made{nullptr, header};
   TIDELOG_ASSIGN(made.file, files.open(path, {.mode = io::OpenMode::kCreate, .direct = true}));
+  if (broken(Rule::kZerosBeforeTheHeader)) {
+    TIDELOG_TRY(write_journal_header(*made.file, header));
+    TIDELOG_TRY(files.sync_directory(parent_of(path)));
+  }
   TIDELOG_TRY(extend_journal_file(*made.file, 0, header.file_bytes));
   TIDELOG_TRY(write_journal_header(*made.file, header));
-  TIDELOG_TRY(files.sync_directory(parent_of(path)));
+  if (!broken(Rule::kGrownJournalIsNamed)) TIDELOG_TRY(files.sync_directory(parent_of(path)));
   return made;
 }
 

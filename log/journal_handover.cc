@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/random.h"
+#include "log/rules.h"
 
 namespace tidelog::log {
 namespace {
@@ -22,6 +23,7 @@ bool fits(const JournalHandover& handover, const ReplayedJournal& journal, std::
   // From the tail on: where the first ones never came to be, what stands behind them may have been
   // acknowledged to nobody, and must not count as complete to later starts.
   std::uint64_t due = journal.tail;
+  if (broken(Rule::kOnlyDenseJournalsGoOn)) return true;
   return std::ranges::all_of(journal.writes, [&due](const ReplayWrite& write) {
     return write.header.sequence == due++ && write.whole();
   });
@@ -37,6 +39,7 @@ bool as_marked(const ReplayedJournal& journal, std::span<const JournalCheckpoint
 
 // A truncation that a crash cut short is finished on segments and journal alike.
 bool truncates(const ReplayedJournal& journal) {
+  if (broken(Rule::kCutsAreFinishedFirst)) return false;
   return std::ranges::any_of(journal.writes, [](const ReplayWrite& write) {
     return std::ranges::any_of(write.entries, [](const ReplayEntry& entry) {
       return entry.entry.kind == EntryKind::kTruncate;
@@ -110,6 +113,7 @@ Result<StoredJournal> renew(const JournalHandover& handover, std::uint32_t shard
     TIDELOG_ASSIGN(auto file, files.open(handover.paths->journal_file(shard, number),
                                          {.mode = io::OpenMode::kWrite, .direct = true}));
     TIDELOG_ASSIGN(const auto read, read_journal_header(*file));
+    if (read.header && broken(Rule::kNewJournalIds)) header.journal_id = read.header->journal_id;
     if (read.header) header.generation = std::max(header.generation, read.header->generation);
     open.push_back(std::move(file));
   }
@@ -203,6 +207,11 @@ Result<std::optional<std::vector<StoredJournal>>> adopt_journals(
 
 Result<std::vector<StoredJournal>> renew_journals(const JournalHandover& handover,
                                                   std::span<const JournalFiles> journals) {
+  for (const JournalFiles& journal : journals) {
+    if (!broken(Rule::kMissingJournalsFirst)) break;
+    TIDELOG_ASSIGN(const auto early, renew(handover, journal.shard, journal.numbers));
+    static_cast<void>(early);
+  }
   TIDELOG_ASSIGN(const std::vector<JournalFiles> all, make_missing(handover, journals));
   std::vector<StoredJournal> renewed;
   // Also those of shards that are gone: until all are emptied, one may name the others; and what a

@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "log/batch_walk.h"
+#include "log/rules.h"
 
 namespace tidelog::log {
 namespace {
@@ -23,7 +24,7 @@ bool verifies(const JournalEntry& entry, std::span<const std::byte> batches) {
                                           chain, load_le<std::uint64_t>(batch.bytes().data() + 88));
                                     });
   return batches.size() == entry.length && !problem && place.next == entry.next &&
-         chain == entry.checksum;
+         (chain == entry.checksum || broken(Rule::kEntryBindsBatches));
 }
 
 }  // namespace
@@ -80,7 +81,8 @@ Result<std::optional<WriteHeader>> JournalReader::header_at(std::uint32_t file, 
 Result<std::optional<ReplayWrite>> JournalReader::write_at(std::uint32_t file, std::uint64_t at,
                                                            std::uint64_t id) {
   TIDELOG_ASSIGN(const auto header, header_at(file, at));
-  if (!header || header->file_id != id || header->bytes_used > files_[file].bytes - at) {
+  if (!header || (header->file_id != id && !broken(Rule::kJournalIdCounts)) ||
+      header->bytes_used > files_[file].bytes - at) {
     return std::nullopt;
   }
   TIDELOG_ASSIGN(const auto bytes, bytes_at(file, at, header->bytes_used));

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "log/journal_format.h"
+#include "log/rules.h"
 
 namespace tidelog::log {
 namespace {
@@ -67,7 +68,7 @@ std::optional<JournalRing::Place> JournalRing::search(std::uint64_t least, std::
 
 std::optional<JournalRing::Place> JournalRing::find(std::uint64_t least,
                                                     std::uint64_t wanted) const {
-  return search(least, wanted, kReserve);
+  return search(least, wanted, broken(Rule::kReserveForTheTail) ? 0 : kReserve);
 }
 
 std::optional<JournalRing::Place> JournalRing::find_reserve() const {

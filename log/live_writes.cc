@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "log/rules.h"
 
 namespace tidelog::log {
 namespace {
@@ -19,7 +20,8 @@ std::unique_ptr<JournalWrite> LiveWrites::make() {
 JournalWrite& LiveWrites::add(std::unique_ptr<JournalWrite> write) {
   write->sequence = next_sequence_++;
   writes_.push_back(std::move(write));
-  writes_.back()->tail = tail_sequence();
+  writes_.back()->tail =
+      broken(Rule::kTailNamesWhatIsNeeded) ? writes_.back()->sequence : tail_sequence();
   return *writes_.back();
 }
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "log/io/storage_error.h"
+#include "log/rules.h"
 
 namespace tidelog::log {
 namespace {
@@ -129,6 +130,7 @@ void LogChanges::remove_all() {
   for (const Removal& removal : round->removals) {
     marked.push_back({removal.id, ReplicaState::kRemoving});
   }
+  if (broken(Rule::kRemovalIsMarked)) marked.clear();
   apply_to_catalog(std::move(marked), [this, round](const Result<>& applied) {
     changing_catalog_ = false;
     if (applied) {
@@ -144,7 +146,7 @@ void LogChanges::remove_files(const RemovalRoundPtr& round) {
   if (context_.failure || round->gone == round->removals.size()) return settle_removals(round, {});
   context_.run_removal<void>(
       [this, id = round->removals[round->gone].id, stop = removal_stop_.get_token()] {
-        return directories_.remove(id, stop);
+        return broken(Rule::kStruckOutWhenGone) ? Result<>() : directories_.remove(id, stop);
       },
       [this, round](const Result<>& removed) {
         if (!removed) return settle_removals(round, removed);

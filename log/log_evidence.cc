@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "log/rules.h"
+
 namespace tidelog::log {
 namespace {
 constexpr Offset kNoLimit(std::numeric_limits<std::int64_t>::max());
@@ -23,7 +25,8 @@ std::optional<Offset> void_from(const LogEvidence& evidence) {
     if (evidence.clean) break;  // a clean stop waits for each
     const JournalEntry& entry = at.entry->entry;
     if (entry.kind == EntryKind::kAppend) limit.reset();
-    if (truncates(evidence, at)) limit = at.entry->sound ? entry.base : entry.next;
+    if (truncates(evidence, at) && !broken(Rule::kCutIsDoneAgain))
+      limit = at.entry->sound ? entry.base : entry.next;
   }
   if (evidence.checkpoint && evidence.checkpoint->lossy) {
     limit = std::min(limit.value_or(kNoLimit), evidence.checkpoint->durable_end);
@@ -45,6 +48,7 @@ Offset promised_end(const LogEvidence& evidence) {
       if (truncates(evidence, at)) end = entry.next;
       continue;
     }
+    if (broken(Rule::kEntriesPromise)) continue;
     end = std::max(end, entry.durable_end);
     if (at.sequence <= evidence.journal_durable) end = std::max(end, entry.next);
   }
@@ -53,6 +57,7 @@ Offset promised_end(const LogEvidence& evidence) {
 }
 
 bool confirmed(const LogEvidence& evidence) {
+  if (broken(Rule::kLostWritesCount)) return true;
   return std::ranges::all_of(evidence.journal_lost, [&](std::uint64_t lost) {
     if (evidence.checkpoint && evidence.checkpoint_sequence >= lost) return true;
     return std::ranges::any_of(evidence.entries, [&](const LogEvidence::Entry& entry) {

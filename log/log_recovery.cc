@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "log/batch_walk.h"
+#include "log/rules.h"
 
 namespace tidelog::log {
 namespace {
@@ -17,6 +18,7 @@ Result<bool> cut_torn_tail(const LogRecoveryContext& context, const SegmentSearc
                            FoundSegments& found) {
   bool cut = false;
   for (const std::string& path : found.unfinished) {
+    if (broken(Rule::kUnfinishedGoes)) break;
     const std::string index = path.substr(0, path.size() - 4) + ".idx";
     TIDELOG_ASSIGN(const bool indexed, context.files->exists(index));
     if (indexed) TIDELOG_TRY(context.files->remove_file(index));
@@ -32,7 +34,7 @@ Result<bool> cut_torn_tail(const LogRecoveryContext& context, const SegmentSearc
     TIDELOG_TRY(context.files->remove_file(last.index_path()));
     TIDELOG_TRY(context.files->sync_directory(search.directory));
   }
-  if (!found.rest_written) return cut;
+  if (!found.rest_written || broken(Rule::kTornTailIsCut)) return cut;
   TIDELOG_ASSIGN(auto file,
                  context.files->open(last.path, {.mode = io::OpenMode::kWrite, .direct = true}));
   TIDELOG_TRY(file->truncate(last.summary.bytes));
@@ -205,6 +207,7 @@ void LogRecoverer::judge() {
   lossy_ = !found_.directory_exists || !all_accepted(evidence_, found_.holes) ||
            replay_->end() < promised_ || !confirmed(evidence_) || replay_->contradicts() ||
            was_lossy || half_cut_;
+  if (broken(Rule::kLossIsNeverCut)) lossy_ = false;
   if (!lossy_) return;
   recovery_.log.health = LogHealth::kLossy;
   recovery_.problems.push_back(

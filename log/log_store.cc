@@ -10,6 +10,7 @@
 #include "log/directory_failure.h"
 #include "log/io/storage_error.h"
 #include "log/recovery.h"
+#include "log/rules.h"
 #include "log/shard_logs.h"
 
 namespace tidelog::log {
@@ -32,7 +33,8 @@ class LogStoreImpl final : public LogStore {
 
   Result<> finish_clean_stop() override {
     // Each shard's last checkpoint, taken when it was at rest, holds the ends of its logs.
-    if (std::ranges::all_of(shards_, &ShardLogsImpl::closed_cleanly)) {
+    if (std::ranges::all_of(shards_, &ShardLogsImpl::closed_cleanly) ||
+        broken(Rule::kMarkerOnlyWhenTrue)) {
       TIDELOG_TRY(write_marker());
     } else {
       log_warning(

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "log/batch_walk.h"
+#include "log/rules.h"
 #include "log/segment_remover.h"
 #include "wire/record_batch.h"
 
@@ -68,7 +69,7 @@ LogCheckpoint PartitionLogImpl::checkpoint() const {
   return {.id = id_,
           .incarnation = incarnation_,
           .log_start = log_start_,
-          .recovery_point = stable_end_,
+          .recovery_point = broken(Rule::kCheckpointNotAhead) ? durable_end() : stable_end_,
           .durable_end = durable_end(),
           .high_watermark = std::min(high_watermark_, durable_end()),
           .lossy = health_ == LogHealth::kLossy};

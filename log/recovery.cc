@@ -14,6 +14,7 @@
 #include "log/journal_replay.h"
 #include "log/log_recovery.h"
 #include "log/partition_directories.h"
+#include "log/rules.h"
 
 namespace tidelog::log {
 namespace {
@@ -50,10 +51,10 @@ class Recovery {
     TIDELOG_TRY(take_over_journals());
     if (!goes_on_) TIDELOG_TRY(recover_from_journals());
     TIDELOG_TRY(recover_the_rest());
-    if (unsynced_) TIDELOG_TRY(files_.sync_all(paths_.root));
+    if (unsynced_ && !broken(Rule::kFoundIsSynced)) TIDELOG_TRY(files_.sync_all(paths_.root));
     // In this order: what only journals knew is in the checkpoint before they are emptied. A marker
     // goes last where the journals go on, since until then nothing it says has changed.
-    TIDELOG_TRY(store_checkpoint());
+    if (goes_on_ || !broken(Rule::kCheckpointBeforeNewIds)) TIDELOG_TRY(store_checkpoint());
     if (!goes_on_) {
       TIDELOG_ASSIGN(outcome_.journals, renew_journals(handover_, journals_));
     }
@@ -154,7 +155,8 @@ class Recovery {
     evidence.journal_goes_on = goes_on_;
     evidence.accepted = entry.accepted;
     const auto checkpoint = checkpoints_.find(id);
-    if (checkpoint != checkpoints_.end() && checkpoint->second.incarnation == entry.incarnation) {
+    if (checkpoint != checkpoints_.end() && (checkpoint->second.incarnation == entry.incarnation ||
+                                             broken(Rule::kCheckpointOfThisLife))) {
       evidence.checkpoint = checkpoint->second;
     }
     return evidence;
@@ -218,7 +220,7 @@ class Recovery {
       made = made || file;
       tell_progress();
     }
-    if (made) TIDELOG_TRY(files_.sync_all(paths_.root));
+    if (made && !broken(Rule::kHeadersBeforeBatches)) TIDELOG_TRY(files_.sync_all(paths_.root));
     for (const auto& one : group) {
       TIDELOG_ASSIGN(LogRecovery recovered, one->finish());
       for (std::string& problem : recovered.problems) say(std::move(problem));
@@ -235,6 +237,7 @@ class Recovery {
   // What a killed process had in flight may be readable and not stable yet. What is taken from here
   // counts as promised once it is in a segment.
   Result<> sync_journal(const JournalFiles& journal) {
+    if (broken(Rule::kFoundJournalIsSynced)) return {};
     for (const std::uint32_t number : journal.numbers) {
       TIDELOG_ASSIGN(auto file, files_.open(paths_.journal_file(journal.shard, number),
                                             {.mode = io::OpenMode::kRead, .direct = true}));
@@ -319,7 +322,8 @@ class Recovery {
     for (const ReplayWrite& write : replayed.writes) {
       for (const ReplayEntry& entry : write.entries) {
         const auto replica = replicas_.find(entry.entry.id);
-        if (replica == replicas_.end() || replica->second.incarnation != entry.entry.incarnation) {
+        if (replica == replicas_.end() || (replica->second.incarnation != entry.entry.incarnation &&
+                                           !broken(Rule::kEntriesOfThisLife))) {
           continue;  // of a log, or a life of one, that was removed
         }
         entries[entry.entry.id].push_back(

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "log/partition_log_impl.h"
+#include "log/rules.h"
 #include "log/segment_remover.h"
 
 namespace tidelog::log {
@@ -111,7 +112,9 @@ void PartitionLogImpl::trim(Offset offset, DoneCallback done) {
 void PartitionLogImpl::raise_log_start(Offset start) {
   log_start_ = start;
   context_.cold_reader->start_moved(*this, start);
+  if (broken(Rule::kStartIsDurableFirst)) return log_start_durable(start);
   context_.checkpoint([self = shared_from_this(), start] {
+    if (broken(Rule::kStartInBothCopies)) return self->log_start_durable(start);
     self->context_.checkpoint([self, start] { self->log_start_durable(start); });
   });
 }

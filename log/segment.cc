@@ -9,6 +9,7 @@
 #include "base/buffer_pool.h"
 #include "base/random.h"
 #include "log/io/storage_error.h"
+#include "log/rules.h"
 #include "log/segment_scan.h"
 #include "log/slot_file.h"
 
@@ -75,8 +76,8 @@ Result<std::shared_ptr<Segment>> create_segment(io::FileSystem& files, const std
                                                 const TopicPartition& id, Offset base,
                                                 std::int64_t now_us, std::uint64_t space) {
   TIDELOG_ASSIGN(auto segment, create_unsynced_segment(files, directory, id, base, now_us, space));
-  TIDELOG_TRY(segment->file->sync_data());
-  TIDELOG_TRY(files.sync_directory(directory));
+  if (!broken(Rule::kNewSegmentIsSynced)) TIDELOG_TRY(segment->file->sync_data());
+  if (!broken(Rule::kNewSegmentIsNamed)) TIDELOG_TRY(files.sync_directory(directory));
   return segment;
 }
 
@@ -123,7 +124,8 @@ Result<OpenedSegment> open_segment(io::FileSystem& files, const TopicPartition& 
 }
 
 Result<> seal_segment(io::File& file, std::uint64_t file_bytes, std::uint64_t bytes) {
-  if (file_bytes != bytes) TIDELOG_TRY(file.truncate(bytes));
+  if (file_bytes != bytes && !broken(Rule::kSealedIsCut)) TIDELOG_TRY(file.truncate(bytes));
+  if (broken(Rule::kSealedIsSynced)) return {};
   return file.sync_data();
 }
 

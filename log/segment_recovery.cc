@@ -9,6 +9,7 @@
 
 #include "base/buffer_pool.h"
 #include "log/producer_recovery.h"
+#include "log/rules.h"
 #include "log/segment_scan.h"
 #include "log/slot_file.h"
 
@@ -52,7 +53,8 @@ bool load_index(const SegmentSearch& search, Segment& segment) {
   const auto bytes = read_whole_file(*search.files, segment.index_path(), kIndexBytesMax);
   if (!bytes) return false;
   auto decoded = decode_index(*bytes);
-  if (!decoded || decoded->summary.file_id != segment.summary.file_id ||
+  if (!decoded ||
+      (decoded->summary.file_id != segment.summary.file_id && !broken(Rule::kIndexFileIdCounts)) ||
       decoded->summary.base != segment.summary.base ||
       decoded->summary.bytes > segment.file_bytes ||
       (search.limit && decoded->summary.end > *search.limit)) {

@@ -8,6 +8,7 @@
 
 #include "log/file_removal.h"
 #include "log/io/storage_error.h"
+#include "log/rules.h"
 #include "log/segment_format.h"
 #include "log/slot_file.h"
 
@@ -21,6 +22,7 @@ constexpr std::size_t kSegmentsAtOnce = 256;
 
 // A read under way holds the segment, or its file while an operation is in flight.
 bool unread(const std::shared_ptr<Segment>& segment) {
+  if (broken(Rule::kReadersKeepFiles)) return true;
   return segment.use_count() == 1 && segment->file.use_count() <= 1;
 }
 
@@ -50,8 +52,10 @@ Result<> remove_old_indexes(io::FileSystem& files, const std::string& directory)
     if (const auto base = parse_index_file_name(entry.name)) indexes.push_back(*base);
   }
   std::erase_if(indexes, [&](Offset base) { return !oldest || base >= *oldest; });
-  if (indexes.size() < 2) return {};
-  indexes.erase(std::ranges::max_element(indexes));
+  if (!broken(Rule::kLastIndexStays)) {
+    if (indexes.size() < 2) return {};
+    indexes.erase(std::ranges::max_element(indexes));
+  }
   for (const Offset base : indexes) {
     TIDELOG_TRY(remove_in_steps(files, directory + "/" + index_file_name(base)));
   }
@@ -63,7 +67,9 @@ Result<> remove_files(io::FileSystem& files,
                       const std::vector<std::shared_ptr<Segment>>& segments) {
   const std::string directory = parent_of(segments.back()->path);
   // The only one of their indexes that stays.
-  TIDELOG_TRY(make_stable(files, segments.back()->index_path()));
+  if (!broken(Rule::kLastIndexIsSynced)) {
+    TIDELOG_TRY(make_stable(files, segments.back()->index_path()));
+  }
   for (const auto& segment : segments) TIDELOG_TRY(remove_in_steps(files, segment->path));
   TIDELOG_TRY(unless_gone(files.sync_directory(directory)));
   return remove_old_indexes(files, directory);

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/bytes.h"
+#include "log/rules.h"
 
 namespace tidelog::log {
 
@@ -19,7 +20,8 @@ SegmentScanner::SegmentScanner(io::File& file, std::uint64_t size, std::uint64_t
 std::optional<WriteHeader> SegmentScanner::header_at(std::span<const std::byte> bytes,
                                                      std::uint64_t position) const {
   const auto header = decode_write_header(bytes);
-  if (!header || header->kind != WriteKind::kSegment || header->file_id != file_id_ ||
+  if (!header || header->kind != WriteKind::kSegment ||
+      (header->file_id != file_id_ && !broken(Rule::kFileIdCounts)) ||
       header->position != position) {
     return std::nullopt;
   }

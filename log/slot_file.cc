@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/checksum.h"
 #include "log/io/storage_error.h"
+#include "log/rules.h"
 
 namespace tidelog::log {
 namespace {
@@ -76,8 +77,8 @@ Result<> write_whole_file(io::FileSystem& files, const std::string& path,
   TIDELOG_TRY(file->write_at(FilePosition(0), content));
   TIDELOG_ASSIGN(const std::uint64_t size, file->size());
   if (size != content.size()) TIDELOG_TRY(file->truncate(content.size()));
-  TIDELOG_TRY(file->sync_data());
-  if (exists) return {};
+  if (!broken(Rule::kSmallFilesAreSynced)) TIDELOG_TRY(file->sync_data());
+  if (exists || broken(Rule::kSmallFilesAreNamed)) return {};
   auto named = files.sync_directory(parent_of(path));
   // Tried again where only a descriptor was missing: then the name must be as new as it is now.
   if (!named && !io::is_final(named.error())) TIDELOG_TRY(files.remove_file(path));
@@ -117,7 +118,7 @@ Result<SlotFile::Loaded> SlotFile::load() {
     generation_ = loaded.content->generation;
     TIDELOG_ASSIGN(auto file, files_.open(slot_path(1 - next_slot_),
                                           {.mode = io::OpenMode::kRead, .direct = false}));
-    TIDELOG_TRY(file->sync_data());
+    if (!broken(Rule::kFoundCopyIsSynced)) TIDELOG_TRY(file->sync_data());
   }
   TIDELOG_TRY(files_.sync_directory(parent_of(path_)));
   return loaded;
@@ -134,7 +135,7 @@ Result<> SlotFile::write_slot(int slot, std::span<const std::byte> file) {
 Result<> SlotFile::store(std::span<const std::byte> body) {
   const auto file = encode_slot(magic_, {generation_ + 1, {body.begin(), body.end()}});
   TIDELOG_TRY(write_slot(next_slot_, file));
-  next_slot_ = 1 - next_slot_;
+  if (policy_ == SlotPolicy::kBoth || !broken(Rule::kOlderCopyGoes)) next_slot_ = 1 - next_slot_;
   ++generation_;
   if (policy_ == SlotPolicy::kBoth) {
     TIDELOG_TRY(write_slot(next_slot_, file));

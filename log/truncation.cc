@@ -14,6 +14,7 @@
 #include "log/io/storage_error.h"
 #include "log/partition_log_impl.h"
 #include "log/producer_recovery.h"
+#include "log/rules.h"
 
 namespace tidelog::log {
 namespace {
@@ -39,11 +40,11 @@ Result<> cut_files(io::FileSystem& files, const std::string& directory,
     TIDELOG_TRY(files.sync_directory(directory));
   }
   if (!kept) return {};
-  TIDELOG_TRY(remove(kept->index_path()));
+  if (!broken(Rule::kCutRemovesIndex)) TIDELOG_TRY(remove(kept->index_path()));
   TIDELOG_TRY(files.sync_directory(directory));
   TIDELOG_ASSIGN(auto file, files.open(kept->path, {.mode = io::OpenMode::kWrite, .direct = true}));
   TIDELOG_TRY(file->truncate(kept->summary.bytes));
-  return file->sync_data();
+  return broken(Rule::kCutIsSynced) ? Result<>() : file->sync_data();
 }
 
 }  // namespace
@@ -201,12 +202,13 @@ void PartitionLogImpl::truncate_in_memory(const TruncationPtr& truncation) {
   tail_->skip_untaken(tail_->end());
   // A chunk of its own: what the journal keeps for it does not wait for later appends.
   tail_->seal();
-  cut_end_ = cut.end;
+  if (!broken(Rule::kAppendBehindCut)) cut_end_ = cut.end;
   destage_all_ = false;
   truncate_files(truncation);
 }
 
 void PartitionLogImpl::truncate_files(const TruncationPtr& truncation) {
+  if (broken(Rule::kCutBeforeAppends)) return truncate_finish(truncation);
   context_.run_blocking<void>(
       [files = context_.files, directory = segments_.directory(), gone = truncation->gone,
        kept = truncation->kept] { return cut_files(*files, directory, gone, kept); },
@@ -230,7 +232,7 @@ void PartitionLogImpl::truncate_files_later(const TruncationPtr& truncation) {
 }
 
 void PartitionLogImpl::truncate_finish(const TruncationPtr& truncation) {
-  context_.checkpoint([self = shared_from_this(), truncation] {
+  auto forget_cut = [self = shared_from_this(), truncation] {
     if (self->truncation_ != truncation) return;
     self->context_.journal->release(truncation->journal_sequence);
     // A cut between two writes keeps no head, so nothing would be destaged that frees its entry.
@@ -242,7 +244,9 @@ void PartitionLogImpl::truncate_finish(const TruncationPtr& truncation) {
       self->destage();
     }
     truncation->done({});
-  });
+  };
+  if (broken(Rule::kCutIsCheckpointed)) return forget_cut();
+  context_.checkpoint(std::move(forget_cut));
 }
 
 }  // namespace tidelog::log
