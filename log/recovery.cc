@@ -331,7 +331,13 @@ class Recovery {
       }
     }
     for (const auto& [id, own] : entries) {
-      if (done_.contains(id)) continue;  // a log has one journal between two starts
+      // A log has one journal between two starts.
+      if (done_.contains(id)) {
+        say(fmt::format("the journal of shard {} holds entries of {}, which another journal held "
+                        "too; they were not used",
+                        replayed.shard, id.to_string()));
+        continue;
+      }
       LogEvidence evidence = evidence_of(id, replicas_.at(id));
       evidence.entries = own;
       evidence.journal_durable = replayed.durable;
