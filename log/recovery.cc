@@ -333,7 +333,8 @@ class Recovery {
     for (const auto& [id, own] : entries) {
       // A log has one journal between two starts.
       if (done_.contains(id)) {
-        say(fmt::format("the journal of shard {} holds entries of {}, which another journal held "
+        say(
+            fmt::format("the journal of shard {} holds entries of {}, which another journal held "
                         "too; they were not used",
                         replayed.shard, id.to_string()));
         continue;

@@ -84,7 +84,7 @@ constexpr auto kCases = std::to_array<RuleCase>({
      "the copy that counts of a small file, before it counts", 0,
      "LogCrashTest.APowerCutAfterAKillAndARestartKeepsWhatTheRestartFound"},
     {Rule::kHeadersBeforeBatches, "kHeadersBeforeBatches",
-     "new segments are stable before the replay writes to them", 34, ""},
+     "new segments are stable before the replay writes to them", 4614, ""},
     {Rule::kCheckpointBeforeNewIds, "kCheckpointBeforeNewIds",
      "what only journals knew, before they are emptied", 105, ""},
     {Rule::kNewJournalIds, "kNewJournalIds", "an emptied journal has another id", 7, ""},

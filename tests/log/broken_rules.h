@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <ostream>
 #include <span>
 #include <string>
 
@@ -21,6 +22,7 @@ struct RuleCase {
   // These tests of log_tests do, as a filter.
   const char* tests;
 };
+inline void PrintTo(const RuleCase& one, std::ostream* out) { *out << one.name; }
 
 std::span<const RuleCase> rule_cases();
 std::string rules_as_markdown();
