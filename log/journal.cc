@@ -332,7 +332,13 @@ void Journal::stop() {
   quiet_timer_ = 0;
 }
 
+void Journal::withdraw(JournalLane& lane) {
+  turns_.remove(lane);
+  unproven_.forget(lane);
+}
+
 void Journal::forget(JournalLane& lane) {
+  withdraw(lane);
   live_.forget(lane);
   while (!lane.unstable_.empty()) {
     --lane.unstable_.front().write->holds;
@@ -340,8 +346,6 @@ void Journal::forget(JournalLane& lane) {
   }
   holders_.release(lane);
   lane.in_flight_.clear();
-  unproven_.forget(lane);
-  turns_.remove(lane);
   live_.retire();
 }
 

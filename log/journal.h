@@ -127,7 +127,9 @@ class Journal {
   // Starts nothing any more and tells nobody of what still completes.
   void stop();
 
-  // The log goes: its entries count as stable. REQUIRES: the lane is not journalling, or the
+  // The log goes: nothing more of the lane is written. What is in the ring stays.
+  void withdraw(JournalLane& lane);
+  // And now its entries count as stable. REQUIRES: the lane is not journalling, or the
   // journal failed.
   void forget(JournalLane& lane);
 

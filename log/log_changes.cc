@@ -47,8 +47,7 @@ void LogChanges::remove(const TopicPartition& id, ShardLogs::DoneCallback done) 
                                        alive = std::weak_ptr<bool>(context_.alive)]() mutable {
     if (alive.expired()) return;
     log->retire([this, log, id, done = std::move(done)]() mutable {
-      std::erase(retiring_, log);
-      removals_.push_back({id, std::move(done)});
+      removals_.push_back({id, log, std::move(done)});
       proceed();
     });
   });
@@ -64,7 +63,8 @@ void LogChanges::proceed() {
   if (!creations_.empty()) create_all();
 }
 
-// Posted, so that callers' callbacks never run inside the call that found the reason.
+// Posted, so that callers' callbacks never run inside the call that found the reason. What the logs
+// hold stays as it is: the next start may find them in the catalog.
 void LogChanges::refuse_changes(const Error& error) {
   if (!removals_.empty()) context_.clean = false;  // the catalog still lists them
   for (const Removal& removal : removals_) {
@@ -134,12 +134,29 @@ void LogChanges::remove_all() {
   apply_to_catalog(std::move(marked), [this, round](const Result<>& applied) {
     changing_catalog_ = false;
     if (applied) {
-      remove_files(round);
+      release(round);
     } else {
       end_removals(round, applied);
     }
     proceed();
   });
+}
+
+// Only now: a catalog without the mark would bring the logs back, with nothing in the journal.
+void LogChanges::release(const RemovalRoundPtr& round) {
+  round->unreleased = round->removals.size();
+  for (std::size_t i = 0; i < round->removals.size(); ++i) {
+    const auto released = [this, round] {
+      if (--round->unreleased == 0) remove_files(round);
+    };
+    const auto log = std::exchange(round->removals[i].log, nullptr);
+    if (log == nullptr) {  // in an earlier round
+      released();
+      continue;
+    }
+    std::erase(retiring_, log);
+    log->release(released);
+  }
 }
 
 void LogChanges::remove_files(const RemovalRoundPtr& round) {

@@ -2,7 +2,7 @@
 // together into the next one.
 //
 // Removal, in the order that crashes rely on: the log is at rest; the catalog says that it goes;
-// its files go, one log after the other, where nothing else waits for them; that is made stable,
+// checkpoints and the journal, which kept it until then, forget it; its files go, one log after the other, where nothing else waits for them; that is made stable,
 // for all logs of a round at once; the catalog forgets it.
 #pragma once
 
@@ -43,7 +43,8 @@ class LogChanges {
   bool under_way() const { return changing_catalog_ || removing_; }
   // True while a log that was removed has files.
   bool any_leaving() const { return !leaving_.empty(); }
-  // Those that are to be removed and not at rest yet.
+  // Those that are to be removed and that the catalog does not say so of yet: a crash may bring them
+  // back.
   const std::vector<std::shared_ptr<PartitionLogImpl>>& retiring() const { return retiring_; }
 
  private:
@@ -54,10 +55,12 @@ class LogChanges {
   };
   struct Removal {
     TopicPartition id;
+    std::shared_ptr<PartitionLogImpl> log;  // null: released
     ShardLogs::DoneCallback done;
   };
   struct RemovalRound {
     std::vector<Removal> removals;
+    std::size_t unreleased = 0;
     std::size_t gone = 0;  // so many, the first ones: their files are not there any more
   };
   using RemovalRoundPtr = std::shared_ptr<RemovalRound>;
@@ -66,6 +69,7 @@ class LogChanges {
   void create_all();
   void finish_creation(Creation creation, const Result<std::uint32_t>& incarnation);
   void remove_all();
+  void release(const RemovalRoundPtr& round);
   void remove_files(const RemovalRoundPtr& round);
   void settle_removals(const RemovalRoundPtr& round, const Result<>& result);
   void strike_out(const RemovalRoundPtr& round, const Result<>& result);
@@ -79,9 +83,9 @@ class LogChanges {
   Catalog& catalog_;
   Logs& logs_;
   std::vector<Creation> creations_;        // wait for the next change of the catalog
-  std::vector<Removal> removals_;          // ended, wait for it too
+  std::vector<Removal> removals_;          // at rest, wait for it too
   std::map<TopicPartition, int> leaving_;  // removed, files not gone yet
-  std::vector<std::shared_ptr<PartitionLogImpl>> retiring_;  // of those, not at rest yet
+  std::vector<std::shared_ptr<PartitionLogImpl>> retiring_;  // of those, not marked yet
   bool removals_wait_ = false;                               // for space
   bool changing_catalog_ = false;
   bool removing_ = false;          // files, or about to

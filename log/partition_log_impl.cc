@@ -361,6 +361,11 @@ void PartitionLogImpl::wait_until_retired() {
 }
 
 void PartitionLogImpl::end_retirement() {
+  context_.journal->withdraw(*this);
+  std::exchange(when_retired_, nullptr)();
+}
+
+void PartitionLogImpl::release(std::move_only_function<void()> done) {
   if (health_ == LogHealth::kLossy) --context_.counters.lossy_logs;
   context_.journal->forget(*this);
   context_.cold_reader->forget(*this, Offset(0));
@@ -368,7 +373,7 @@ void PartitionLogImpl::end_retirement() {
   context_.undurable_bytes -= undurable_bytes_;
   undurable_bytes_ = 0;
   // A next life may have files of the same names.
-  context_.remover->forget(segments_.directory(), std::exchange(when_retired_, nullptr));
+  context_.remover->forget(segments_.directory(), std::move(done));
 }
 
 }  // namespace tidelog::log

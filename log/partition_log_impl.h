@@ -93,8 +93,11 @@ class PartitionLogImpl final : public PartitionLog,
   // Does what the settings say about age and size. To be called from time to time.
   void retain();
   // Ends appends and reads (those in flight with kUnknownPartition); runs `done` when nothing is
-  // under way.
+  // under way. The journal keeps what it has of the log, which a crash may bring back.
   void retire(std::move_only_function<void()> done);
+  // Nothing brings the log back: memory, the journal and the remover of segments forget it; then
+  // runs `done`. REQUIRES: retired, and the catalog says so durably.
+  void release(std::move_only_function<void()> done);
   // The shard goes before the retirement ended: drops `done`, which may hold this log.
   void drop_retirement() { const auto dropped = std::exchange(when_retired_, nullptr); }
   void wait_until_retired();

@@ -162,6 +162,7 @@ CheckpointContent ShardLogsImpl::checkpoint_content() const {
   CheckpointContent content;
   content.journals.push_back(journal_.checkpoint());
   for (const auto& [id, log] : logs_) content.logs.push_back(log->checkpoint());
+  for (const auto& log : changes_.retiring()) content.logs.push_back(log->checkpoint());
   std::ranges::sort(content.logs, {}, &LogCheckpoint::id);
   return content;
 }
