@@ -69,6 +69,7 @@ Result<> remove_files(io::FileSystem& files,
   // The only one of their indexes that stays.
   if (!broken(Rule::kLastIndexIsSynced)) {
     TIDELOG_TRY(make_stable(files, segments.back()->index_path()));
+    TIDELOG_TRY(unless_gone(files.sync_directory(directory)));  // its name, too
   }
   for (const auto& segment : segments) TIDELOG_TRY(remove_in_steps(files, segment->path));
   TIDELOG_TRY(unless_gone(files.sync_directory(directory)));

@@ -55,6 +55,45 @@ TEST_F(HistoryFindingsTest, ACutAboveAStartInsideABatchSurvivesAPowerCutAtEachSt
   EXPECT_GT(cut_short, 3);
 }
 
+// While a log is on its way out the other one's traffic moves the journal's tail and writes
+// checkpoints; neither may forget what the catalog still brings back.
+TEST_F(HistoryFindingsTest, ARemovalThatAPowerCutUndoesLeavesTheLogAsItWas) {
+  int undone = 0;
+  for (std::uint64_t step = 1;; ++step) {
+    SCOPED_TRACE(step);
+    harness_.reset();
+    disk_ = std::make_unique<sim::SimDisk>();
+    ledger_ = {};
+    HarnessOptions options = one_shard();
+    options.latency = [](const sim::SimIoOperation&) { return milliseconds(5); };
+    start(options);
+    ASSERT_TRUE(harness_->create(kId));
+    ASSERT_TRUE(harness_->create(kOther));
+    ASSERT_TRUE(append_threes(5));
+    ASSERT_TRUE(harness_->trim(kId, Offset(4)));
+    ASSERT_TRUE(harness_->append_batch(kOther, produced_batch(kOther, {}, 3)));
+    ASSERT_TRUE(harness_->wait_durable(kOther));
+    disk_->stop_at(disk_->points() + step);
+    // Two checkpoints and a journal write are asked for before the log is at rest.
+    ASSERT_TRUE(harness_->append_batch(kId, produced_batch(kId, {}, 3)));
+    harness_->find(kOther)->trim(Offset(2), [](const Result<>&) {});
+    const bool ended = harness_->remove(kId);
+    ledger_.logs[kOther].start_max = Offset(2);
+    crash(sim::CrashPolicy::nothing());
+    start(options);
+    if (PartitionLog* log = harness_->find(kId); log != nullptr) {
+      ASSERT_FALSE(ended);
+      ++undone;
+      ASSERT_EQ(log->health(), LogHealth::kSound);
+      EXPECT_EQ(log->log_start(), Offset(4));
+      EXPECT_GE(log->log_end(), Offset(15));
+      EXPECT_TRUE(harness_->read_all(kId, Offset(4), Offset(15)));
+    }
+    if (ended) break;
+  }
+  EXPECT_GT(undone, 3);
+}
+
 // Two writes were in flight, and only the second one survived. What it holds leaves a gap, was
 // never acknowledged, and must not count for anything when the log has grown to there.
 TEST_F(HistoryFindingsTest, AJournalWithoutItsOldestWriteIsNotGoneOnWith) {
