@@ -28,7 +28,7 @@ constexpr auto kCases = std::to_array<RuleCase>({
     {Rule::kZerosBeforeTheHeader, "kZerosBeforeTheHeader",
      "it promises that the whole file is there", 4119, ""},
     {Rule::kJournalHeadersApart, "kJournalHeadersApart",
-     "one copy is stable before the other is written", 668, ""},
+     "one copy is stable before the other is written", 2474, ""},
     {Rule::kSegmentIsSynced, "kSegmentIsSynced", "before bytes leave the journal", 1, ""},
     {Rule::kFailedSyncIsFinal, "kFailedSyncIsFinal",
      "no sync behind it makes stable what it was to", 1581, ""},

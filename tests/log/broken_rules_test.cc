@@ -18,7 +18,7 @@ namespace {
 
 // Seeds mean something else when the histories change: then the search goes on from the one that is
 // noted, and this many should do.
-constexpr int kHistoriesMax = 1500;
+constexpr int kHistoriesMax = 6000;
 
 struct Ended {
   bool well = false;
