@@ -61,21 +61,35 @@ Result<std::optional<std::string>> bytes_of(const nlohmann::json& value) {
 }
 
 // Of several members with one name the parser keeps one, without a word; here they are counted.
-class RepeatedMembers {
+// Reads the text by itself: the parser's own callbacks cost the square of an array's length.
+class RepeatedMembers final : public nlohmann::json_sax<nlohmann::json> {
  public:
-  bool operator()(nlohmann::json::parse_event_t event, const nlohmann::json& parsed) {
-    using Event = nlohmann::json::parse_event_t;
-    if (event == Event::object_start) {
-      open_.emplace_back();
-    } else if (event == Event::object_end) {
-      open_.pop_back();
-    } else if (event == Event::key) {
-      const auto& name = parsed.get_ref<const std::string&>();
-      if (!open_.back().insert(name).second && !first_) first_ = name;
-    }
+  const std::optional<std::string>& first() const { return first_; }
+
+  bool start_object(std::size_t) override {
+    open_.emplace_back();
     return true;
   }
-  const std::optional<std::string>& first() const { return first_; }
+  bool end_object() override {
+    open_.pop_back();
+    return true;
+  }
+  bool key(std::string& name) override {
+    if (!open_.back().insert(name).second && !first_) first_ = name;
+    return true;
+  }
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(std::int64_t) override { return true; }
+  bool number_unsigned(std::uint64_t) override { return true; }
+  bool number_float(double, const std::string&) override { return true; }
+  bool string(std::string&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool start_array(std::size_t) override { return true; }
+  bool end_array() override { return true; }
+  bool parse_error(std::size_t, const std::string&, const nlohmann::json::exception&) override {
+    return false;
+  }
 
  private:
   std::vector<std::set<std::string>> open_;  // the names so far of each object that is open
@@ -85,15 +99,14 @@ class RepeatedMembers {
 // Discarded where it is malformed. Fails where an object names a member twice.
 Result<nlohmann::json> parse(std::string_view text) {
   RepeatedMembers repeated;
-  auto json = nlohmann::json::parse(
-      text,
-      [&repeated](int, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
-        return repeated(event, parsed);
-      },
-      /*allow_exceptions=*/false);
-  if (json.is_discarded() || !repeated.first()) return json;
-  return fail(ErrorCode::kInvalidArgument,
-              fmt::format("an object has the member '{}' twice", *repeated.first()));
+  if (!nlohmann::json::sax_parse(text, &repeated)) {
+    return nlohmann::json(nlohmann::json::value_t::discarded);
+  }
+  if (repeated.first()) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("an object has the member '{}' twice", *repeated.first()));
+  }
+  return nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
 }
 
 Result<std::vector<ParsedHeader>> headers_of(const nlohmann::json& list) {
