@@ -116,7 +116,11 @@ void ControlThread::on_all_shards(const TopicViewPointer& topic, const OnShard& 
       work(*shard, topic, [this, gathering](Result<> result) {
         executor_->post([gathering, result = std::move(result)] {
           if (!result && gathering->outcome) gathering->outcome = result;
-          if (--gathering->missing == 0) gathering->ready(std::move(gathering->outcome));
+          if (--gathering->missing > 0) return;
+          // Taken out: what it holds goes on this thread, not with a shard's reference, which may
+          // be the last one.
+          auto ready = std::exchange(gathering->ready, nullptr);
+          ready(std::move(gathering->outcome));
         });
       });
     });
