@@ -2,8 +2,9 @@
 // together into the next one.
 //
 // Removal, in the order that crashes rely on: the log is at rest; the catalog says that it goes;
-// checkpoints and the journal, which kept it until then, forget it; its files go, one log after the other, where nothing else waits for them; that is made stable,
-// for all logs of a round at once; the catalog forgets it.
+// checkpoints and the journal, which kept it until then, forget it; its files go, one log after the
+// other, where nothing else waits for them; that is made stable, for all logs of a round at once;
+// the catalog forgets it.
 #pragma once
 
 #include <functional>
@@ -43,8 +44,8 @@ class LogChanges {
   bool under_way() const { return changing_catalog_ || removing_; }
   // True while a log that was removed has files.
   bool any_leaving() const { return !leaving_.empty(); }
-  // Those that are to be removed and that the catalog does not say so of yet: a crash may bring them
-  // back.
+  // Those that are to be removed and that the catalog does not say so of yet: a crash may bring
+  // them back.
   const std::vector<std::shared_ptr<PartitionLogImpl>>& retiring() const { return retiring_; }
 
  private:
