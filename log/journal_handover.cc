@@ -207,10 +207,10 @@ Result<std::optional<std::vector<StoredJournal>>> adopt_journals(
 
 Result<std::vector<StoredJournal>> renew_journals(const JournalHandover& handover,
                                                   std::span<const JournalFiles> journals) {
-  for (const JournalFiles& journal : journals) {
-    if (!broken(Rule::kMissingJournalsFirst)) break;
-    TIDELOG_ASSIGN(const auto early, renew(handover, journal.shard, journal.numbers));
-    static_cast<void>(early);
+  if (broken(Rule::kMissingJournalsFirst)) {
+    for (const JournalFiles& journal : journals) {
+      TIDELOG_TRY(renew(handover, journal.shard, journal.numbers));
+    }
   }
   TIDELOG_ASSIGN(const std::vector<JournalFiles> all, make_missing(handover, journals));
   std::vector<StoredJournal> renewed;

@@ -42,18 +42,10 @@ class CrashScenarioTest : public LogFixture {
   }
   // Where in `path` the batches of the append entries with this base stand.
   std::vector<std::uint64_t> appends_at(const std::string& path, Offset base) const {
-    const auto bytes = disk_->contents(path);
     std::vector<std::uint64_t> places;
-    for (std::uint64_t at = kJournalDataStart; at < bytes.size(); at += io::kBlockBytes) {
-      const auto header = decode_write_header(std::span(bytes).subspan(at));
-      if (!header) continue;
-      std::uint64_t batches = at + kWriteHeaderBytes + header->entries * kJournalEntryBytes;
-      for (std::uint32_t i = 0; i < header->entries; ++i) {
-        const auto entry =
-            decode_journal_entry(bytes.data() + at + kWriteHeaderBytes + i * kJournalEntryBytes);
-        if (!entry) break;
-        if (entry->kind == EntryKind::kAppend && entry->base == base) places.push_back(batches);
-        batches += entry->length;
+    for (const StoredEntry& one : entries_of(path)) {
+      if (one.entry.kind == EntryKind::kAppend && one.entry.base == base) {
+        places.push_back(one.batches);
       }
     }
     return places;
@@ -219,14 +211,8 @@ class CutOfAnEarlierLifeTest : public CrashScenarioTest,
                                public testing::WithParamInterface<bool> {};
 
 TEST_P(CutOfAnEarlierLifeTest, DoesNotTakeWhatIsAppendedBehindIt) {
-  HarnessOptions options = one_shard();
-  options.store.shard.journal_bytes_max = options.store.shard.journal_bytes_min;
-  options.store.shard.destage_bytes = 1 << 20;
   bool slow = false;
-  options.latency = [&](const sim::SimIoOperation& operation) {
-    const bool segment = operation.path.ends_with(".log");
-    return slow && segment ? milliseconds(1000) : std::chrono::microseconds(50);
-  };
+  const HarnessOptions options = ring_that_fills(slow);
   start(options);
   ASSERT_TRUE(harness_->create(kId));
   ASSERT_TRUE(harness_->create(kOther));

@@ -131,14 +131,8 @@ TEST_F(HistoryFindingsTest, AJournalWithoutItsOldestWriteIsNotGoneOnWith) {
 // After a cut the ring is full of another log's bytes, so that the first append behind the cut
 // could become durable in its segment alone. The journal still says that the log was cut, and last.
 TEST_F(HistoryFindingsTest, WhatIsAppendedBehindACutWhileTheRingIsFullSurvives) {
-  HarnessOptions options = one_shard();
-  options.store.shard.journal_bytes_max = options.store.shard.journal_bytes_min;
-  options.store.shard.destage_bytes = 1 << 20;
   bool slow = false;
-  options.latency = [&](const sim::SimIoOperation& operation) {
-    const bool segment = operation.path.ends_with(".log");
-    return slow && segment ? milliseconds(1000) : std::chrono::microseconds(50);
-  };
+  const HarnessOptions options = ring_that_fills(slow);
   start(options);
   ASSERT_TRUE(harness_->create(kId));
   ASSERT_TRUE(harness_->create(kOther));

@@ -62,13 +62,15 @@ class LogFixture : public testing::Test {
     ADD_FAILURE() << "no such write in " << path;
     return 0;
   }
-  // Position of the first journal entry of `kind`'s batches in the file; and of its write.
-  struct EntryPlace {
+  // An entry of a journal file, the position of its write's header and that of its batches.
+  struct StoredEntry {
+    JournalEntry entry;
     std::uint64_t write = 0;
     std::uint64_t batches = 0;
   };
-  EntryPlace entry_at(const std::string& path, EntryKind kind) {
+  std::vector<StoredEntry> entries_of(const std::string& path) const {
     const auto bytes = disk_->contents(path);
+    std::vector<StoredEntry> all;
     for (std::uint64_t at = kJournalDataStart; at < bytes.size(); at += io::kBlockBytes) {
       const auto header = decode_write_header(std::span(bytes).subspan(at));
       if (!header) continue;
@@ -76,12 +78,32 @@ class LogFixture : public testing::Test {
       for (std::uint32_t i = 0; i < header->entries; ++i) {
         const auto entry =
             decode_journal_entry(bytes.data() + at + kWriteHeaderBytes + i * kJournalEntryBytes);
-        if (entry && entry->kind == kind) return {at, batches};
-        if (entry) batches += entry->length;
+        if (!entry) continue;
+        all.push_back({*entry, at, batches});
+        batches += entry->length;
       }
+    }
+    return all;
+  }
+  // The first one of `kind`.
+  StoredEntry entry_at(const std::string& path, EntryKind kind) {
+    for (const StoredEntry& one : entries_of(path)) {
+      if (one.entry.kind == kind) return one;
     }
     ADD_FAILURE() << "no such entry in " << path;
     return {};
+  }
+  // The journal does not grow and, while `slow`, segments hardly take anything from it.
+  static HarnessOptions ring_that_fills(const bool& slow) {
+    HarnessOptions options = one_shard();
+    options.store.shard.journal_bytes_max = options.store.shard.journal_bytes_min;
+    options.store.shard.destage_bytes = 1 << 20;
+    options.latency = [&slow](const sim::SimIoOperation& operation) {
+      const bool segment = operation.path.ends_with(".log");
+      return slow && segment ? std::chrono::microseconds(std::chrono::seconds(1))
+                             : std::chrono::microseconds(50);
+    };
+    return options;
   }
   // kId holds offsets 0 and 1, which a truncation left of nine, and two new records; the journal
   // still holds all that ever was.
