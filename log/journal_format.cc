@@ -40,6 +40,9 @@ std::optional<JournalFileHeader> decode_journal_header(std::span<const std::byte
   header.file_bytes = load_le<std::uint64_t>(from.data() + 32);
   header.shard_count = load_le<std::uint32_t>(from.data() + 40);
   header.ring_files = load_le<std::uint32_t>(from.data() + 44);
+  if (header.shard_count > kJournalShardsMax || header.ring_files > kRingFilesMax) {
+    return std::nullopt;
+  }
   return header;
 }
 

@@ -39,6 +39,9 @@ inline constexpr std::uint32_t kJournalMagic = 0x4A444954;  // "TIDJ"
 inline constexpr std::size_t kJournalHeaderBytes = 64;
 // Where the first write of a journal file may stand.
 inline constexpr std::uint64_t kJournalDataStart = 2 * io::kBlockBytes;
+// A header that says more is damaged: readers look for each journal and file that one names.
+inline constexpr std::uint32_t kJournalShardsMax = 65'536;
+inline constexpr std::uint32_t kRingFilesMax = 4'096;
 
 struct JournalFileHeader {
   std::uint64_t generation = 0;

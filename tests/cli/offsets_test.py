@@ -111,6 +111,12 @@ class Ranges(CommandCase):
         self.produce(b"1000 older\n4100000000000 older\n4102444800000 first\n2000 behind\n", "-p", 0, "-f", r"%d %v\n")
         self.assertEqual(consumer.communicate(timeout=WAIT_SECONDS_MAX)[0], b"first\nbehind\n")
         self.assertEqual(consumer.returncode, 0)
+        # Records that are not meant end a range as well.
+        older = self.popen("consume", self.topic, "-o", "s@2100-02-01", "-o", ":6", "-p", 0, "--json",
+                           stdout=subprocess.PIPE)
+        self.produce(b"1 fifth\n2 sixth\n", "-p", 0, "-f", r"%d %v\n")
+        self.assertEqual(older.communicate(timeout=WAIT_SECONDS_MAX)[0], b"")
+        self.assertEqual(older.returncode, 0)
         # As an end it is the present one.
         self.assertEqual(self.consume("-o", ":@2200-01-01", "-p", 1), b"there\n")
 

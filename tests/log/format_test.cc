@@ -150,6 +150,12 @@ TEST(StorageFormatTest, NoFlippedBitAndNoShortFilePasses) {
   encode_journal_header({3, 99, 1, 2, 4096, 4, 3}, journal);
   expect_every_bit_counts(
       journal, [](const auto& bytes) { return decode_journal_header(bytes).has_value(); });
+  encode_journal_header({3, 99, 1, 2, 4096, kJournalShardsMax, kRingFilesMax}, journal);
+  EXPECT_TRUE(decode_journal_header(journal));
+  encode_journal_header({3, 99, 1, 2, 4096, kJournalShardsMax + 1, 3}, journal);
+  EXPECT_FALSE(decode_journal_header(journal));
+  encode_journal_header({3, 99, 1, 2, 4096, 4, kRingFilesMax + 1}, journal);
+  EXPECT_FALSE(decode_journal_header(journal));
 
   std::vector<std::byte> segment(kSegmentHeaderBytes);
   encode_segment_header({7, example_id(), Offset(42), 1000}, segment);

@@ -327,12 +327,12 @@ Result<> ConsumeRun::print_all(const client::ConsumedRecords& polled) {
       partition = record.partition;
       range = &range_of(partition);
     }
-    if (range->begin_ms && record.timestamp_ms < *range->begin_ms) continue;
-    range->begin_ms.reset();
     if (range->end && record.offset + 1 >= *range->end) {
       finish(*range);
       if (record.offset >= *range->end) continue;
     }
+    if (range->begin_ms && record.timestamp_ms < *range->begin_ms) continue;
+    range->begin_ms.reset();
     TIDELOG_TRY(print(record));
   }
   return {};
