@@ -12,6 +12,8 @@ std::string CrashPolicy::to_string() const {
       return "only contents survive";
     case Kind::kNamesOnly:
       return "only names survive";
+    case Kind::kTorn:
+      return "every un-synced block is torn";
     case Kind::kOnly:
       return "only change " + std::to_string(value_) + " survives";
     case Kind::kAllBut:
@@ -32,6 +34,7 @@ bool CrashChooser::chosen(bool is_name) {
     case CrashPolicy::Kind::kDataOnly:
       return !is_name;
     case CrashPolicy::Kind::kNamesOnly:
+    case CrashPolicy::Kind::kTorn:
       return is_name;
     case CrashPolicy::Kind::kOnly:
       return change == policy_.value_;
@@ -44,6 +47,7 @@ bool CrashChooser::chosen(bool is_name) {
 }
 
 CrashChooser::Data CrashChooser::next_data() {
+  if (policy_.kind_ == CrashPolicy::Kind::kTorn) return {Part::kTorn, true};
   if (policy_.kind_ != CrashPolicy::Kind::kRandom) {
     const bool all = chosen(false);
     return {all ? Part::kAll : Part::kNone, all};

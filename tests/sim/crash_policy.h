@@ -19,6 +19,9 @@ class CrashPolicy {
   static CrashPolicy data_only() { return {Kind::kDataOnly, 0}; }
   // Creates, renames and removals, but no content.
   static CrashPolicy names_only() { return {Kind::kNamesOnly, 0}; }
+  // Names and sizes, but each 4,096-byte block of what was written is damaged: neither what it held
+  // nor what it was to hold.
+  static CrashPolicy torn() { return {Kind::kTorn, 0}; }
   // One change alone, from 0 to SimDisk::unsynced_changes() - 1: the second write without the
   // first.
   static CrashPolicy only(std::size_t change) { return {Kind::kOnly, change}; }
@@ -37,6 +40,7 @@ class CrashPolicy {
     kEverything,
     kDataOnly,
     kNamesOnly,
+    kTorn,
     kOnly,
     kAllBut,
     kRandom
@@ -51,7 +55,7 @@ class CrashChooser {
  public:
   explicit CrashChooser(const CrashPolicy& policy) : policy_(policy), random_(policy.value_) {}
 
-  enum class Part : std::uint8_t { kNone, kAll, kSome };
+  enum class Part : std::uint8_t { kNone, kAll, kSome, kTorn };
   struct Data {
     Part bytes;
     bool size;  // the growth of the file that came with it

@@ -125,9 +125,9 @@ class SimDisk final : public log::io::FileSystem {
 
   // Changes that a crash now may lose: the range of CrashPolicy::only() and all_but().
   std::size_t unsynced_changes() const;
-  // nothing, everything, data only, names only, each change alone, each change alone missing, and
-  // `random_policies` random subsets that depend on `seed`. Single changes are left out beyond the
-  // first 32.
+  // nothing, everything, data only, names only, all blocks torn, each change alone, each change
+  // alone missing, and `random_policies` random subsets that depend on `seed`. Single changes are
+  // left out beyond the first 32.
   std::vector<CrashPolicy> crash_policies(std::size_t random_policies, std::uint64_t seed) const;
   // The disk as found when the power returns: no open files, no locks, no faults, nothing
   // un-synced, points from 0.

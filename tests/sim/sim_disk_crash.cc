@@ -16,7 +16,8 @@ std::vector<CrashPolicy> SimDisk::crash_policies(std::size_t random_policies,
                                                  std::uint64_t seed) const {
   constexpr std::size_t kSingleChangesMax = 32;
   std::vector<CrashPolicy> policies{CrashPolicy::nothing(), CrashPolicy::everything(),
-                                    CrashPolicy::data_only(), CrashPolicy::names_only()};
+                                    CrashPolicy::data_only(), CrashPolicy::names_only(),
+                                    CrashPolicy::torn()};
   const std::size_t changes = unsynced_changes();
   if (changes == 0) return {CrashPolicy::nothing()};
   for (std::size_t change = 0; change < std::min(changes, kSingleChangesMax); ++change) {

@@ -143,6 +143,23 @@ TEST_F(SimDiskTest, AnOlderWriteNeverCoversANewerOne) {
   EXPECT_EQ(text(*crash(CrashPolicy::all_but(0)), "f"), std::string(4096, '2'));
 }
 
+TEST_F(SimDiskTest, EveryUnsyncedBlockCanBeTornAtOnceAndNoOther) {
+  auto file = stable_file("f", std::string(3 * 4096, '.'));
+  write(*file, 4096 + 512, std::string(512, 'n'));
+  auto made = open("made");
+  write(*made, 0, std::string(4096, 'n'));
+  const auto image = crash(CrashPolicy::torn());
+  const std::string found = text(*image, "f");
+  EXPECT_EQ(found.substr(0, 4096), std::string(4096, '.'));
+  EXPECT_EQ(found.substr(8192), std::string(4096, '.'));
+  for (std::size_t at = 4096; at < 8192; at += 512) {
+    EXPECT_NE(found.substr(at, 512), std::string(512, '.')) << at;
+    EXPECT_NE(found.substr(at, 512), std::string(512, 'n')) << at;
+  }
+  EXPECT_EQ(text(*image, "made").size(), 4096U);
+  EXPECT_NE(text(*image, "made"), std::string(4096, 'n'));
+}
+
 TEST_F(SimDiskTest, TearsAWriteAtSectorsAndDamagesOnlyItsOwnBlocks) {
   auto file = stable_file("f", std::string(3 * 4096, '.'));
   write(*file, 4096, std::string(4096, 'n'));

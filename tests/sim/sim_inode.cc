@@ -8,6 +8,17 @@
 #include "base/check.h"
 
 namespace tidelog::sim {
+namespace {
+
+constexpr std::uint64_t kPhysicalBytes = 4096;
+
+void write_garbage(PagedBytes& to, std::uint64_t sector, SimRandom& random) {
+  std::array<std::byte, kSectorBytes> garbage;
+  for (std::byte& byte : garbage) byte = static_cast<std::byte>(random.next());
+  to.write(sector, garbage);
+}
+
+}  // namespace
 
 std::size_t SimInode::read(std::uint64_t position, std::span<std::byte> into) const {
   if (position >= current_size_) return 0;
@@ -58,7 +69,6 @@ void SimInode::apply_size(const Change& change, State to) {
 // Each sector by itself. A block that got only some of its sectors may have been damaged as a
 // whole: the device's physical sector has 4,096 bytes.
 void SimInode::apply_some(const Change& change, State to, SimRandom& random, bool damage) {
-  constexpr std::uint64_t kPhysicalBytes = 4096;
   const std::uint64_t end = change.position + change.length;
   for (std::uint64_t block = align_down(change.position, kPhysicalBytes); block < end;
        block += kPhysicalBytes) {
@@ -76,11 +86,16 @@ void SimInode::apply_some(const Change& change, State to, SimRandom& random, boo
     }
     if (!damage || !some || all) continue;
     for (std::uint64_t sector = block; sector < block + kPhysicalBytes; sector += kSectorBytes) {
-      if (!random.one_in(2)) continue;
-      std::array<std::byte, kSectorBytes> garbage;
-      for (std::byte& byte : garbage) byte = static_cast<std::byte>(random.next());
-      to.bytes.write(sector, garbage);
+      if (random.one_in(2)) write_garbage(to.bytes, sector, random);
     }
+  }
+}
+
+void SimInode::apply_torn(const Change& change, State to, SimRandom& random) {
+  const std::uint64_t end = align_up(change.position + change.length, kPhysicalBytes);
+  for (std::uint64_t sector = align_down(change.position, kPhysicalBytes); sector < end;
+       sector += kSectorBytes) {
+    write_garbage(to.bytes, sector, random);
   }
 }
 
@@ -95,6 +110,8 @@ void SimInode::apply_choice(const Change& change, State to, CrashChooser& choose
     apply(change, to);
   } else if (choice.bytes == CrashChooser::Part::kSome) {
     apply_some(change, to, chooser.random(), chooser.random().one_in(3));
+  } else if (choice.bytes == CrashChooser::Part::kTorn) {
+    apply_torn(change, to, chooser.random());
   }
   to.size = size_before;
   if (choice.size) apply_size(change, to);

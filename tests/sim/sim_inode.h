@@ -105,6 +105,7 @@ class SimInode {
   static void apply(const Change& change, State to);
   static void apply_size(const Change& change, State to);
   static void apply_some(const Change& change, State to, SimRandom& random, bool damage);
+  static void apply_torn(const Change& change, State to, SimRandom& random);
   static void apply_choice(const Change& change, State to, CrashChooser& chooser);
   void add(Change change);
   void check_not_in_flight(std::uint64_t position, std::uint64_t end) const;
