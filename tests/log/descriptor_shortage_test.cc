@@ -39,8 +39,6 @@ class DescriptorShortageTest : public LogFixture {
     short_ = std::make_unique<ShortDisk>(*disk_);
     HarnessOptions options = one_shard();
     options.files = short_.get();
-    options.store.shard.free_space_bytes_min = 0;
-    options.store.shard.free_space_ratio_min = 0;
     options.store.shard.checkpoint_interval = std::chrono::seconds(1);
     start(options);
   }

@@ -124,8 +124,6 @@ TEST_F(DiskFailureTest, AJournalThatCannotGrowTriesAgainLater) {
 
 TEST_F(DiskFailureTest, AFullDiskRefusesAppendsUntilThereIsSpaceAndLosesNothing) {
   HarnessOptions options = one_shard();
-  options.store.shard.free_space_bytes_min = 0;
-  options.store.shard.free_space_ratio_min = 0;
   options.store.shard.checkpoint_interval = std::chrono::seconds(1);
   start(options);
   ASSERT_TRUE(harness_->create(kId));

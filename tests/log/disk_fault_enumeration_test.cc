@@ -17,8 +17,6 @@ const TopicPartition kSecond = partition_of(3, 0);
 HarnessOptions options() {
   HarnessOptions options;
   options.store.shard.checkpoint_interval = std::chrono::seconds(1);
-  options.store.shard.free_space_bytes_min = 0;
-  options.store.shard.free_space_ratio_min = 0;
   return options;
 }
 

@@ -313,10 +313,7 @@ TEST_F(FailedDiskTest, ADamagedLengthIsNotBelievedWhenMemoryIsTaken) {
 }
 
 TEST_F(FailedDiskTest, AJournalThatCouldNotGrowLeavesNothingBehind) {
-  HarnessOptions options = one_shard();
-  options.store.shard.free_space_bytes_min = 0;
-  options.store.shard.free_space_ratio_min = 0;
-  start(options);
+  start();
   ASSERT_TRUE(harness_->create(kId));
   append_durably(kId, 3);
   disk_->limit_space(112 << 10);  // too little for another 64 KiB

@@ -18,8 +18,6 @@ class FullDiskStopTest : public LogFixture {
  protected:
   static HarnessOptions options() {
     HarnessOptions options = one_shard();
-    options.store.shard.free_space_bytes_min = 0;
-    options.store.shard.free_space_ratio_min = 0;
     options.store.shard.journal_bytes_max = options.store.shard.journal_bytes_min;
     options.store.shard.checkpoint_interval = std::chrono::seconds(5);
     return options;

@@ -39,6 +39,7 @@ TEST(RandomHistoriesTest, LoseNothingRepeatNothingAlterNothingAndGoOn) {
   EXPECT_GT(all.power_cuts_in_recovery, histories / 10);
   EXPECT_GT(all.clean_stops, histories / 4);
   EXPECT_GT(all.failed_disks, histories / 10);
+  EXPECT_GT(all.restarts_on_failed_disks, histories / 25);
   EXPECT_GT(all.duplicates, histories / 4);
   EXPECT_GT(all.truncations, histories / 4);
   EXPECT_GT(all.removals, histories / 10);

@@ -25,6 +25,7 @@ HistoryCounts& HistoryCounts::operator+=(const HistoryCounts& other) {
   kills += other.kills;
   clean_stops += other.clean_stops;
   failed_disks += other.failed_disks;
+  restarts_on_failed_disks += other.restarts_on_failed_disks;
   batches += other.batches;
   duplicates += other.duplicates;
   truncations += other.truncations;
@@ -35,10 +36,11 @@ HistoryCounts& HistoryCounts::operator+=(const HistoryCounts& other) {
 
 std::string HistoryCounts::to_string() const {
   return fmt::format(
-      "{} lives, {} power cuts ({} in recovery), {} kills, {} clean stops, {} failed disks, {} "
-      "batches, {} duplicates, {} truncations, {} trims, {} removals",
-      lives, power_cuts, power_cuts_in_recovery, kills, clean_stops, failed_disks, batches,
-      duplicates, truncations, trims, removals);
+      "{} lives, {} power cuts ({} in recovery), {} kills, {} clean stops, {} failed disks ({} "
+      "started again without a cut), {} batches, {} duplicates, {} truncations, {} trims, {} "
+      "removals",
+      lives, power_cuts, power_cuts_in_recovery, kills, clean_stops, failed_disks,
+      restarts_on_failed_disks, batches, duplicates, truncations, trims, removals);
 }
 
 RandomHistory::RandomHistory(std::uint64_t seed, bool trace)
@@ -84,8 +86,6 @@ HarnessOptions RandomHistory::harness_options() {
   ShardLogOptions& shard = options.store.shard;
   shard.checkpoint_interval = std::chrono::seconds(1);
   shard.retention_interval = std::chrono::seconds(1);
-  shard.free_space_bytes_min = 0;
-  shard.free_space_ratio_min = 0;
   shard.journal_bytes_max = (std::uint64_t{64} << 10) << random_.below(3);
   shard.destage_bytes = std::size_t{2048} << random_.below(5);
   shard.index_save_bytes = std::size_t{4096} << random_.below(5);
@@ -210,7 +210,23 @@ void RandomHistory::life(bool last) {
     disk_failed_ = disk_failed_ || failed();
   }
   if (!complaint_.empty() || last) return;
-  next_disk(disk_->powered_off() || disk_failed_ ? End::kPowerCut : end);
+  if (disk_->powered_off()) {
+    end = End::kPowerCut;
+  } else if (disk_failed_) {
+    end = end_on_failed_disk();
+  }
+  next_disk(end);
+}
+
+RandomHistory::End RandomHistory::end_on_failed_disk() {
+  ++counts_.failed_disks;
+  if (random_.one_in(2)) return End::kPowerCut;
+  ++counts_.restarts_on_failed_disks;
+  if (failed() && random_.one_in(2)) {
+    note("a stop on the failed disk");
+    if (harness_->stop_cleanly()) complain("a stop on a failed disk is a clean one");
+  }
+  return disk_->powered_off() ? End::kPowerCut : End::kKill;
 }
 
 sim::CrashPolicy RandomHistory::some_policy() {
@@ -237,7 +253,6 @@ void RandomHistory::next_disk(End end) {
     note(fmt::format("the power goes: {}; {}", disk_->stopped_by(), policy.to_string()));
     ++counts_.power_cuts;
     counts_.power_cuts_in_recovery += started_ ? 0 : 1;
-    counts_.failed_disks += disk_failed_ ? 1 : 0;
     disk_->power_off();
     auto found = disk_->crash_image(policy);
     harness_.reset();

@@ -6,8 +6,9 @@
 // after each start, an auditor read; beside it, every batch is compared with what was appended,
 // byte for byte. What a start found counts as acknowledged from then on.
 //
-// After a failed write or sync (an input/output error) the power always goes too: what a kernel
-// still shows of a write that failed is no promise, and no start can tell it from one that did not.
+// After a failed write or sync (an input/output error) the power goes, or the process ends, after a
+// stop that cannot be a clean one or without any, and the next one starts on what the device has of
+// what failed.
 #pragma once
 
 #include <cstdint>
@@ -32,6 +33,7 @@ struct HistoryCounts {
   std::uint64_t kills = 0;
   std::uint64_t clean_stops = 0;
   std::uint64_t failed_disks = 0;
+  std::uint64_t restarts_on_failed_disks = 0;  // without a power cut
   std::uint64_t batches = 0;
   std::uint64_t duplicates = 0;  // answered as such
   std::uint64_t truncations = 0;
@@ -63,6 +65,7 @@ class RandomHistory {
   void life(bool last);
   HarnessOptions harness_options();
   void plant_faults();
+  End end_on_failed_disk();
   void next_disk(End end);
   sim::CrashPolicy some_policy();
   bool open();
