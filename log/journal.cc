@@ -201,6 +201,7 @@ void Journal::send(std::unique_ptr<JournalWrite> write, const JournalRing::Place
        .position = journal_position(place.file, place.position)},
       sent.image.bytes());
   ring_.take(place, sent.bytes, sent.sequence);
+  if (broken(Rule::kTailIsStableFirst)) ring_.free_below(sent.tail);
   ++in_flight_;
   ++writes_;
   write_bytes_ += sent.bytes;

@@ -30,7 +30,7 @@ Result<bool> cut_torn_tail(const LogRecoveryContext& context, const SegmentSearc
   Segment& last = *found.segments.back();
   // An index that did not count must not fit by chance when the segment has grown again.
   TIDELOG_ASSIGN(const bool indexed, context.files->exists(last.index_path()));
-  if (indexed && last.index_saved_at == 0) {
+  if (indexed && last.index_saved_at == 0 && !broken(Rule::kUncountedIndexGoes)) {
     TIDELOG_TRY(context.files->remove_file(last.index_path()));
     TIDELOG_TRY(context.files->sync_directory(search.directory));
   }

@@ -14,6 +14,7 @@ enum class Rule : std::uint8_t {
   kContiguousPrefix,          // a log acknowledges up to the first write that is not complete
   kFailedWriteIsNoWrite,      // final, or written again: never complete
   kTailNamesWhatIsNeeded,     // no write is below the tail while a log needs it
+  kTailIsStableFirst,         // the write that tells it is complete before space below is used
   kReserveForTheTail,         // the write that tells the tail always finds room
   kDurableEndsAreDurable,     // in entries
   kDurableSequenceIsDurable,  // in write headers
@@ -68,20 +69,22 @@ enum class Rule : std::uint8_t {
   kOnlyDenseJournalsGoOn,   // from the tail on all writes are there
   kCutsAreFinishedFirst,    // a journal with a cut is emptied
   // --- What a start believes.
-  kJournalIdCounts,    // writes of another id do not count
-  kFileIdCounts,       // in segments, likewise
-  kIndexFileIdCounts,  // likewise
-  kWholeWrites,        // the records of each batch verify
-  kEntryBindsBatches,  // an entry counts with its own batches only
-  kNoGaps,             // an entry that does not continue its log was never acknowledged
-  kNothingAboveACut,   // entries from before a cut end there
-  kCutIsDoneAgain,     // one without a later append
-  kTornTailIsCut,      // before appends go on
-  kUnfinishedGoes,     // a segment whose making was cut short
+  kJournalIdCounts,     // writes of another id do not count
+  kFileIdCounts,        // in segments, likewise
+  kIndexFileIdCounts,   // likewise
+  kWholeWrites,         // the records of each batch verify
+  kEntryBindsBatches,   // an entry counts with its own batches only
+  kNoGaps,              // an entry that does not continue its log was never acknowledged
+  kNothingAboveACut,    // entries from before a cut end there
+  kCutIsDoneAgain,      // one without a later append
+  kTornTailIsCut,       // before appends go on
+  kUnfinishedGoes,      // a segment whose making was cut short
+  kUncountedIndexGoes,  // an index that does not fit now may fit by chance later
   // --- Loss.
-  kLossIsNeverCut,   // a log that ends below what was promised takes no records
-  kEntriesPromise,   // what entries say was durable
-  kLostWritesCount,  // of what a lost write held nothing is known
+  kLossIsNeverCut,         // a log that ends below what was promised takes no records
+  kEntriesPromise,         // what entries say was durable
+  kSegmentHeadersPromise,  // and segment headers, also behind an unsound write
+  kLostWritesCount,        // of what a lost write held nothing is known
   kCount
 };
 

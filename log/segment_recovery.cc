@@ -142,7 +142,9 @@ class Scan {
       TIDELOG_ASSIGN(const auto next, scanner_.find_header(position));
       if (!next) break;
       found.rest_written = true;
-      promise(found, Offset(static_cast<std::int64_t>(next->durable)));
+      if (!broken(Rule::kSegmentHeadersPromise)) {
+        promise(found, Offset(static_cast<std::int64_t>(next->durable)));
+      }
       position = next->position + io::kBlockBytes;
     }
     if (found.rest_written) return {};

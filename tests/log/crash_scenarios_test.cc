@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@ class CrashScenarioTest : public LogFixture {
   static HarnessOptions each_batch_its_own_write(std::uint64_t seed) {
     HarnessOptions options = one_shard();
     options.store.shard.destage_bytes = 1;
+    options.store.shard.index_save_bytes = 1 << 20;  // only a clean stop saves one
     options.seed = seed;
     return options;
   }
@@ -39,6 +41,36 @@ class CrashScenarioTest : public LogFixture {
     settings.segment_ms = -1;
     harness_->find(kId)->change_settings(settings);
     harness_->pass(milliseconds(20));
+  }
+  // Cuts the power at each step of `act`, each time after `prepare` on a new disk, and starts on
+  // each disk that may be found: what was acknowledged is there, and each log is sound.
+  void cut_at_each_step(const std::function<void()>& prepare, const std::function<void()>& act,
+                        const HarnessOptions& next_start = one_shard()) {
+    bool ended = false;
+    for (std::uint64_t step = 1; !ended; ++step) {
+      harness_.reset();
+      disk_ = std::make_unique<sim::SimDisk>();
+      ledger_ = {};
+      prepare();
+      if (HasFatalFailure()) return;
+      disk_->stop_at(disk_->points() + step);
+      act();
+      ended = !disk_->powered_off();
+      disk_->power_off();
+      for (const sim::CrashPolicy& policy : disk_->crash_policies(0, step)) {
+        const auto found = disk_->crash_image(policy);
+        Ledger ledger = ledger_;
+        LogHarness harness(*found, ledger, next_start);
+        const auto opened = harness.open();
+        ASSERT_TRUE(opened) << opened.error().to_string();
+        ASSERT_EQ(compare(harness, ledger), "")
+            << disk_->stopped_by() << ", " << policy.to_string();
+      }
+    }
+  }
+  bool exists(const std::string& path) const {
+    const auto files = disk_->files();
+    return std::ranges::find(files, path) != files.end();
   }
   // Where in `path` the batches of the append entries with this base stand.
   std::vector<std::uint64_t> appends_at(const std::string& path, Offset base) const {
@@ -104,10 +136,7 @@ TEST_F(CrashScenarioTest, AnEntryDoesNotCountWithTheBatchesOfAnOlderWrite) {
 
 // A stop gave up for want of space, and there is some again when the marker is written.
 TEST_F(CrashScenarioTest, AStopThatGaveUpLeavesNoMarker) {
-  HarnessOptions options = one_shard();
-  options.store.shard.free_space_bytes_min = 0;
-  options.store.shard.free_space_ratio_min = 0;
-  start(options);
+  start();
   ASSERT_TRUE(harness_->create(kId));
   append_durably(kId, 3);
   for (std::uint64_t n = 1; n <= 2000; ++n) {
@@ -129,8 +158,154 @@ TEST_F(CrashScenarioTest, AStopThatGaveUpLeavesNoMarker) {
   harness_->executor().clear_end_of_turn_hooks();
   harness_.reset();
   EXPECT_FALSE(*disk_->exists("data/clean-stop"));
-  start(options);
+  start();
   EXPECT_EQ(compare(*harness_, ledger_), "");
+}
+
+// What a sync did not bring to the disk no later one does: the journal stays the only one that has
+// it.
+TEST_F(CrashScenarioTest, TheJournalForgetsNothingOfWhichTheSegmentsSyncFailed) {
+  start();
+  ASSERT_TRUE(harness_->create(kId));
+  ASSERT_TRUE(harness_->create(kOther));
+  append_durably(kId);
+  bring_to_segment();
+  append_durably(kId);
+  disk_->fail_nth(sim::DiskOperation::kSync, 1, sim::DiskFault::kIoError);
+  bring_to_segment();
+  ASSERT_EQ(disk_->faults_left(), 0U);
+  // It would say that what the segment seems to have is needed no longer.
+  static_cast<void>(harness_->append(kOther, 100));
+  harness_->pass(milliseconds(20));
+  crash(sim::CrashPolicy::nothing());
+  start();
+  EXPECT_EQ(compare(*harness_, ledger_), "");
+}
+
+// A header promises that its file is whole, and no two headers of a file are written at once.
+TEST_F(CrashScenarioTest, APowerCutAtAnyStepOfTheRingsGrowthLosesNoJournal) {
+  HarnessOptions options = one_shard();
+  options.store.shard.destage_bytes = 1 << 20;
+  cut_at_each_step(
+      [&] {
+        start(options);
+        ASSERT_TRUE(harness_->create(kId));
+        append_durably(kId, 8, 3000);  // half of the ring
+        ASSERT_FALSE(exists("data/journal/0-1"));
+      },
+      [&] {
+        ASSERT_TRUE(harness_->append(kId, 3000));
+        harness_->pass(milliseconds(20));
+      });
+  EXPECT_TRUE(exists("data/journal/0-1")) << "the ring did not grow";
+}
+
+TEST_F(CrashScenarioTest, APowerCutAtAnyStepOfACheckpointLeavesTheOneBefore) {
+  cut_at_each_step(
+      [&] {
+        start();
+        ASSERT_TRUE(harness_->create(kId));
+        append_durably(kId, 5);
+        ASSERT_TRUE(harness_->trim(kId, Offset(3)));  // which only checkpoints know
+      },
+      [&] {
+        ASSERT_TRUE(harness_->append(kId, 300));
+        harness_->pass(std::chrono::seconds(6));
+      });
+}
+
+// The start with another number of shards brings what the journal has to a new segment.
+TEST_F(CrashScenarioTest, APowerCutAtAnyStepOfAReplayLeavesNoSegmentWithoutAHeader) {
+  HarnessOptions two_shards;
+  two_shards.shards = 2;
+  cut_at_each_step(
+      [&] {
+        start();
+        ASSERT_TRUE(harness_->create(kId));
+        append_durably(kId, 3);
+        crash();
+      },
+      [&] {
+        harness_ = std::make_unique<LogHarness>(*disk_, ledger_, two_shards);
+        static_cast<void>(harness_->open());
+      },
+      two_shards);
+  EXPECT_TRUE(exists(segment_of(kId))) << "nothing was replayed";
+}
+
+// The ring is full, and one write says what is free. Should it be lost with the one behind it,
+// which it made room for, then the writes that this one damaged count as lost.
+TEST_F(CrashScenarioTest, APowerCutWhileTheRingComesRoundLosesNoWriteThatMayBeNeeded) {
+  HarnessOptions options = one_shard();
+  options.store.shard.journal_bytes_max = options.store.shard.journal_bytes_min;
+  options.store.shard.destage_bytes = 1 << 20;
+  options.store.shard.quiet_write_after = std::chrono::seconds(60);  // confirms nothing
+  options.latency = [](const sim::SimIoOperation& operation) {
+    return milliseconds(operation.path.ends_with(".log") ? 50 : 5);
+  };
+  cut_at_each_step(
+      [&] {
+        start(options);
+        ASSERT_TRUE(harness_->create(kOther));
+        ASSERT_TRUE(harness_->create(kId));
+        append_durably(kOther);  // of which no later write says anything
+        append_durably(kId, 11, 3000);
+      },
+      [&] {
+        for (int i = 0; i < 5; ++i) ASSERT_TRUE(harness_->append(kId, 3000));
+        for (int ms = 0; ms < 300; ++ms) {
+          harness_->executor().post([] {});  // a turn
+          harness_->pass(milliseconds(1));
+        }
+      });
+  EXPECT_EQ(harness_->find(kId)->durable_end(), Offset(16)) << "the ring did not come round";
+}
+
+// A power cut leaves the cut to the next start, with an index of what was there before. Then the
+// log grows again, to other writes.
+TEST_F(CrashScenarioTest, AnIndexFromBeforeACutNeverFitsTheSegmentThatGrewAgain) {
+  int done_again = 0;
+  bool ended = false;
+  for (std::uint64_t step = 1; !ended; ++step) {
+    SCOPED_TRACE(step);
+    live_anew(1, 3);
+    ASSERT_TRUE(harness_->stop_cleanly());
+    start(each_batch_its_own_write(2));
+    disk_->stop_at(disk_->points() + step);
+    ended = harness_->truncate(kId, Offset(1));
+    crash();
+    start(each_batch_its_own_write(3));
+    if (harness_->find(kId)->log_end() != Offset(1)) continue;
+    done_again += ended ? 0 : 1;
+    LedgerLog& log = ledger_.logs[kId];
+    log.batches.erase(log.batches.lower_bound(Offset(1)), log.batches.end());
+    log.truncating.reset();
+    log.acknowledged = Offset(1);
+    harness_->listen(kId);
+    for (int i = 0; i < 5; ++i) ASSERT_TRUE(harness_->append(kId, 100, LeaderEpoch(2)));
+    ASSERT_TRUE(harness_->wait_durable(kId));
+    for (int i = 0; i < 3; ++i) {
+      bring_to_segment();
+      append_durably(kId, 1, 500, LeaderEpoch(2));
+    }
+    crash();
+    start();
+    ASSERT_EQ(compare(*harness_, ledger_), "");
+  }
+  EXPECT_GT(done_again, 0);
+}
+
+// The journal has moved on, no checkpoint came yet, and a write in the middle rots.
+TEST_F(CrashScenarioTest, SegmentHeadersBehindADamagedWriteSayThatItWasDurable) {
+  live_anew(1, 3);
+  ASSERT_TRUE(harness_->create(kOther));
+  harness_->pass(milliseconds(100));  // the quiet write
+  append_durably(kOther);             // says that none of it is needed
+  crash();
+  disk_->flip_bit(segment_of(kId), (2 * io::kBlockBytes + 200) * 8);
+  start();
+  EXPECT_EQ(harness_->find(kId)->health(), LogHealth::kLossy);
+  EXPECT_EQ(harness_->find(kId)->log_end(), Offset(3));
 }
 
 // Twice in a row the later of two writes in flight survives, and the earlier does not.
