@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "base/bytes.h"
 #include "base/check.h"
 #include "log/io/storage_error.h"
+#include "log/journal.h"
 #include "log/open_segments.h"
 #include "log/rules.h"
 #include "log/write_header.h"
@@ -15,12 +17,23 @@ namespace tidelog::log {
 namespace {
 
 constexpr int kJobsMax = 16;
-constexpr std::size_t kJobBytes = std::size_t{4} << 20;
+// A sync takes all that any file wrote to the device with it, and the journal's writes wait for it:
+// so a little at a time as long as the journal has room; then as much as gets most out of a sync.
+struct Measures {
+  std::size_t job_bytes;
+  std::uint64_t unsynced_bytes_enough;  // no job begins to write above it
+};
+constexpr Measures kUnhurried{std::size_t{512} << 10, std::uint64_t{512} << 10};
+constexpr Measures kHurried{std::size_t{4} << 20, std::uint64_t{64} << 20};
 constexpr std::uint64_t kSpaceStepMin = std::uint64_t{1} << 20;
 constexpr std::uint64_t kSpaceStepMax = std::uint64_t{64} << 20;
 constexpr std::uint64_t kSpaceShare =
     100;  // at most one hundredth of the free space is taken ahead
 constexpr std::chrono::milliseconds kRetryAfter{100};
+
+const Measures& measures(const Journal& journal) {
+  return journal.is_nearly_full() ? kHurried : kUnhurried;
+}
 
 }  // namespace
 
@@ -30,6 +43,7 @@ struct Destager::Job {
   std::shared_ptr<io::File> file;  // of the segment, while it is written
   std::vector<TailChunk*> chunks;  // of this round
   std::size_t writes_left = 0;
+  std::uint64_t unsynced_bytes = 0;  // written or being written, until the sync ends
   std::optional<Error> error;
   bool short_of_space = false;
 };
@@ -77,7 +91,8 @@ void Destager::step(const JobPtr& job) {
   if (context_.failure) return;
   DestageTarget& target = *job->target;
   if (!target.target_open()) return finish(job);
-  job->chunks = target.target_tail().destageable(target.target_limit(), kJobBytes);
+  job->chunks = target.target_tail().destageable(target.target_limit(),
+                                                 measures(*context_.journal).job_bytes);
   job->segment = target.target_segments().active();
   if (job->segment && target.roll_wanted_) {
     if (job->segment->summary.end > job->segment->summary.base) {
@@ -105,6 +120,11 @@ void Destager::step(const JobPtr& job) {
   if (fitting == 0) return make_segment(job, true);
   job->chunks.resize(fitting);
   if (end > job->segment->file_bytes) return take_space(job, end);
+  if (unsynced_bytes_ >= measures(*context_.journal).unsynced_bytes_enough) {
+    return writers_.push_back(job);
+  }
+  job->unsynced_bytes = end - summary.bytes;
+  unsynced_bytes_ += job->unsynced_bytes;
   write(job);
 }
 
@@ -217,14 +237,30 @@ void Destager::written(const JobPtr& job, const Result<>& result) {
     job->error = result.error();
   }
   if (--job->writes_left > 0) return;
-  if (job->error) return trouble(job, *job->error);
-  if (broken(Rule::kSegmentIsSynced)) return synced(job);
+  if (job->error) {
+    settle(job);
+    return trouble(job, *job->error);
+  }
+  if (broken(Rule::kSegmentIsSynced)) {
+    settle(job);
+    return synced(job);
+  }
   context_.environment.queue->sync(
       *job->file, [this, job, alive = std::weak_ptr<bool>(context_.alive)](const Result<>& done) {
         if (alive.expired()) return;
+        settle(job);
         if (!done && !broken(Rule::kFailedSyncIsFinal)) return trouble(job, done.error());
         synced(job);
       });
+}
+
+void Destager::settle(const JobPtr& job) {
+  unsynced_bytes_ -= std::exchange(job->unsynced_bytes, 0);
+  while (!writers_.empty() && unsynced_bytes_ < measures(*context_.journal).unsynced_bytes_enough) {
+    const JobPtr next = std::move(writers_.front());
+    writers_.pop_front();
+    step(next);
+  }
 }
 
 void Destager::synced(const JobPtr& job) {

@@ -75,6 +75,8 @@ class Destager {
   void take_space(const JobPtr& job, std::uint64_t needed);
   void write(const JobPtr& job);
   void written(const JobPtr& job, const Result<>& result);
+  // The job's bytes are synced, or failed: others may write.
+  void settle(const JobPtr& job);
   void synced(const JobPtr& job);
   void save_index_so_far(const JobPtr& job);
   void finish(const JobPtr& job);
@@ -87,6 +89,8 @@ class Destager {
   ShardContext& context_;
   Fifo<std::shared_ptr<DestageTarget>> queue_;
   int running_ = 0;
+  std::uint64_t unsynced_bytes_ = 0;  // of all jobs
+  Fifo<JobPtr> writers_;              // that wait until fewer are
 };
 
 }  // namespace tidelog::log

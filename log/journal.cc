@@ -360,10 +360,10 @@ JournalCheckpoint Journal::checkpoint() const {
 }
 
 void Journal::watch_space() {
-  if (ring_.used_bytes() * 2 <= ring_.bytes()) return;
+  if (!is_half_full()) return;
   if (ring_.bytes() * 2 <= options_.journal_bytes_max) {
     grow(0);
-    if (ring_.used_bytes() * 4 <= ring_.bytes() * 3) return;
+    if (!is_nearly_full()) return;
   }
   if (live_.empty() || asked_tail_ == live_.tail_sequence()) return;
   asked_tail_ = live_.tail_sequence();

@@ -145,6 +145,8 @@ class Journal {
   bool half_written() const { return lacking_ > 0 || !truncates_.empty(); }
   // The largest batch that can be journalled, whatever the ring's size now.
   std::size_t batch_bytes_max() const;
+  bool is_half_full() const { return ring_.used_bytes() * 2 > ring_.bytes(); }
+  bool is_nearly_full() const { return ring_.used_bytes() * 4 > ring_.bytes() * 3; }
   JournalCheckpoint checkpoint() const;
   std::uint64_t writes() const { return writes_; }
   std::uint64_t write_bytes() const { return write_bytes_; }
