@@ -92,11 +92,16 @@ bool BrokerPool::opens_one(BrokerId broker, Lane lane) const {
   });
 }
 
+const HostPort& BrokerPool::way_to(BrokerId broker) const {
+  const auto detour = detours_.find(broker);
+  return detour != detours_.end() ? detour->second : brokers_.at(broker);
+}
+
 void BrokerPool::start(SlotKey key, Slot& slot) {
-  const HostPort& address = brokers_.at(key.broker);
+  slot.address = way_to(key.broker);
   slot.connection = make_connection(key.shard);
   slot.open = false;
-  slot.connection->open(address.host, address.port,
+  slot.connection->open(slot.address.host, slot.address.port,
                         [this, key](Result<> result) { opened(key, std::move(result)); });
 }
 
@@ -113,17 +118,16 @@ void BrokerPool::opened(SlotKey key, Result<> result) {
     return changed();
   }
   discard(std::move(slot.connection));
+  if (go_around(key, slot, result.error())) return;
   slot.shares = open_one(key.broker, key.lane) != nullptr;
   wait_before_retry(slot);
-  if (!slot.shares) {
-    last_failure_ = Error(result.error().code(), explained(key.broker, result.error()));
-  }
+  if (!slot.shares) last_failure_ = result.error();
   const bool none_open =
       std::ranges::none_of(slots_, [](const auto& at) { return at.second.open; });
   if (none_open && result.error().code() == ErrorCode::kWrongCluster) {
     wrong_cluster_ = result.error();
   }
-  const std::string cause = explained(key.broker, result.error());
+  const std::string& cause = result.error().message();
   if (!shut_down_) {
     log(slot.shares ? fmt::format("no connection of its own for shard {} of broker {}: {}; it "
                                   "shares another's",
@@ -133,17 +137,38 @@ void BrokerPool::opened(SlotKey key, Result<> result) {
   changed();
 }
 
-std::string BrokerPool::explained(BrokerId broker, const Error& failure) const {
-  const auto reached = reached_by_.find(broker);
+std::optional<HostPort> BrokerPool::other_way(BrokerId broker) const {
   const auto told = brokers_.find(broker);
-  const bool is_elsewhere = reached != reached_by_.end() && told != brokers_.end() &&
-                            reached->second != told->second &&
-                            open_one(broker, Lane::kControl) != nullptr;
-  if (!is_elsewhere) return failure.message();
+  std::optional<HostPort> other;
+  for (const auto& [key, slot] : slots_) {
+    if (key.broker != broker || !slot.open || told == brokers_.end()) continue;
+    if (slot.address == told->second) return std::nullopt;
+    other = slot.address;
+  }
+  return other;
+}
+
+bool BrokerPool::go_around(SlotKey key, Slot& slot, const Error& failure) {
+  if (shut_down_) return false;
+  const std::optional<HostPort> other = other_way(key.broker);
+  const auto told = brokers_.find(key.broker);
+  if (!other || told == brokers_.end() || slot.address != told->second) {
+    if (!other) detours_.erase(key.broker);
+    return false;
+  }
+  const bool is_new = detours_.insert_or_assign(key.broker, *other).second;
+  const std::string sentence = explained(key.broker, *other, failure);
+  start(key, slot);
+  if (is_new) log(sentence);  // behind all that its hearer, by closing the client, would change
+  return true;
+}
+
+std::string BrokerPool::explained(BrokerId broker, const HostPort& other,
+                                  const Error& failure) const {
   return fmt::format(
-      "broker {}, reached by {}, says that its address is {}, which fails: {}; see "
-      "its setting advertised.listen",
-      broker.value(), reached->second.to_string(), told->second.to_string(), failure.message());
+      "broker {} says that its address is {}, which fails: {}; going on by {}, where it "
+      "answers; see its setting advertised.listen",
+      broker.value(), brokers_.at(broker).to_string(), failure.message(), other.to_string());
 }
 
 void BrokerPool::watch(SlotKey key, Connection& connection) {
@@ -274,7 +299,6 @@ void BrokerPool::seed_opened(const HostPort& address, Result<> result) {
   only_wrong_cluster_ = true;
   seed_backoff_.reset();
   const HelloAnswer& hello = connection->hello();
-  reached_by_.insert_or_assign(hello.broker_id, address);
   // It serves the shard that it happened to come to as well as one opened for that.
   const std::int32_t shard = connected_by({hello.broker_id, hello.shard}).shard;
   const SlotKey key{hello.broker_id, Lane::kControl, shard};
@@ -285,16 +309,23 @@ void BrokerPool::seed_opened(const HostPort& address, Result<> result) {
     executor_.cancel(std::exchange(found.retry_timer, 0));
     found.shares = false;
     found.connection = std::move(connection);
+    found.address = address;
     watch(key, *found.connection);
   }
   changed();
 }
 
 void BrokerPool::set_brokers(const std::vector<BrokerAddress>& brokers) {
-  brokers_.clear();
+  std::map<BrokerId, HostPort> told;
   for (const BrokerAddress& broker : brokers) {
-    brokers_.emplace(broker.id, HostPort{broker.host, broker.port});
+    told.emplace(broker.id, HostPort{broker.host, broker.port});
   }
+  std::erase_if(detours_, [&](const auto& detour) {
+    const auto before = brokers_.find(detour.first);
+    const auto now = told.find(detour.first);
+    return before == brokers_.end() || now == told.end() || now->second != before->second;
+  });
+  brokers_ = std::move(told);
 }
 
 void BrokerPool::shut_down(const Error& reason) {

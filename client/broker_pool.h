@@ -6,6 +6,10 @@
 // another one is open, as where the broker limits connections, they share that one: a hop slower,
 // and the own one is tried again later.
 //
+// A broker whose advertised address leads nowhere, while the address that this client was started
+// with has just led to it, is reached by the latter from then on. Each connection makes sure that
+// it is that broker, so an address that leads to several is no danger.
+//
 // Thread: its executor's.
 #pragma once
 
@@ -88,6 +92,7 @@ class BrokerPool {
   struct Slot {
     explicit Slot(Backoff wait) : backoff(wait) {}
     std::unique_ptr<Connection> connection;
+    HostPort address;  // of `connection`
     bool open = false;
     SteadyTime opened_at{};
     Backoff backoff;
@@ -104,15 +109,22 @@ class BrokerPool {
 
   Slot& slot(SlotKey key);
   void start(SlotKey key, Slot& slot);
+  // Where the broker answers, if the address that metadata tells has led nowhere and another one
+  // serves a connection to it now.
+  std::optional<HostPort> other_way(BrokerId broker) const;
+  // By which of the two it is to be reached.
+  const HostPort& way_to(BrokerId broker) const;
   // Some open connection to the broker in this lane; null when there is none.
   Connection* open_one(BrokerId broker, Lane lane) const;
   bool opens_one(BrokerId broker, Lane lane) const;
   void opened(SlotKey key, Result<> result);
   void closed(SlotKey key, const Error& reason);
   void drain(SlotKey key);
-  // In words why this broker cannot be reached by the address that metadata tells. Where another
-  // one reaches it, both are named: somebody has to set the advertised one right.
-  std::string explained(BrokerId broker, const Error& failure) const;
+  // In words that this broker cannot be reached by the address that metadata tells, but by `other`:
+  // somebody has to set the advertised one right.
+  std::string explained(BrokerId broker, const HostPort& other, const Error& failure) const;
+  // Goes on by the other way, if there is one that is not gone already.
+  bool go_around(SlotKey key, Slot& slot, const Error& failure);
   void watch(SlotKey key, Connection& connection);
   void note_shards(const HelloAnswer& hello);
   void wait_before_retry(Slot& slot);
@@ -135,7 +147,8 @@ class BrokerPool {
   SeededRandom random_;
   std::function<void()> changed_;
   std::map<BrokerId, HostPort> brokers_;
-  std::map<BrokerId, HostPort> reached_by_;  // an address that a connection was opened by
+  // Other addresses, of brokers that cannot be reached by the one in brokers_.
+  std::map<BrokerId, HostPort> detours_;
   std::map<SlotKey, Slot> slots_;
   std::map<BrokerId, std::int32_t> shard_counts_;  // as the last hello said
   std::vector<std::unique_ptr<Connection>> draining_;

@@ -50,31 +50,93 @@ TEST_F(BrokerPoolTest, OpensNothingMoreOnceItWasShutDown) {
   }
 }
 
-TEST_F(BrokerPoolTest, NamesBothAddressesWhereTheAdvertisedOneLeadsNowhere) {
+TEST_F(BrokerPoolTest, GoesOnByTheAddressItWasStartedWithWhereTheAdvertisedOneLeadsNowhere) {
   sim::ScriptedBroker broker(executor, network, kPort);
   {
     BrokerPool pool(network, executor, buffers, options(kPort), 1);
-    pool.find_any();
-    executor.run_for(1s);
-    ASSERT_NE(pool.find_any(), nullptr);
+    ASSERT_TRUE(executor.run_until([&] { return pool.find_any() != nullptr; }));
     pool.set_brokers({{BrokerId(1), "sim", 1}});
-    EXPECT_EQ(pool.find({BrokerId(1), 0}, Lane::kFetch), nullptr);
-    executor.run_for(10ms);
+    const BrokerShard shard{BrokerId(1), 0};
+    ASSERT_TRUE(executor.run_until([&] { return pool.find(shard, Lane::kFetch) != nullptr; }));
     ASSERT_EQ(lines.size(), 1U);
-    EXPECT_THAT(lines[0], testing::HasSubstr("broker 1, reached by sim:9700, says that its address "
-                                             "is sim:1, which fails: "));
-    EXPECT_THAT(lines[0], testing::HasSubstr("advertised.listen"));
-    ASSERT_TRUE(pool.last_failure().has_value());
-    EXPECT_THAT(pool.last_failure()->message(), testing::HasSubstr("advertised.listen"));
+    EXPECT_THAT(lines[0], testing::HasSubstr("broker 1 says that its address is sim:1, which "
+                                             "fails: "));
+    EXPECT_THAT(lines[0], testing::HasSubstr("; going on by sim:9700, where it answers; see its "
+                                             "setting advertised.listen"));
+    EXPECT_FALSE(pool.last_failure().has_value());
+    // Once it is known, nothing goes astray any more.
+    broker.close_with_notice("enough");
+    executor.run_until([&] { return pool.find_open(shard, Lane::kFetch) == nullptr; });
+    const std::uint64_t connects = network.connects();
+    lines.clear();
+    ASSERT_TRUE(executor.run_until([&] { return pool.find(shard, Lane::kFetch) != nullptr; }));
+    EXPECT_EQ(network.connects(), connects + 1);
+    EXPECT_THAT(lines, testing::Each(testing::Not(testing::HasSubstr("advertised.listen"))));
+    // Another address that metadata tells is tried like the first.
+    pool.set_brokers({{BrokerId(1), "sim", 2}});
+    broker.close_with_notice("enough");
+    executor.run_until([&] { return pool.find_open(shard, Lane::kFetch) == nullptr; });
+    ASSERT_TRUE(executor.run_until([&] { return pool.find_any() != nullptr; }));
+    ASSERT_TRUE(executor.run_until([&] { return pool.find(shard, Lane::kFetch) != nullptr; }));
+    EXPECT_THAT(lines, testing::Contains(testing::HasSubstr("its address is sim:2, which fails")));
     broker.stop();  // what cannot be reached by any address has another fault
     executor.run_for(10ms);
     lines.clear();
-    pool.find({BrokerId(1), 0}, Lane::kFetch);
-    executor.run_for(5s);
-    pool.find({BrokerId(1), 0}, Lane::kFetch);
-    executor.run_for(5s);
-    ASSERT_FALSE(lines.empty());
-    EXPECT_THAT(lines.back(), testing::Not(testing::HasSubstr("advertised.listen")));
+    for (int tries = 0; tries < 5; ++tries) {
+      pool.find(shard, Lane::kFetch);
+      pool.find_any();
+      executor.run_for(5s);
+    }
+    EXPECT_THAT(lines, testing::Contains(testing::HasSubstr("cannot reach broker 1")));
+    EXPECT_THAT(lines, testing::Each(testing::Not(testing::HasSubstr("advertised.listen"))));
+  }
+  executor.run_for(1s);
+}
+
+TEST_F(BrokerPoolTest, GoesByAnotherAddressToNoBrokerButTheOneThatAnsweredThere) {
+  sim::ScriptedBroker broker(executor, network, kPort);
+  sim::ScriptedBroker other(executor, network, kPort + 1, 2);
+  {
+    BrokerPool pool(network, executor, buffers, options(kPort), 1);
+    ASSERT_TRUE(executor.run_until([&] { return pool.find_any() != nullptr; }));
+    // Where broker 1 should be answers broker 2, and nobody where that should be.
+    pool.set_brokers({{BrokerId(1), "sim", kPort + 1}, {BrokerId(2), "sim", 1}});
+    for (int tries = 0; tries < 5; ++tries) {
+      EXPECT_EQ(pool.find({BrokerId(2), 0}, Lane::kFetch), nullptr);
+      executor.run_for(5s);
+    }
+    EXPECT_THAT(lines, testing::Each(testing::HasSubstr("cannot reach broker 2")));
+    lines.clear();
+    Connection* found = nullptr;
+    ASSERT_TRUE(executor.run_until(
+        [&] { return (found = pool.find({BrokerId(1), 0}, Lane::kFetch)) != nullptr; }));
+    EXPECT_EQ(found->hello().broker_id, BrokerId(1));
+    ASSERT_EQ(lines.size(), 1U);
+    EXPECT_THAT(lines[0], testing::HasSubstr("at the address of broker 1 answers broker 2; going "
+                                             "on by sim:9700"));
+    broker.stop();
+    other.stop();
+  }
+  executor.run_for(1s);
+}
+
+TEST_F(BrokerPoolTest, AnAddressThatServesAConnectionIsNotGoneAround) {
+  sim::ScriptedBroker broker(executor, network, kPort);
+  sim::ScriptedBroker same(executor, network, kPort + 1);  // by its other address
+  {
+    BrokerPool pool(network, executor, buffers, options(kPort), 1);
+    ASSERT_TRUE(executor.run_until([&] { return pool.find_any() != nullptr; }));
+    pool.set_brokers({{BrokerId(1), "sim", kPort + 1}});
+    same.settings.shards = 2;
+    same.settings.connections_max = 1;
+    ASSERT_TRUE(
+        executor.run_until([&] { return pool.find({BrokerId(1), 0}, Lane::kFetch) != nullptr; }));
+    ASSERT_TRUE(
+        executor.run_until([&] { return pool.find({BrokerId(1), 1}, Lane::kFetch) != nullptr; }));
+    EXPECT_THAT(lines, testing::Each(testing::HasSubstr("it shares another's")));
+    EXPECT_THAT(broker.counts.hellos, 1);
+    broker.stop();
+    same.stop();
   }
   executor.run_for(1s);
 }
