@@ -122,7 +122,7 @@ Result<AppendResult> PartitionLogImpl::append(std::span<const std::byte> batches
     if (original && *original) {
       return AppendResult{.base_offset = (*original)->base,
                           .next_offset = (*original)->end,
-                          .append_time_us = settings_.log_append_time ? -2 : -1,
+                          .append_time_us = (*original)->timestamp_forgotten ? -2 : -1,
                           .duplicate = true};
     }
     // What is refused for want of room may come again, and so may what follows it.

@@ -11,14 +11,17 @@ namespace {
 constexpr std::size_t kHeadBytes = 8;
 constexpr std::size_t kProducerBytes = 24;
 constexpr std::size_t kRangeBytes = 16;
+// In the number of a range's records.
+constexpr std::uint32_t kLogAppendTime = std::uint32_t{1} << 31;
 
 // No log holds an offset so high that a range behind it would not fit.
 constexpr std::int64_t kOffsetMax = std::numeric_limits<std::int64_t>::max() - kRangeRecordsMax;
 
 // Nullopt unless it lies behind `end`, where the range before ended.
 std::optional<ProducerRange> decode_range(const std::byte* from, Offset end) {
+  const auto count = load_le<std::uint32_t>(from + 12);
   const ProducerRange range{Offset(load_le<std::int64_t>(from)), load_le<std::int32_t>(from + 8),
-                            load_le<std::int32_t>(from + 12)};
+                            count & ~kLogAppendTime, (count & kLogAppendTime) != 0};
   if (range.base < end || range.base.value() > kOffsetMax || range.sequence < 0 ||
       range.count < 1 || range.count > kRangeRecordsMax) {
     return std::nullopt;
@@ -77,7 +80,7 @@ void encode_producers(const ProducerTable& table, std::span<std::byte> to) {
     for (const ProducerRange& range : entry.ranges) {
       store_le<std::int64_t>(at, range.base.value());
       store_le<std::int32_t>(at + 8, range.sequence);
-      store_le<std::int32_t>(at + 12, range.count);
+      store_le<std::uint32_t>(at + 12, range.count | (range.log_append_time ? kLogAppendTime : 0U));
       at += kRangeBytes;
     }
   }

@@ -5,7 +5,8 @@
 //   0   i64 producer id
 //   8   i64 append time of its last batch, µs
 //   16  i16 epoch; u16 ranges (1 to 256); u32 zero
-//   24  ranges, rising: i64 base offset; i32 sequence; i32 records
+//   24  ranges, rising: i64 base offset; i32 sequence; u32 records, and bit 31: their
+//       timestamps are those of their append
 #pragma once
 
 #include <cstddef>

@@ -81,24 +81,25 @@ Result<std::optional<ProducerTable::Original>> ProducerTable::check(
     if (within >= range.count) continue;
     if (within + count > range.count) break;
     const Offset base = range.base + within;
-    return Original{base, base + count};
+    return Original{base, base + count, range.log_append_time};
   }
   const ProducerRange& oldest = entry.ranges.front();
-  if (back > distance(oldest.sequence, next)) return Original{Offset(-1), oldest.base};
+  if (back > distance(oldest.sequence, next)) return Original{Offset(-1), oldest.base, true};
   return refuse(ErrorCode::kOutOfOrderSequence, batch,
                 "these sequences are in the log, but not as one batch");
 }
 
 void ProducerTable::extend(ProducerEntry& entry, const wire::BatchView& batch) const {
   const std::int32_t count = batch.record_count();
+  const bool log_append_time = (batch.attributes() & wire::kAttributeLogAppendTime) != 0;
   if (!entry.ranges.empty()) {
     ProducerRange& last = entry.ranges.back();
     if (entry.next_sequence() == batch.base_sequence() &&
-        last.base + last.count == batch.base_offset()) {
+        last.base + last.count == batch.base_offset() && last.log_append_time == log_append_time) {
       const std::int32_t over = std::max(0, last.count - (kRangeRecordsMax - count));
       last.base += over;
       last.sequence = advance(last.sequence, over);
-      last.count += count - over;
+      last.count = static_cast<std::uint32_t>(last.count + count - over);
       return;
     }
   }
@@ -109,7 +110,8 @@ void ProducerTable::extend(ProducerEntry& entry, const wire::BatchView& batch) c
                        entry.ranges.begin() + static_cast<std::ptrdiff_t>(over));
     if (over > 1) entry.ranges.shrink_to_fit();
   }
-  entry.ranges.push_back({batch.base_offset(), batch.base_sequence(), count});
+  entry.ranges.push_back({batch.base_offset(), batch.base_sequence(),
+                          static_cast<std::uint32_t>(count), log_append_time});
 }
 
 void ProducerTable::apply(const wire::BatchView& batch) {

@@ -8,7 +8,8 @@
 //
 // Memory: at most `producers_max` producers (above it the one that has been silent for the most
 // offsets goes), each with ranges of 16 bytes. Consecutive batches of a producer that lie back to
-// back in the log share one range, so that the only writer of a log needs one. Of a producer that
+// back in the log share one range, so that the only writer of a log needs one (or some, where the
+// topic's kind of timestamp was altered meanwhile). Of a producer that
 // appends its newest ranges are kept: as many as `ranges_allowed()` says for the number of
 // producers at that moment, and so at least as many of its newest batches. With the default limits
 // a table has at most some 15,000 ranges, and some 600 KiB.
@@ -43,11 +44,13 @@ struct ProducerLimits {
   std::size_t ranges_allowed(std::size_t producers) const;
 };
 
-// Records of one producer that follow one another in its sequence and in the log.
+// Records of one producer that follow one another in its sequence and in the log, and have one kind
+// of timestamp.
 struct ProducerRange {
   Offset base;
-  std::int32_t sequence = 0;  // of the record at `base`
-  std::int32_t count = 0;     // of records, at least 1
+  std::int32_t sequence = 0;         // of the record at `base`
+  std::uint32_t count : 31 = 0;      // of records, at least 1
+  bool log_append_time : 1 = false;  // their timestamps are those of their append
 
   bool operator==(const ProducerRange&) const = default;
 };
@@ -78,6 +81,9 @@ class ProducerTable {
   struct Original {
     Offset base;  // -1: older than what is remembered
     Offset end;   // once this is stable, so are its records
+    // False: its records keep their own timestamps. Else they have that of their append, or nobody
+    // knows; which time that was is not remembered.
+    bool timestamp_forgotten;
   };
   // Whether `batch` may be appended now (nullopt) or is there already. REQUIRES: it has a producer
   // id. Fails with kUnknownProducer (nothing of it is remembered, and it does not begin with

@@ -36,17 +36,31 @@ class IdempotenceTest : public BrokerTest {
     return {built->bytes().begin(), built->bytes().end()};
   }
 
+  static void set_timestamp_type(RawClient& client, const std::string& topic,
+                                 const std::string& type) {
+    flatbuffers::FlatBufferBuilder to;
+    const auto name = to.CreateString(topic);
+    const std::vector settings{
+        fb::CreateSetting(to, to.CreateString("message.timestamp.type"), to.CreateString(type))};
+    const auto listed = to.CreateVector(settings);
+    to.Finish(fb::CreateAlterTopicRequest(to, name, listed));
+    const Answer answer = client.call(wire::ApiKey::kAlterTopic, to);
+    EXPECT_EQ(answer.code(), ErrorCode::kOk) << answer.message();
+  }
+
   // "ok <offset>", or the error's name.
   std::string send(RawClient& client, const TopicPartition& id, std::vector<std::byte> batches) {
     const Answer answer = client.receive(client.send_produce({{id, std::move(batches)}}));
     const fb::ProduceResult* result = answer.table<fb::ProduceAnswer>().results()->Get(0);
     message_ = message_of(result->status());
+    append_time_us_ = result->append_time_us();
     const ErrorCode code = code_of(result->status());
     return code == ErrorCode::kOk ? "ok " + std::to_string(result->base_offset())
                                   : std::string(error_info(code).name);
   }
 
   std::string message_;
+  std::int64_t append_time_us_ = 0;
 };
 
 TEST_P(IdempotenceTest, GivesEveryProducerAnIdOfItsOwnAlsoOverARestart) {
@@ -76,6 +90,30 @@ TEST_P(IdempotenceTest, AnswersWhatIsSentAgainWithItsOffsetAndKeepsItOnce) {
   EXPECT_EQ(send(later, id, batch(id, producer, 0, 2, "c")), "ok 2");
   const Answer answer = later.fetch({.changed = {fetch_from(id, 0)}});
   EXPECT_THAT(values_of(id, answer.raw()), ElementsAre("a", "b", "c"));
+}
+
+TEST_P(IdempotenceTest, WhatIsSentAgainBehindAChangeOfTheTimestampTypeIsToldWhatItsOriginalGot) {
+  const TopicPartition id = make_partition("t");
+  RawClient client = connect();
+  const std::int64_t producer = init_producer_id(client);
+  EXPECT_EQ(send(client, id, batch(id, producer, 0, 0, "a")), "ok 0");
+  EXPECT_EQ(append_time_us_, -1);
+  set_timestamp_type(client, "t", "LogAppendTime");
+  EXPECT_EQ(send(client, id, batch(id, producer, 0, 0, "a")), "ok 0");
+  EXPECT_EQ(append_time_us_, -1);
+  EXPECT_EQ(send(client, id, batch(id, producer, 0, 1, "b")), "ok 1");
+  EXPECT_GT(append_time_us_, 0);
+  EXPECT_EQ(send(client, id, batch(id, producer, 0, 1, "b")), "ok 1");
+  EXPECT_EQ(append_time_us_, -2);
+  set_timestamp_type(client, "t", "CreateTime");
+  for (int life = 0; life < 2; ++life) {
+    RawClient again = connect();
+    EXPECT_EQ(send(again, id, batch(id, producer, 0, 0, "a")), "ok 0");
+    EXPECT_EQ(append_time_us_, -1);
+    EXPECT_EQ(send(again, id, batch(id, producer, 0, 1, "b")), "ok 1");
+    EXPECT_EQ(append_time_us_, -2);
+    restart();
+  }
 }
 
 TEST_P(IdempotenceTest, RefusesGapsUntilTheSequenceGoesOnOrANewEpochBegins) {

@@ -113,7 +113,7 @@ TEST(StorageFormatTest, TheExamplesOfThePageDecode) {
   ASSERT_TRUE(producers.restore({.id = ProducerId(7),
                                  .epoch = 2,
                                  .last_append_us = 1000,
-                                 .ranges = {{Offset(40), 0, 3}, {Offset(50), 3, 1}}}));
+                                 .ranges = {{Offset(40), 0, 3}, {Offset(50), 3, 1, true}}}));
   std::vector<std::byte> snapshot(producer_snapshot_bytes(producers));
   encode_producers(producers, snapshot);
   EXPECT_EQ(to_hex(example_after(page, kProducersSentence)), to_hex(snapshot));

@@ -26,13 +26,21 @@ class Producers {
   std::string send(std::int64_t producer, std::int16_t epoch, std::int32_t sequence,
                    int records = 1) {
     const ProducerIdentity identity{ProducerId(producer), epoch, sequence};
-    const auto batch = stamped_batch(kId, identity, end, records, now_us);
+    std::vector<std::byte> batch = stamped_batch(kId, identity, end, records, now_us);
+    wire::BatchStamp stamp{.base_offset = end,
+                           .leader_epoch = LeaderEpoch(1),
+                           .append_time_us = now_us,
+                           .log_append_time_ms = std::nullopt};
+    if (log_append_time) stamp.log_append_time_ms = now_us / 1000;
+    wire::stamp_batch(batch, stamp, wire::batch_seed(kId));
     const auto view = wire::BatchView::parse(batch, batch.size());
     const auto checked = table.check(*view);
     if (!checked) return std::string(checked.error().info().name);
     if (*checked) {
       stable_at = (*checked)->end;
-      return "dup " + std::to_string((*checked)->base.value());
+      return (*checked)->timestamp_forgotten
+                 ? "dup " + std::to_string((*checked)->base.value()) + " of a time"
+                 : "dup " + std::to_string((*checked)->base.value());
     }
     table.apply(*view);
     end = view->next_offset();
@@ -49,6 +57,7 @@ class Producers {
   Offset end{0};
   Offset stable_at{-1};  // of the last duplicate
   std::int64_t now_us = 100 * kDayUs;
+  bool log_append_time = false;  // of what is sent
 };
 
 TEST(ProducerTableTest, TakesBatchesThatContinueTheirSequence) {
@@ -75,6 +84,27 @@ TEST(ProducerTableTest, AnswersADuplicateWithTheOffsetOfTheOriginal) {
   EXPECT_EQ(log.stable_at, Offset(11));
 }
 
+TEST(ProducerTableTest, RemembersOfEachBatchWhetherItGotTheTimeOfItsAppend) {
+  Producers log;
+  EXPECT_EQ(log.send(7, 0, 0, 2), "ok");
+  log.log_append_time = true;
+  EXPECT_EQ(log.send(7, 0, 2, 2), "ok");
+  EXPECT_EQ(log.send(7, 0, 4), "ok");
+  EXPECT_EQ(log.send(7, 0, 0, 2), "dup 0");
+  log.log_append_time = false;
+  EXPECT_EQ(log.send(7, 0, 5), "ok");
+  EXPECT_EQ(log.table.entries().front().ranges.size(), 3U);
+  std::vector<std::byte> snapshot(producer_snapshot_bytes(log.table));
+  encode_producers(log.table, snapshot);
+  const auto decoded = decode_producers(snapshot);
+  ASSERT_TRUE(decoded);
+  log.table = *decoded;
+  EXPECT_EQ(log.send(7, 0, 0, 2), "dup 0");
+  EXPECT_EQ(log.send(7, 0, 2, 2), "dup 2 of a time");
+  EXPECT_EQ(log.send(7, 0, 4), "dup 4 of a time");
+  EXPECT_EQ(log.send(7, 0, 5), "dup 5");
+}
+
 TEST(ProducerTableTest, RemembersTheOnlyWriterInOneRange) {
   Producers log;
   for (int i = 0; i < 1000; ++i) EXPECT_EQ(log.send(7, 0, 2 * i, 2), "ok");
@@ -89,7 +119,7 @@ TEST(ProducerTableTest, AnswersADuplicateThatIsOlderThanItsMemoryWithoutAnOffset
     log.append_plain();  // so that no two lie back to back
   }
   EXPECT_EQ(log.send(7, 0, 2), "dup 4");
-  EXPECT_EQ(log.send(7, 0, 1), "dup -1");
+  EXPECT_EQ(log.send(7, 0, 1), "dup -1 of a time");
   EXPECT_LE(Offset(3), log.stable_at);  // stable with what is remembered, not before itself
   EXPECT_LE(log.stable_at, Offset(4));
 }
@@ -101,7 +131,7 @@ TEST(ProducerTableTest, OfAFewProducersRemembersAtLeastTheNewest256Batches) {
     log.append_plain();
   }
   EXPECT_EQ(log.send(7, 0, 300 - 256), "dup " + std::to_string(2 * (300 - 256)));
-  EXPECT_EQ(log.send(7, 0, 300 - 257), "dup -1");
+  EXPECT_EQ(log.send(7, 0, 300 - 257), "dup -1 of a time");
 }
 
 // The more producers a partition has, the less is remembered of each; what is older is known to be
@@ -114,7 +144,7 @@ TEST(ProducerTableTest, ManyProducersShareWhatIsRemembered) {
   }
   const int first = 5;  // of the producers, by number
   EXPECT_EQ(log.send(first, 0, 12), "dup " + std::to_string(12 * kProducers + first));
-  EXPECT_EQ(log.send(first, 0, 11), "dup -1");
+  EXPECT_EQ(log.send(first, 0, 11), "dup -1 of a time");
   EXPECT_EQ(log.send(first, 0, 20), "ok");
 }
 

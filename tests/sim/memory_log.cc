@@ -53,8 +53,8 @@ Result<log::AppendResult> MemoryLog::append(std::span<const std::byte> batches, 
     if (view.producer_id().value() >= 0) {
       TIDELOG_ASSIGN(const auto original, producers_.check(view));
       if (original) {
-        return log::AppendResult{original->base, original->end, settings_.log_append_time ? -2 : -1,
-                                 true};
+        return log::AppendResult{original->base, original->end,
+                                 original->timestamp_forgotten ? -2 : -1, true};
       }
     }
     views.push_back(view);
