@@ -87,6 +87,7 @@ Result<bool> Accumulator::add(client::Record& record, RecordCallback& callback) 
     append(*partition, {std::move(callback), *record.timestamp_ms}, now, current_epoch(), charge);
   } else {
     topic.waiting.push_back({std::move(record), std::move(callback), now, current_epoch(), charge});
+    ++waiting_records_;
     if (!std::exchange(topic.asked, true)) {
       unknown_topics_.push_back(topic.name);
       touched_any_ = true;
@@ -269,6 +270,7 @@ void Accumulator::set_topic(const std::string& name, TopicFacts facts,
     topic.partitions.push_back(std::make_unique<PartitionQueue>(topic, index));
   }
   std::deque<WaitingRecord> waiting = std::exchange(topic.waiting, {});
+  waiting_records_ -= waiting.size();
   for (WaitingRecord& record : waiting) {
     Result<> fits = check_size(topic, show(record.record));
     Result<PartitionQueue*> partition =
@@ -292,12 +294,14 @@ std::vector<WaitingRecord> Accumulator::forget_topic(const std::string& name) {
   std::vector<WaitingRecord> waiting;
   std::ranges::move(topic.waiting, std::back_inserter(waiting));
   topic.waiting.clear();
+  waiting_records_ -= waiting.size();
   return waiting;
 }
 
 std::vector<WaitingRecord> Accumulator::take_waiting_since(SteadyTime before) {
   const std::lock_guard lock(mutex_);
   std::vector<WaitingRecord> waiting;
+  if (waiting_records_ == 0) return waiting;
   for (auto& [name, topic] : topics_) {
     while (!topic->waiting.empty() && topic->waiting.front().accepted_at <= before) {
       waiting.push_back(std::move(topic->waiting.front()));
@@ -305,12 +309,14 @@ std::vector<WaitingRecord> Accumulator::take_waiting_since(SteadyTime before) {
     }
     if (topic->waiting.empty() && !topic->known) topic->asked = false;
   }
+  waiting_records_ -= waiting.size();
   return waiting;
 }
 
 std::optional<SteadyTime> Accumulator::oldest_waiting() const {
   const std::lock_guard lock(mutex_);
   std::optional<SteadyTime> oldest;
+  if (waiting_records_ == 0) return oldest;
   for (const auto& [name, topic] : topics_) {
     if (topic->waiting.empty()) continue;
     const SteadyTime at = topic->waiting.front().accepted_at;

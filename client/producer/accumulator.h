@@ -144,6 +144,7 @@ class Accumulator {
   std::vector<PartitionQueue*> touched_;
   std::vector<std::unique_ptr<Batch>> spare_;
   std::size_t buffered_bytes_ = 0;
+  std::size_t waiting_records_ = 0;  // of all topics: mostly none, and no topic need be looked at
   bool touched_any_ = false;
   bool closed_ = false;
   SeededRandom random_;

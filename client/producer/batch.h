@@ -51,6 +51,14 @@ struct Batch {
 
 struct TopicQueue;
 
+// Where a partition stands in the expiry queue.
+struct ExpiryPlace {
+  SteadyTime since;
+  std::uint64_t serial = 0;  // of one time, in the order they came
+
+  auto operator<=>(const ExpiryPlace&) const = default;
+};
+
 // One partition's batches, oldest first: retry, then ready, then open.
 struct PartitionQueue {
   PartitionQueue(TopicQueue& owner, PartitionIndex at) : topic(owner), index(at) {}
@@ -77,6 +85,7 @@ struct PartitionQueue {
   std::uint64_t metadata_after = 0;      // wait for a metadata answer later than this
   int refusals = 0;                      // in a row
   bool active = false;                   // in the sender's list
+  std::optional<ExpiryPlace> expiry_place;
 
   bool idle() const { return retry.empty() && in_flight.empty(); }
 };

@@ -21,9 +21,8 @@ constexpr std::size_t kEntriesMax = 2000;
 // What a request gets to be answered in, however late it is: less, and a sound broker would be
 // taken for a silent one.
 constexpr std::chrono::milliseconds kLastTryMin{1000};
-// Shortest and longest wait between two looks for records past their delivery timeout.
+// Shortest wait between two looks for records past their delivery timeout.
 constexpr std::chrono::microseconds kExpiryCheckMin = std::chrono::milliseconds(1);
-constexpr std::chrono::microseconds kExpiryCheckMax = std::chrono::seconds(1);
 
 std::string place(const PartitionQueue& partition) {
   return fmt::format("topic '{}' partition {}", partition.topic.name, partition.index.value());
@@ -69,7 +68,7 @@ void Sender::pump() {
   // Its topics are not those that the records are for, though they may have the same names.
   if (const auto wrong = pool_.take_wrong_cluster()) fail_all_queued(*wrong);
   const SteadyTime now = executor_.clock().now();
-  if (now >= expiry_check_at_) expire(now);
+  expire(now);
   send_due(now);
   arm_timer(now);
 }
@@ -86,6 +85,7 @@ void Sender::take_new_work() {
 
 void Sender::activate(PartitionQueue& partition) {
   if (!std::exchange(partition.active, true)) active_.push_back(&partition);
+  await_expiry(partition);
 }
 
 void Sender::drop_idle_partitions() {
@@ -132,33 +132,47 @@ void Sender::note_topic(const Topic& topic) {
 }
 
 void Sender::expire(SteadyTime now) {
-  const auto timeout =
-      std::chrono::duration_cast<std::chrono::microseconds>(options_.delivery_timeout);
-  const SteadyTime too_old = now - timeout;
-  SteadyTime next = too_old + std::min(timeout, kExpiryCheckMax);
+  const std::optional<SteadyTime> due = next_expiry();
+  if (!due || now < *due) return;
+  expiry_not_before_ = now + kExpiryCheckMin;
+  const SteadyTime too_old = now - options_.delivery_timeout;
   for (const WaitingRecord& record : accumulator_.take_waiting_since(too_old)) {
     fail_record(record, too_late(std::nullopt));
   }
-  next = std::min(next, accumulator_.oldest_waiting().value_or(next));
-  const std::vector<PartitionQueue*> active = active_;
-  for (PartitionQueue* partition : active) {
-    while (!partition->retry.empty() && partition->retry.front()->opened_at <= too_old) {
-      std::unique_ptr<Batch> batch = std::move(partition->retry.front());
-      partition->retry.pop_front();
-      const Error error = too_late(batch->trouble);
-      fail_batch(*partition, std::move(batch), error);
-    }
-    if (!partition->retry.empty()) {  // what is behind is younger
-      next = std::min(next, partition->retry.front()->opened_at);
-      continue;
-    }
-    for (auto oldest = accumulator_.state(*partition).oldest; oldest && *oldest <= too_old;
-         oldest = accumulator_.state(*partition).oldest) {
-      fail_batch(*partition, accumulator_.take_batch(*partition), too_late(std::nullopt));
-    }
-    next = std::min(next, accumulator_.state(*partition).oldest.value_or(next));
+  while (PartitionQueue* partition = expiry_queue_.take(too_old)) {
+    expire_queued(*partition, too_old);
+    await_expiry(*partition);
   }
-  expiry_check_at_ = std::max(next + timeout, now + kExpiryCheckMin);
+}
+
+void Sender::expire_queued(PartitionQueue& partition, SteadyTime too_old) {
+  while (!partition.retry.empty()) {
+    if (partition.retry.front()->opened_at > too_old) return;  // what is behind is younger
+    std::unique_ptr<Batch> batch = std::move(partition.retry.front());
+    partition.retry.pop_front();
+    const Error error = too_late(batch->trouble);
+    fail_batch(partition, std::move(batch), error);
+  }
+  for (auto oldest = accumulator_.state(partition).oldest; oldest && *oldest <= too_old;
+       oldest = accumulator_.state(partition).oldest) {
+    fail_batch(partition, accumulator_.take_batch(partition), too_late(std::nullopt));
+  }
+}
+
+void Sender::await_expiry(PartitionQueue& partition) {
+  const std::optional<SteadyTime> oldest = partition.retry.empty()
+                                               ? accumulator_.state(partition).oldest
+                                               : partition.retry.front()->opened_at;
+  if (oldest) expiry_queue_.add(partition, *oldest);
+}
+
+std::optional<SteadyTime> Sender::next_expiry() const {
+  std::optional<SteadyTime> oldest = accumulator_.oldest_waiting();
+  if (const auto queued = expiry_queue_.earliest()) {
+    oldest = std::min(oldest.value_or(*queued), *queued);
+  }
+  if (!oldest) return std::nullopt;
+  return std::max(*oldest + options_.delivery_timeout, expiry_not_before_);
 }
 
 Error Sender::too_late(const std::optional<Error>& trouble) const {
@@ -401,14 +415,21 @@ void Sender::transmit(Connection& connection, const ProduceRequest& request,
 void Sender::arm_timer(SteadyTime now) {
   executor_.cancel(std::exchange(timer_, 0));
   std::optional<SteadyTime> at = next_due_;
-  if (!active_.empty() || accumulator_.oldest_waiting()) {
-    at = std::min(at.value_or(expiry_check_at_), expiry_check_at_);
-  }
-  if (!at) return;
+  if (const auto expiry = next_expiry()) at = std::min(at.value_or(*expiry), *expiry);
+  if (!at || abandoned_) return;
   timer_ = executor_.run_after(std::max(*at - now, std::chrono::microseconds(0)), [this] {
     timer_ = 0;
-    pump();
+    time_came();
   });
+}
+
+void Sender::time_came() {
+  const SteadyTime now = executor_.clock().now();
+  if (next_due_ && *next_due_ <= now) return pump();
+  // Nothing else has changed: partitions that have neither to be sent nor given up are not looked
+  // at.
+  expire(now);
+  if (!abandoned_) arm_timer(now);
 }
 
 }  // namespace tidelog::client_core

@@ -38,6 +38,7 @@
 #include "client/broker_pool.h"
 #include "client/cluster_metadata.h"
 #include "client/producer/accumulator.h"
+#include "client/producer/expiry_queue.h"
 #include "client/producer/identity.h"
 
 namespace tidelog::client_core {
@@ -71,6 +72,9 @@ class Sender {
   // connections. Nothing is sent afterwards.
   void abandon();
 
+  // How often a partition was looked at for records that waited too long.
+  std::uint64_t expiry_looks() const { return expiry_queue_.taken(); }
+
  private:
   // One batch of a request; in partition->in_flight until it is answered.
   struct Sent {
@@ -83,7 +87,13 @@ class Sender {
   void take_new_work();
   void note_metadata();
   void note_topic(const Topic& topic);
+  // Gives up what waited too long, if any may have.
   void expire(SteadyTime now);
+  void expire_queued(PartitionQueue& partition, SteadyTime too_old);
+  // Lists the partition by its oldest record that waits, if there is one.
+  void await_expiry(PartitionQueue& partition);
+  // When something that waits now may have waited too long.
+  std::optional<SteadyTime> next_expiry() const;
   void activate(PartitionQueue& partition);
   void drop_idle_partitions();
 
@@ -111,6 +121,7 @@ class Sender {
   void transmit(Connection& connection, const ProduceRequest& request, std::vector<SharedBytes> raw,
                 std::chrono::milliseconds timeout, SentList sent);
   void arm_timer(SteadyTime now);
+  void time_came();
 
   void answered(SentList& sent, const std::expected<Answer, CallFailure>& answer);
   void apply(SentList& sent, const Answer& answer);
@@ -152,7 +163,8 @@ class Sender {
   std::vector<PartitionQueue*> active_;        // with anything queued or in flight
   std::size_t next_start_ = 0;                 // of the next walk through active_: fairness
   std::uint64_t answers_noted_ = 0;
-  SteadyTime expiry_check_at_{};
+  ExpiryQueue expiry_queue_;  // of active_, by what is not in flight
+  SteadyTime expiry_not_before_{};
   TimerId timer_ = 0;
   std::optional<SteadyTime> next_due_;
   bool abandoned_ = false;

@@ -150,10 +150,7 @@ void Sender::recover_if_quiet(PartitionQueue& partition) {
   }
   partition.retry.insert(partition.retry.begin(), std::make_move_iterator(again.begin()),
                          std::make_move_iterator(again.end()));
-  if (!partition.retry.empty()) {  // what has no time left is not sent again before the next look
-    expiry_check_at_ =
-        std::min(expiry_check_at_, partition.retry.front()->opened_at + options_.delivery_timeout);
-  }
+  await_expiry(partition);  // what has no time left is not sent again before that
   const int doublings = std::min(partition.refusals++, 16);
   const auto wait =
       std::min(options_.pool.backoff_min * (1 << doublings), options_.pool.backoff_max);

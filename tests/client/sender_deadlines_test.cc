@@ -81,6 +81,27 @@ TEST(SenderDeadlinesTest, LearnsTheFateOfTheOthersWhenOnePartitionIsLate) {
   EXPECT_EQ(world.network.connects(), 1U);
 }
 
+TEST(SenderDeadlinesTest, LooksOnlyAtPartitionsWhoseRecordsWaitedTooLong) {
+  constexpr std::int32_t kPartitions = 300;
+  ProducerWorld world(4, {.linger = 0ms, .delivery_timeout = 20s});
+  world.broker.create_topic("t", kPartitions);
+  world.produce("t", "first", 0);
+  ASSERT_TRUE(world.settle());
+  world.broker.stop();
+  world.executor.run_for(1s);  // what is sent before that is noticed is none of these
+  const std::uint64_t looks = world.sender->expiry_looks();
+  for (std::int32_t index = 0; index < kPartitions; ++index) {
+    world.produce("t", "v" + std::to_string(index), index);
+    world.executor.run_for(20ms);
+  }
+  const auto start = world.executor.clock().now();
+  ASSERT_TRUE(world.settle());
+  EXPECT_EQ(world.values_with("TIMED_OUT").size(), static_cast<std::size_t>(kPartitions));
+  EXPECT_LE(world.executor.clock().now() - start, 20s);
+  // Partition 0 once more, for what it had before.
+  EXPECT_LE(world.sender->expiry_looks() - looks, static_cast<std::uint64_t>(kPartitions) + 1);
+}
+
 // The broker answers nothing any more, neither the first time nor when it is asked again.
 TEST(SenderDeadlinesTest, TellsWithinTheDeliveryTimeoutOfWhatASilentBrokerHas) {
   for (const bool idempotent : {true, false}) {
