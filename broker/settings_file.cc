@@ -44,34 +44,47 @@ std::optional<std::string> plain(const toml::node& node) {
   return std::nullopt;
 }
 
+// The items of a list; nullopt where one is of a type that no setting has.
+std::optional<std::vector<std::string>> plain_items(const toml::array& list) {
+  std::vector<std::string> items;
+  for (const toml::node& node : list) {
+    std::optional<std::string> item = plain(node);
+    if (!item) return std::nullopt;
+    items.push_back(std::move(*item));
+  }
+  return items;
+}
+
 Result<> flatten(const std::string& path, const std::string& prefix, const toml::table& table,
-                 std::vector<FileSetting>& into) {
+                 Lists lists, std::vector<FileSetting>& into) {
   for (const auto& [key, node] : table) {
     const std::string name = prefix.empty() ? std::string(key.str())
                                             : fmt::format("{}.{}", prefix, std::string(key.str()));
     if (const auto* inner = node.as_table()) {
-      TIDELOG_TRY(flatten(path, name, *inner, into));
+      TIDELOG_TRY(flatten(path, name, *inner, lists, into));
       continue;
     }
     const unsigned line = key.source().begin.line;
-    std::optional<std::string> value = plain(node);
+    const toml::array* list = lists == Lists::kTake ? node.as_array() : nullptr;
+    auto items = list != nullptr ? plain_items(*list) : std::nullopt;
+    std::optional<std::string> value = items ? "" : plain(node);
     if (!value) {
       return fail(ErrorCode::kInvalidSetting,
                   fmt::format("{}:{}: the value of '{}' is neither text, whole number nor boolean",
                               path, line, name));
     }
-    into.push_back({name, std::move(*value), line});
+    into.push_back({name, std::move(*value), line, std::move(items)});
   }
   return {};
 }
 
 }  // namespace
 
-Result<std::vector<FileSetting>> read_settings_file(const std::string& path) {
+Result<std::vector<FileSetting>> read_settings_file(const std::string& path, Lists lists) {
   TIDELOG_ASSIGN(const std::string text, read_text(path));
   std::vector<FileSetting> settings;
   try {
-    TIDELOG_TRY(flatten(path, "", toml::parse(text, path), settings));
+    TIDELOG_TRY(flatten(path, "", toml::parse(text, path), lists, settings));
   } catch (const toml::parse_error& error) {
     return fail(ErrorCode::kInvalidSetting,
                 fmt::format("{}:{}: {}", path, error.source().begin.line,

@@ -250,7 +250,11 @@ void CommandLine::prepare_chosen(CLI::App& command) {
   add_variables(flags, Origin::kProfile, given);
   const auto silent = outranked_options(command, yields_[&command], given);
   for (const FlagVariable& flag : flags) {
-    if (silent.contains(flag.option)) unsetenv(flag.variable.c_str());
+    if (silent.contains(flag.option)) {
+      unsetenv(flag.variable.c_str());
+    } else if (applied && applied->contains(flag.variable) && !on_line_.contains(flag.option)) {
+      flag.option->add_result(applied->at(flag.variable));  // instead of what the variable says
+    }
   }
 }
 

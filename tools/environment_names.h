@@ -16,6 +16,11 @@ struct FlagVariable {
   // As profiles write it: "consume.format", or "brokers" for a shared flag.
   std::string key;
   std::string variable;
+
+  // It may be given several times.
+  bool repeats() const { return option->get_expected_max() > 1; }
+  // Its one value is a list with commas between.
+  bool takes_commas() const { return option->get_type_name().ends_with(",..."); }
 };
 
 // The flags of `command` that an environment variable may set, in their order. Those whose

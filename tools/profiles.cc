@@ -1,6 +1,7 @@
 #include "tools/profiles.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,21 +24,39 @@ std::unexpected<Error> refuse(std::string message) {
 
 struct Profiles {
   std::optional<std::string> default_name;
-  // Of each profile, its values by variable.
-  std::map<std::string, std::map<std::string, std::string>> values;
+  // Of each profile, its values by variable: several of flags that are repeated.
+  std::map<std::string, ProfileLists> values;
 };
 
-Result<Profiles> read_profiles(const std::string& path, std::span<const FlagVariable> known) {
-  std::map<std::string, std::string> variables;
-  for (const FlagVariable& flag : known) variables[flag.key] = flag.variable;
-  std::vector<std::string> keys;
-  for (const auto& [key, variable] : variables) keys.push_back(key);
+// What the flag is given; `place` is "FILE:LINE". Fails with kInvalidArgument.
+Result<std::vector<std::string>> values_of(broker::FileSetting& entry, const FlagVariable& flag,
+                                           const std::string& place) {
+  if (!entry.items) return std::vector{std::move(entry.value)};
+  if (std::ranges::find(*entry.items, "") != entry.items->end()) {
+    return refuse(fmt::format("{}: an item of '{}' is empty", place, flag.key));
+  }
+  if (flag.repeats()) return std::move(*entry.items);
+  if (!flag.takes_commas()) {
+    return refuse(fmt::format("{}: '{}' takes one value, no list", place, flag.key));
+  }
+  if (entry.items->empty()) return std::vector<std::string>();
+  return std::vector{fmt::format("{}", fmt::join(*entry.items, ","))};
+}
 
-  auto entries = broker::read_settings_file(path);
+Result<Profiles> read_profiles(const std::string& path, std::span<const FlagVariable> known) {
+  std::map<std::string, const FlagVariable*> flags;
+  for (const FlagVariable& flag : known) flags[flag.key] = &flag;
+  std::vector<std::string> keys;
+  for (const auto& [key, flag] : flags) keys.push_back(key);
+
+  auto entries = broker::read_settings_file(path, broker::Lists::kTake);
   if (!entries) return refuse(entries.error().message());
   Profiles profiles;
   for (broker::FileSetting& entry : *entries) {
+    const std::string place = fmt::format("{}:{}", path, entry.line);
     if (entry.name == kDefaultKey) {
+      if (entry.items)
+        return refuse(fmt::format("{}: '{}' is one name, no list", place, kDefaultKey));
       profiles.default_name = std::move(entry.value);
       continue;
     }
@@ -45,18 +64,19 @@ Result<Profiles> read_profiles(const std::string& path, std::span<const FlagVari
     const std::size_t dot = name.starts_with(kTable) ? name.find('.', kTable.size()) : name.npos;
     if (dot == name.npos) {
       return refuse(
-          fmt::format("{}:{}: '{}' is not understood; there are profile = \"NAME\" and "
+          fmt::format("{}: '{}' is not understood; there are profile = \"NAME\" and "
                       "[profiles.NAME]",
-                      path, entry.line, name));
+                      place, name));
     }
     const std::string key(name.substr(dot + 1));
-    const auto variable = variables.find(key);
-    if (variable == variables.end()) {
-      return refuse(fmt::format("{}:{}: no flag is called '{}'{}", path, entry.line, key,
-                                did_you_mean(key, keys)));
+    const auto flag = flags.find(key);
+    if (flag == flags.end()) {
+      return refuse(
+          fmt::format("{}: no flag is called '{}'{}", place, key, did_you_mean(key, keys)));
     }
     const std::string profile(name.substr(kTable.size(), dot - kTable.size()));
-    profiles.values[profile][variable->second] = std::move(entry.value);
+    TIDELOG_ASSIGN(profiles.values[profile][flag->second->variable],
+                   values_of(entry, *flag->second, place));
   }
   return profiles;
 }
@@ -71,16 +91,17 @@ std::string profiles_path() {
   return fmt::format("{}/.config/tidelog/config.toml", home);
 }
 
-Result<> apply_profile(const std::string& path, const std::optional<std::string>& wanted,
-                       std::span<const FlagVariable> known) {
+Result<ProfileLists> apply_profile(const std::string& path,
+                                   const std::optional<std::string>& wanted,
+                                   std::span<const FlagVariable> known) {
   if (path.empty() || access(path.c_str(), F_OK) != 0) {
-    if (!wanted) return {};
+    if (!wanted) return ProfileLists();
     return refuse(fmt::format("there is no profile '{}': {} does not exist", *wanted,
                               path.empty() ? "~/.config/tidelog/config.toml" : path));
   }
-  TIDELOG_ASSIGN(const Profiles profiles, read_profiles(path, known));
+  TIDELOG_ASSIGN(Profiles profiles, read_profiles(path, known));
   const std::optional<std::string>& chosen = wanted ? wanted : profiles.default_name;
-  if (!chosen) return {};
+  if (!chosen) return ProfileLists();
   const auto values = profiles.values.find(*chosen);
   if (values == profiles.values.end()) {
     std::vector<std::string> names;
@@ -88,12 +109,15 @@ Result<> apply_profile(const std::string& path, const std::optional<std::string>
     return refuse(fmt::format("there is no profile '{}' in {}{}", *chosen, path,
                               did_you_mean(*chosen, names)));
   }
-  for (const auto& [variable, value] : values->second) {
-    if (setenv(variable.c_str(), value.c_str(), /*overwrite=*/0) != 0) {
+  ProfileLists lists;
+  for (auto& [variable, given] : values->second) {
+    if (given.empty() || std::getenv(variable.c_str()) != nullptr) continue;
+    if (setenv(variable.c_str(), given.front().c_str(), /*overwrite=*/0) != 0) {
       return refuse(fmt::format("profile '{}': {} cannot be set", *chosen, variable));
     }
+    if (given.size() > 1) lists.emplace(variable, std::move(given));
   }
-  return {};
+  return lists;
 }
 
 }  // namespace tidelog::tools

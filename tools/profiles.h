@@ -8,10 +8,14 @@
 //   [profiles.local.topic.create]
 //   partitions = 4
 //
-// A flag beats its environment variable, which beats the profile. Of a flag that may be repeated
-// both give one value.
+//   [profiles.local.produce]
+//   header = ["source=here", "v=1"]      # of a flag that may be repeated, or whose value is a list
+//
+// A flag beats its environment variable, which beats the profile. Of a flag that may be repeated a
+// variable gives one value.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -27,13 +31,18 @@ namespace tidelog::tools {
 // variable is set.
 std::string profiles_path();
 
-// Puts the values of a profile into the environment, where it has none yet. `wanted`: the name
+// Of flags that a profile gives a list, its values by variable.
+using ProfileLists = std::map<std::string, std::vector<std::string>>;
+
+// Puts the values of a profile into the environment, where it has none yet; returns the lists among
+// them, of which the environment got the first values. `wanted`: the name
 // given with --profile or TIDELOG_PROFILE; nullopt: the one the file names, or none. `known` are
 // the flags of all commands that take profiles. A missing file is as good as an empty one.
 // Fails with kInvalidArgument: no such profile, or anything in the file that is not understood,
 // also in other profiles; messages begin with "FILE:LINE" where there is one.
 // REQUIRES: no other thread runs.
-Result<> apply_profile(const std::string& path, const std::optional<std::string>& wanted,
-                       std::span<const FlagVariable> known);
+Result<ProfileLists> apply_profile(const std::string& path,
+                                   const std::optional<std::string>& wanted,
+                                   std::span<const FlagVariable> known);
 
 }  // namespace tidelog::tools

@@ -52,6 +52,38 @@ class Defaults(CommandCase):
         self.assertIn(self.topic + "5  ", "".join(self.run_tidelog("topic", "list").stdout.decode()))
         self.assertEqual(len(self.broker.must_run("offset", self.topic + "5", "end").splitlines()), 6)
 
+    def test_a_profile_may_give_several_values_where_a_line_may(self):
+        self.create("-p", 3)
+        self.write(f"""
+            profile = "here"
+            [profiles.here]
+            brokers = ["127.0.0.1:1", "{self.broker.address}"]
+            [profiles.here.produce]
+            header = ["source=here", "list=a,b"]
+            [profiles.here.consume]
+            partitions = [0, 2]
+            offset = []
+            """)
+        headers = ("-e", "-f", "%h|")
+        for partition in range(3):
+            result = self.run_tidelog("produce", self.topic, "-q", "-p", partition, stdin=b"%d\n" % partition)
+            self.assertEqual(result.returncode, 0, result.stderr)
+        result = self.run_tidelog("consume", self.topic, "-e")
+        self.assertEqual((result.returncode, sorted(result.stdout.split())), (0, [b"0", b"2"]), result.stderr)
+        self.assertEqual(self.run_tidelog("consume", self.topic, *headers).stdout, b"source=here,list=a,b|" * 2)
+        # What is nearer stands for all of them.
+        self.assertEqual(self.run_tidelog("consume", self.topic, "-e", "-p", 1).stdout, b"1\n")
+        self.assertEqual(self.run_tidelog("consume", self.topic, "-e", TIDELOG_CONSUME_PARTITIONS="1").stdout, b"1\n")
+        self.run_tidelog("produce", self.topic, "-p", 1, "-H", "own=1", stdin=b"x\n")
+        self.run_tidelog("produce", self.topic, "-p", 1, stdin=b"x\n", TIDELOG_PRODUCE_HEADER="own=2")
+        self.assertEqual(self.run_tidelog("consume", self.topic, "-p", 1, *headers).stdout,
+                         b"source=here,list=a,b|own=1|own=2|")
+        # A bad one is told as that of a variable is.
+        self.write('[profiles.a.produce]\nheader = ["a=b", "nonsense"]\n')
+        result = self.run_tidelog("produce", self.topic, "--profile", "a", stdin=b"x\n")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn(b"nonsense", result.stderr)
+
     def test_the_flag_and_the_variable_choose_another_profile(self):
         self.write(f"""
             profile = "down"
@@ -73,7 +105,10 @@ class Defaults(CommandCase):
             ('[profiles.a.consume]\nfromat = "x"\n', b"'consume.fromat'; did you mean 'consume.format'"),
             ('[profiles.a.consum]\nformat = "x"\n', b"did you mean 'consume.format'?"),
             ('brokers = "x"\n', b"config.toml:1: 'brokers' is not understood"),
-            ('[profiles.a]\nbrokers = ["x"]\n', b"config.toml:2: "),
+            ('[profiles.a.consume]\nformat = ["x"]\n', b"config.toml:2: 'consume.format' takes one value, no list"),
+            ('[profiles.a.produce]\nheader = ["a=b", ""]\n', b"config.toml:2: an item of 'produce.header' is empty"),
+            ('[profiles.a.produce]\nheader = ["a=b", 1.5]\n', b"config.toml:2: "),
+            ('profile = ["a"]\n[profiles.a]\n', b"config.toml:1: 'profile' is one name, no list"),
             ('[profiles.a\n', b"config.toml:"),
             ('profile = "b"\n[profiles.a]\nquiet = true\n', b"there is no profile 'b'"),
             ('[profiles.a.broker]\nlisten = "x"\n', b"no flag is called 'broker.listen'"),
