@@ -58,7 +58,8 @@ class Topics {
   void apply(const std::shared_ptr<const replication::TopicView>& topic);
   // Ends this shard's replicas of `topic` and removes their logs. What waits for them is told.
   void drop(std::shared_ptr<const replication::TopicView> topic, DoneCallback done);
-  // Ends every replica, before the logs close: what is pending is told UNKNOWN_OUTCOME.
+  // Ends every replica, before the logs close: what is pending is told UNKNOWN_OUTCOME, or
+  // STORAGE_FULL where a full disk kept it from every write.
   void stop_all();
   // Destroys every replica; the logs may go afterwards.
   void clear() { partitions_.clear(); }

@@ -209,6 +209,7 @@ void Destager::write(const JobPtr& job) {
   job->error.reset();
   for (TailChunk* chunk : job->chunks) {
     const std::size_t bytes = chunk->disk_bytes();
+    chunk->in_segment_write = true;
     std::fill(chunk->buffer.data() + chunk->used, chunk->buffer.data() + bytes, std::byte{0});
     encode_write_header(
         {.kind = WriteKind::kSegment,

@@ -55,6 +55,10 @@ void Journal::stage(JournalLane& lane) {
   if (lane.tail_->untaken_bytes() > 0) turns_.add(lane);
 }
 
+void Journal::unstage(JournalLane& lane) {
+  if (lane.tail_->untaken_bytes() == 0) turns_.remove(lane);
+}
+
 void Journal::end_of_turn() {
   while (!failed_ && in_flight_ < options_.journal_writes_in_flight_max) {
     if (!truncates_.empty() ? !start_truncate() : turns_.empty() || !start_write()) break;
@@ -298,7 +302,7 @@ void Journal::stable(JournalLane& lane, Offset end) {
     unproven_.moved(lane);
     arm_quiet_write();  // no completion may come that would
   }
-  if (lane.tail_->untaken_bytes() == 0) turns_.remove(lane);
+  unstage(lane);
   live_.retire();
 }
 

@@ -108,6 +108,8 @@ class Journal {
 
   // Says that the lane's tail holds bytes to journal.
   void stage(JournalLane& lane);
+  // Says that the lane's tail may hold none any more.
+  void unstage(JournalLane& lane);
   // Starts what may start; the caller submits the queue.
   void end_of_turn();
 

@@ -148,6 +148,34 @@ std::size_t LogTail::skip_untaken(Offset end) {
   return skipped;
 }
 
+std::size_t LogTail::withdraw(Offset from) {
+  from = std::max(from, taken_);
+  for (std::size_t c = chunks_.size(); c > 0; --c) {
+    if (chunks_[c - 1]->in_segment_write) from = std::max(from, chunks_[c - 1]->end);
+  }
+  seal();  // readers may hold views of what stays
+  std::size_t dropped = 0;
+  while (!chunks_.empty() && chunks_.back()->end > from) {
+    TailChunk& chunk = *chunks_.back();
+    TIDELOG_CHECK(chunk.state == TailChunk::State::kSealed, "what is stable is not withdrawn");
+    std::size_t first = chunk.base < from ? chunk.find(from) : 0;
+    if (chunk.base_at(first) < from) ++first;  // the batch that holds `from` stays
+    if (first == chunk.batches.size()) break;
+    dropped += chunk.used - chunk.batches[first];
+    end_ = chunk.end = chunk.base_at(first);
+    if (first > 0) {
+      chunk.used = chunk.batches[first];
+      chunk.batches.resize(first);
+      break;
+    }
+    memory_bytes_ -= chunk.buffer.capacity();
+    chunks_.pop_back();
+  }
+  untaken_bytes_ -= dropped;
+  unstable_bytes_ -= dropped;
+  return dropped;
+}
+
 ReadResult LogTail::read(Offset from, const ReadLimits& limits) const {
   ReadResult result;
   result.base_offset = result.next_offset = from;

@@ -35,6 +35,7 @@ struct TailChunk {
   Offset end;
   std::vector<std::uint32_t> batches;  // positions, rising
   State state = State::kOpen;
+  bool in_segment_write = false;  // of which a part may be in the segment, even if it failed
 
   // What the chunk takes up in a segment.
   std::size_t disk_bytes() const;
@@ -86,6 +87,10 @@ class LogTail {
   // Declares everything below `end`, a chunk's end, taken (what truncation keeps is journalled by
   // itself; what segments hold already needs no journal). Bytes that were not.
   std::size_t skip_untaken(Offset end);
+
+  // Drops the batches at or above `from` that were not taken and are in no segment write; appends
+  // go to another chunk then. Bytes that it dropped.
+  std::size_t withdraw(Offset from);
 
   // Batches from the one that holds `from` on. REQUIRES: start() <= from < end().
   ReadResult read(Offset from, const ReadLimits& limits) const;

@@ -108,6 +108,13 @@ class PartitionLog {
   // appended.
   virtual Result<AppendResult> append(std::span<const std::byte> batches, LeaderEpoch epoch) = 0;
 
+  // Takes back the batches at or above `from` that no write to the disk ever held, when the disk
+  // has no space for them: they are not in the log, no start will find them, and what was known of
+  // their producers goes with them. Returns log_end(), which is where they began. What it took back
+  // is the last that was appended: the log takes nothing in its place until the next start.
+  // REQUIRES: nothing at or above `from` was acknowledged, or told to readers.
+  virtual Offset withdraw(Offset from) = 0;
+
   // The listener hears each new durable_end(). One listener; replaces the former.
   virtual void on_durable(std::function<void(Offset)> listener) = 0;
   // Hears once when health() leaves kSound.

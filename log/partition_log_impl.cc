@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "base/check.h"
 #include "log/batch_walk.h"
@@ -86,6 +87,7 @@ Result<> PartitionLogImpl::is_open() const {
   if (health_ == LogHealth::kLossy)
     return fail(refusal(ErrorCode::kLostData, "acknowledged records are missing"));
   if (context_.closing) return fail(refusal(ErrorCode::kDraining, "the broker is stopping"));
+  if (withdrawn_) return fail(refusal(ErrorCode::kStorageFull, "the disk was full"));
   if (truncation_) return fail(refusal(ErrorCode::kOverloaded, "a truncation is under way"));
   return {};
 }
@@ -156,6 +158,40 @@ Result<AppendResult> PartitionLogImpl::append(std::span<const std::byte> batches
   undurable_bytes_ += batches.size();
   context_.journal->stage(*this);
   return result;
+}
+
+Offset PartitionLogImpl::withdraw(Offset from) {
+  // With space everything that waits is written soon.
+  if (context_.short_of_space == 0 || context_.failure || retired_ || truncation_) {
+    return tail_->end();
+  }
+  const std::size_t bytes = tail_->withdraw(from);
+  if (bytes == 0) return tail_->end();
+  withdrawn_ = true;
+  context_.undurable_bytes -= bytes;
+  undurable_bytes_ -= bytes;
+  context_.journal->unstage(*this);
+  epochs_.cut(tail_->end());
+  high_watermark_ = std::min(high_watermark_, tail_->end());
+  // As a start finds them: what segments know, and what came behind.
+  producers_ = segments_.empty() ? ProducerTable() : *segments_.active()->producers;
+  if (stable_end_ < tail_->end()) {
+    const ReadLimits all{.up_to = tail_->end(),
+                         .bytes_max = std::numeric_limits<std::size_t>::max()};
+    for (const SharedBytes& piece : tail_->read(stable_end_, all).pieces) {
+      enter_producers(piece.bytes());
+    }
+  }
+  return tail_->end();
+}
+
+void PartitionLogImpl::enter_producers(std::span<const std::byte> batches) {
+  for (; !batches.empty();) {
+    const auto batch = wire::BatchView::parse(batches, kStoredBatchBytesMax);
+    TIDELOG_CHECK(batch.has_value(), "a tail holds whole batches");
+    producers_.apply(*batch);
+    batches = batches.subspan(batch->size());
+  }
 }
 
 void PartitionLogImpl::durable_moved(std::size_t bytes) {

@@ -58,6 +58,7 @@ class PartitionLogImpl final : public PartitionLog,
   std::uint64_t size_bytes() const override;
 
   Result<AppendResult> append(std::span<const std::byte> batches, LeaderEpoch epoch) override;
+  Offset withdraw(Offset from) override;
   void on_durable(std::function<void(Offset)> listener) override {
     durable_listener_ = std::move(listener);
   }
@@ -147,6 +148,8 @@ class PartitionLogImpl final : public PartitionLog,
   // Where the one batch of an idempotent producer lies already; nullopt: it may be appended.
   Result<std::optional<ProducerTable::Original>> find_original(const wire::BatchView& first,
                                                                std::size_t bytes) const;
+  // Takes note of whole batches of the log.
+  void enter_producers(std::span<const std::byte> batches);
   Result<> may_read(Offset from, const ReadLimits& limits) const;
   void read_for(ColdReader::For purpose, Offset from, const ReadLimits& limits, ReadCallback done);
   void search_timestamp(std::int64_t timestamp_ms, Offset from, Offset up_to, FindCallback done);
@@ -189,6 +192,7 @@ class PartitionLogImpl final : public PartitionLog,
   bool destage_wanted_ = false;  // of what is sealed, as soon as it is durable
   bool destage_all_ = false;     // the journal has no room: without waiting for it
   Offset cut_end_{-1};           // of the last truncation
+  bool withdrawn_ = false;       // the last appends: nothing takes their offsets in this life
   bool retired_ = false;
   std::move_only_function<void()> when_retired_;
   TruncationPtr truncation_;

@@ -32,6 +32,7 @@ struct Replica::State {
   InSyncSet isr;
   Offset high_watermark{0};
   Offset end_at_election{0};
+  Offset acknowledged{0};  // of this term; above the high watermark where one holder is enough
   // Each in the order of ends. Ten thousand idle replicas have them too: they take memory only once
   // they are used.
   log::Fifo<Waiting> for_held;
@@ -65,7 +66,7 @@ void Replica::become_leader(LeaderEpoch epoch, InSyncSet isr) {
   state_->leading = true;
   state_->epoch = epoch;
   state_->isr = std::move(isr);
-  state_->end_at_election = log_.log_end();
+  state_->end_at_election = state_->acknowledged = log_.log_end();
   state_->isr.advance(state_->options.self, held_end());
   // Parked fetches look again also when nothing rose: the end of an unready time is news to them.
   raise_high_watermark();
@@ -74,7 +75,8 @@ void Replica::become_leader(LeaderEpoch epoch, InSyncSet isr) {
 
 void Replica::stop() {
   if (!state_->leading) return;
-  abandon("this broker stopped leading the partition");
+  const Offset kept = std::max(state_->high_watermark, state_->acknowledged);
+  abandon("this broker stopped leading the partition", log_.withdraw(kept));
   if (state_->advanced) executor_.post([advanced = state_->advanced] { advanced(); });
 }
 
@@ -144,6 +146,7 @@ void Replica::settle_later(const log::AppendResult& appended, Acks acks, Produce
   const Offset passed = acks == Acks::kAll ? state_->high_watermark : held_end();
   // A duplicate's original may be settled; and from memory the leader alone holds it at once.
   if (acks == Acks::kNone || end <= passed) {
+    if (acks != Acks::kNone) state_->acknowledged = std::max(state_->acknowledged, end);
     executor_.post([done = std::move(done), outcome]() mutable { done(outcome); });
     return;
   }
@@ -211,8 +214,9 @@ bool Replica::raise_high_watermark() {
 void Replica::settle() {
   // Taken out first: a callback may call back into this replica.
   std::vector<State::Waiting> ready;
-  const auto take = [&ready](log::Fifo<State::Waiting>& waiting, Offset passed) {
+  const auto take = [this, &ready](log::Fifo<State::Waiting>& waiting, Offset passed) {
     while (!waiting.empty() && waiting.front().end <= passed) {
+      state_->acknowledged = std::max(state_->acknowledged, waiting.front().end);
       ready.push_back(std::move(waiting.front()));
       waiting.pop_front();
     }
@@ -222,24 +226,35 @@ void Replica::settle() {
   for (State::Waiting& produce : ready) produce.done(produce.outcome);
 }
 
-void Replica::abandon(const std::string& reason) {
+void Replica::abandon(const std::string& reason, std::optional<Offset> withdrawn) {
   State& state = *state_;
   state.leading = false;
   state.uncommitted.clear();
   state.uncommitted_bytes = 0;
   std::vector<ProduceCallback> unknown;
+  std::vector<ProduceCallback> not_stored;
   for (log::Fifo<State::Waiting>* waiting : {&state.for_held, &state.for_commit}) {
     for (; !waiting->empty(); waiting->pop_front()) {
-      unknown.push_back(std::move(waiting->front().done));
+      State::Waiting& produce = waiting->front();
+      // Of what begins below it a part may be stored.
+      const bool none = withdrawn && produce.outcome.base_offset >= *withdrawn;
+      (none ? not_stored : unknown).push_back(std::move(produce.done));
     }
   }
-  if (unknown.empty()) return;
-  const Error error(
-      ErrorCode::kUnknownOutcome,
-      fmt::format("{}: {} before the append was committed", log_.id().to_string(), reason));
-  executor_.post([unknown = std::move(unknown), error]() mutable {
-    for (ProduceCallback& done : unknown) done(fail(error));
-  });
+  const std::string name = log_.id().to_string();
+  const auto answer = [this](std::vector<ProduceCallback> to, Error error) {
+    if (to.empty()) return;
+    executor_.post([to = std::move(to), error = std::move(error)]() mutable {
+      for (ProduceCallback& done : to) done(fail(error));
+    });
+  };
+  answer(std::move(unknown), {ErrorCode::kUnknownOutcome,
+                              fmt::format("{}: {} before the append was committed", name, reason)});
+  answer(std::move(not_stored),
+         {ErrorCode::kStorageFull,
+          fmt::format("{}: the disk is full: {} before there was space, and nothing of the append "
+                      "is stored",
+                      name, reason)});
 }
 
 }  // namespace tidelog::replication

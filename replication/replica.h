@@ -9,13 +9,15 @@
 //
 // Invariants: high_watermark() never goes back within a leader epoch and was, when it rose, at most
 // the end of what the replica held; a produce is settled exactly once: success (committed in the
-// same term), an error before anything was appended, or kUnknownOutcome. Thread: the shard's.
-// Callbacks run on the executor, never inside the call. No clock, no randomness inside.
+// same term), an error where nothing was appended or all of it withdrawn, or kUnknownOutcome.
+// Thread: the shard's. Callbacks run on the executor, never inside the call. No clock, no
+// randomness inside.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -59,7 +61,9 @@ class Replica {
   // kUnknownOutcome. Does nothing once the log has failed. REQUIRES: epoch >= the log's last epoch
   // and > that of a term held before; `isr` holds this replica.
   void become_leader(LeaderEpoch epoch, InSyncSet isr);
-  // Settles everything pending with kUnknownOutcome; further calls fail with kNotLeader.
+  // Settles everything pending; further calls fail with kNotLeader. On a full disk what the log
+  // could withdraw fails with kStorageFull, nothing of it is stored; all else ends with
+  // kUnknownOutcome.
   void stop();
 
   // The topic's durability was altered: what is acknowledged from now on.
@@ -103,8 +107,9 @@ class Replica {
   void settle_later(const log::AppendResult& appended, Acks acks, ProduceCallback done);
   // Answers what the durable end and the high watermark have passed.
   void settle();
-  // Ends the term: everything pending answers kUnknownOutcome, later.
-  void abandon(const std::string& reason);
+  // Ends the term: everything pending answers kUnknownOutcome, later; or kStorageFull, where the
+  // log withdrew what lies at or above `withdrawn`.
+  void abandon(const std::string& reason, std::optional<Offset> withdrawn = std::nullopt);
 
   Executor& executor_;
   log::PartitionLog& log_;

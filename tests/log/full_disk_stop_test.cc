@@ -50,6 +50,18 @@ class FullDiskStopTest : public LogFixture {
     harness_->executor().clear_end_of_turn_hooks();
     harness_.reset();
   }
+  // What can be withdrawn of the log is, and nobody is to find it again. How many batches.
+  std::size_t withdraw(const TopicPartition& id) {
+    PartitionLog* log = harness_->find(id);
+    const Offset end = log->withdraw(log->durable_end());
+    EXPECT_EQ(end, log->log_end());
+    EXPECT_GE(end, log->durable_end());
+    auto& batches = ledger_.logs[id].batches;
+    const std::size_t before = batches.size();
+    batches.erase(batches.lower_bound(end), batches.end());
+    EXPECT_EQ(ledger_.logs[id].end(), end);
+    return before - batches.size();
+  }
   // All of it is there in the next life, and in the one after a power cut in that.
   void expect_all_there() {
     start(options());
@@ -95,6 +107,29 @@ TEST_F(FullDiskStopTest, GivesUpWhatAFullJournalDidNotTake) {
   start(options());
   EXPECT_TRUE(harness_->store().recovery().clean);
   EXPECT_EQ(harness_->find(kId)->log_end(), ledger_.logs[kId].acknowledged);
+  crash(sim::CrashPolicy::nothing());
+  expect_all_there();
+}
+
+TEST_F(FullDiskStopTest, WithdrawsWhatAFullJournalDidNotTake) {
+  start_with(1);
+  fail_segments();
+  for (int i = 0; i < 60; ++i) ASSERT_TRUE(harness_->append(kId, 3000));
+  EXPECT_EQ(withdraw(kId), 0U) << "nobody knows yet that there is no space";
+  harness_->pass(milliseconds(500));
+  const Offset end = harness_->find(kId)->log_end();
+  const auto records = static_cast<std::size_t>(end - harness_->find(kId)->durable_end());
+  ASSERT_GT(records, 0U);
+  EXPECT_EQ(withdraw(kId), records);
+  EXPECT_EQ(harness_->find(kId)->log_end(), harness_->find(kId)->durable_end());
+  EXPECT_EQ(harness_->shard_of(kId).counters().undurable_bytes, 0U);
+  EXPECT_EQ(withdraw(kId), 0U);
+  EXPECT_EQ(harness_->append(kId, 100).error().code(), ErrorCode::kStorageFull);
+  EXPECT_EQ(compare(*harness_, ledger_), "") << "what is left is read";
+  stop_in_time();
+  start(options());
+  EXPECT_TRUE(harness_->store().recovery().clean);
+  EXPECT_EQ(compare(*harness_, ledger_), "");
   crash(sim::CrashPolicy::nothing());
   expect_all_there();
 }
@@ -185,6 +220,7 @@ TEST_F(FullDiskStopTest, WithoutSpaceForTheMarkerTheNextStartDoesWithout) {
 // From some write on there is no space for anything, wherever the destager, a cut or a removal is.
 TEST_F(FullDiskStopTest, EndsFromEveryPointOnAndLosesNothing) {
   std::uint64_t unclean = 0;
+  std::size_t withdrawn = 0;
   for (std::uint64_t from = 1; from <= 120; ++from) {
     SCOPED_TRACE(from);
     harness_.reset();
@@ -206,6 +242,7 @@ TEST_F(FullDiskStopTest, EndsFromEveryPointOnAndLosesNothing) {
     ledger_.logs[partition_of(2, 1)].removed = true;
     harness_->shard_of(kId).remove(partition_of(2, 1), [](const Result<>&) {});
     harness_->pass(milliseconds(from % 50));
+    withdrawn += withdraw(kOther) + withdraw(kId);
     stop_in_time();
     if (HasFatalFailure()) return;
     unclean += *disk_->exists("data/clean-stop") ? 0 : 1;
@@ -214,6 +251,7 @@ TEST_F(FullDiskStopTest, EndsFromEveryPointOnAndLosesNothing) {
     ASSERT_EQ(compare(*harness_, ledger_), "");
   }
   EXPECT_GT(unclean, 20U);
+  EXPECT_GT(withdrawn, 20U);
 }
 
 }  // namespace

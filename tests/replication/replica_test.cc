@@ -257,6 +257,35 @@ TEST_F(ReplicaTest, StoppingSettlesWhatIsPendingAsUnknownOnce) {
   EXPECT_FALSE(replica_->leading());
 }
 
+TEST_F(ReplicaTest, OnAFullDiskStoppingSaysOfWhatNoWriteTookThatItIsNotStored) {
+  lead({}, {kSelf, kOther});
+  log_.hold();
+  produce(Acks::kAll, 2);
+  produce(Acks::kLeader, 2);
+  produce_numbered(Acks::kLeader, 0);
+  produce_numbered(Acks::kLeader, 0);
+  log_.fill(Offset(3));  // a part of the second one
+  replica_->stop();
+  EXPECT_THAT(answers_, testing::Each("pending")) << "never inside the call";
+  executor_.run_until_idle();
+  EXPECT_THAT(answers_,
+              ElementsAre("UNKNOWN_OUTCOME", "UNKNOWN_OUTCOME", "STORAGE_FULL", "STORAGE_FULL"));
+  EXPECT_EQ(log_.log_end(), Offset(4)) << "a batch is taken whole";
+}
+
+TEST_F(ReplicaTest, OnAFullDiskWhatWasAcknowledgedFromMemoryIsNotTakenBack) {
+  lead({.durability = RecordDurability::kMemory}, {kSelf, kOther});
+  log_.hold();
+  produce(Acks::kLeader);
+  produce(Acks::kAll);
+  executor_.run_until_idle();
+  log_.fill(Offset(0));
+  replica_->stop();
+  executor_.run_until_idle();
+  EXPECT_THAT(answers_, ElementsAre("ok 0", "STORAGE_FULL"));
+  EXPECT_EQ(log_.log_end(), Offset(1));
+}
+
 TEST_F(ReplicaTest, ANewTermSettlesTheOldOnesProducesAsUnknown) {
   lead();
   log_.hold();

@@ -82,8 +82,17 @@ Result<log::AppendResult> MemoryLog::append(std::span<const std::byte> batches, 
   return log::AppendResult{first, log_end(), settings_.log_append_time ? now_us : -1};
 }
 
+Offset MemoryLog::withdraw(Offset from) {
+  if (!written_) return log_end();
+  const Offset kept = std::max({from, *written_, durable_end_});
+  while (!batches_.empty() && batches_.back().base >= kept) batches_.pop_back();
+  find_producers_again();
+  return log_end();
+}
+
 void MemoryLog::release() {
   held_ = false;
+  written_.reset();
   later([this, end = log_end()] { release_up_to(end); });
 }
 

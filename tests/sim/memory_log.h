@@ -30,6 +30,12 @@ class MemoryLog final : public log::PartitionLog {
   // Lets everything appended so far, or what lies below `end`, become durable.
   void release();
   void release_up_to(Offset end);
+  // The disk is full: nothing becomes durable, and writes that wait for space hold what lies below
+  // `written`; withdraw() takes back the rest.
+  void fill(Offset written) {
+    held_ = true;
+    written_ = written;
+  }
   // A write failed: no more appends; the listener hears of it later.
   void fail_writes(const Error& error);
   // Refuses the next append with `error`, without keeping anything.
@@ -49,6 +55,7 @@ class MemoryLog final : public log::PartitionLog {
   std::vector<log::Hole> holes() const override { return {}; }
   std::uint64_t size_bytes() const override;
   Result<log::AppendResult> append(std::span<const std::byte> batches, LeaderEpoch epoch) override;
+  Offset withdraw(Offset from) override;
   void on_durable(std::function<void(Offset)> listener) override;
   void on_failure(std::function<void(const Error&)> listener) override;
   std::optional<Result<log::ReadResult>> read_tail(Offset from,
@@ -88,6 +95,7 @@ class MemoryLog final : public log::PartitionLog {
   Offset checkpointed_{0};
   Offset recovered_{0};
   bool held_ = false;
+  std::optional<Offset> written_;  // while the disk is full
   std::optional<Error> failure_;
   std::optional<Error> refusal_;
   std::function<void(Offset)> durable_;
