@@ -36,13 +36,21 @@ class FileWindow {
   // The bytes [position, position + length); fewer where the file ends. Valid until the next call.
   Result<std::span<const std::byte>> at(std::uint64_t position, std::size_t length);
 
+  // Where a walk from block to block that looks for what was written may go on from `position`: all
+  // up to there is zeros, and was not read. The file's size, at least, where nothing follows.
+  std::uint64_t next_data(std::uint64_t position);
+
  private:
+  // Reads from `start` on, a block's begin, up to `end` at the least.
+  Result<> move_to(std::uint64_t start, std::uint64_t end);
+
   io::File& file_;
   std::uint64_t size_;
   Unreadable unreadable_;
   Buffer window_;
   std::uint64_t start_ = 0;
   std::size_t held_ = 0;
+  std::size_t ahead_ = 0;  // what the last move read, at the least
 };
 
 }  // namespace tidelog::log

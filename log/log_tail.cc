@@ -57,6 +57,8 @@ TailChunk& LogTail::room_for(std::size_t bytes) {
   auto chunk = std::make_unique<TailChunk>();
   chunk->buffer = pool_.take(std::max(next_chunk_bytes_, kWriteHeaderBytes + bytes));
   chunk->base = chunk->end = end_;
+  // Room for as many like this one: then its list is one allocation for all of them.
+  chunk->batches.reserve((chunk->buffer.capacity() - kWriteHeaderBytes) / bytes);
   memory_bytes_ += chunk->buffer.capacity();
   chunks_.push_back(std::move(chunk));
   return *chunks_.back();

@@ -20,11 +20,12 @@ constexpr std::size_t kEntryBytes = 24;
 
 void SegmentIndex::add(const wire::BatchView& batch, std::uint64_t position, std::size_t interval) {
   if (entries.empty() || position - entries.back().position >= interval) {
-    entries.push_back({batch.base_offset(), position, batch.max_timestamp_ms()});
-  } else {
-    entries.back().max_timestamp_ms =
-        std::max(entries.back().max_timestamp_ms, batch.max_timestamp_ms());
+    entries.push_back(
+        {batch.base_offset(), position,
+         entries.empty() ? batch.max_timestamp_ms() : entries.back().max_timestamp_ms});
   }
+  entries.back().max_timestamp_ms =
+      std::max(entries.back().max_timestamp_ms, batch.max_timestamp_ms());
 }
 
 const IndexEntry* SegmentIndex::above(Offset offset) const {
@@ -38,8 +39,8 @@ const IndexEntry* SegmentIndex::floor(Offset offset) const {
 }
 
 const IndexEntry* SegmentIndex::reaching(std::int64_t timestamp_ms) const {
-  const auto it = std::ranges::find_if(
-      entries, [=](const IndexEntry& entry) { return entry.max_timestamp_ms >= timestamp_ms; });
+  const auto it =
+      std::ranges::lower_bound(entries, timestamp_ms, {}, &IndexEntry::max_timestamp_ms);
   return it == entries.end() ? nullptr : &*it;
 }
 
@@ -136,6 +137,9 @@ std::optional<DecodedIndex> decode_index(std::span<const std::byte> file) {
     decoded.index.entries.push_back({Offset(load_le<std::int64_t>(at)),
                                      load_le<std::uint64_t>(at + 8),
                                      load_le<std::int64_t>(at + 16)});
+  }
+  if (!std::ranges::is_sorted(decoded.index.entries, {}, &IndexEntry::max_timestamp_ms)) {
+    return std::nullopt;
   }
   return decoded;
 }

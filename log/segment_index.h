@@ -10,7 +10,7 @@
 //   80  u64 XXH3-64 of everything behind the header
 //   88  u64 XXH3-64 of bytes 0-87
 //   96  epoch starts: i32 epoch, u32 zero, i64 start
-//       entries: i64 base offset, u64 position, i64 max timestamp up to the next entry
+//       entries: i64 base offset, u64 position, i64 max timestamp of all up to the next entry
 //       producer snapshot (producer_snapshot.h)
 #pragma once
 
@@ -36,7 +36,7 @@ struct EpochStart {
 struct IndexEntry {
   Offset base;
   std::uint64_t position = 0;
-  std::int64_t max_timestamp_ms = 0;
+  std::int64_t max_timestamp_ms = 0;  // of the segment up to the next entry: it never falls
 
   bool operator==(const IndexEntry&) const = default;
 };

@@ -138,17 +138,15 @@ class Scan {
   // The highest durable end that sound headers from the cursor on name; and whether anything was
   // written there.
   Result<> look_ahead(FoundSegments& found) {
-    for (std::uint64_t position = cursor_.position;;) {
+    TIDELOG_ASSIGN(found.rest_written, scanner_.written_from(cursor_.position));
+    for (std::uint64_t position = cursor_.position; found.rest_written;) {
       TIDELOG_ASSIGN(const auto next, scanner_.find_header(position));
       if (!next) break;
-      found.rest_written = true;
       if (!broken(Rule::kSegmentHeadersPromise)) {
         promise(found, Offset(static_cast<std::int64_t>(next->durable)));
       }
       position = next->position + io::kBlockBytes;
     }
-    if (found.rest_written) return {};
-    TIDELOG_ASSIGN(found.rest_written, scanner_.written_from(cursor_.position));
     return {};
   }
 
@@ -213,7 +211,8 @@ Result<> add_last(const SegmentSearch& search, OpenSegment& open, FoundSegments&
 Result<bool> holds_writes(const OpenSegment& open) {
   FileWindow window(*open.file, open.segment->file_bytes, std::size_t{1} << 20,
                     Unreadable::kIsUnsound);
-  for (std::uint64_t at = io::kBlockBytes; at < open.segment->file_bytes; at += io::kBlockBytes) {
+  for (std::uint64_t at = window.next_data(io::kBlockBytes); at < open.segment->file_bytes;
+       at = window.next_data(at + io::kBlockBytes)) {
     TIDELOG_ASSIGN(const auto block, window.at(at, kWriteHeaderBytes));
     if (decode_write_header(block)) return true;
   }

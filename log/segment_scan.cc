@@ -2,13 +2,22 @@
 
 #include <fmt/core.h>
 
-#include <algorithm>
+#include <cstring>
 #include <limits>
 
 #include "base/bytes.h"
 #include "log/rules.h"
 
 namespace tidelog::log {
+namespace {
+
+// By words, not by bytes: it is asked of all that follows the last write.
+bool is_zeros(std::span<const std::byte> bytes) {
+  return bytes.empty() || (bytes.front() == std::byte{0} &&
+                           std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
+}
+
+}  // namespace
 
 SegmentScanner::SegmentScanner(io::File& file, std::uint64_t size, std::uint64_t file_id,
                                const TopicPartition& id, Offset records_from)
@@ -34,8 +43,8 @@ Result<SegmentScanner::Step> SegmentScanner::step(SegmentCursor& cursor,
   TIDELOG_ASSIGN(const auto front, window_.at(cursor.position, io::kBlockBytes));
   step.header = header_at(front, cursor.position);
   if (!step.header) {
-    const bool zeros = std::ranges::all_of(front, [](std::byte b) { return b == std::byte{0}; });
-    if (!zeros) step.problem = fmt::format("byte {}: no sound write header", cursor.position);
+    if (!is_zeros(front))
+      step.problem = fmt::format("byte {}: no sound write header", cursor.position);
     return step;
   }
   const WriteHeader& header = *step.header;
@@ -72,16 +81,17 @@ Result<SegmentScanner::Step> SegmentScanner::step(SegmentCursor& cursor,
 }
 
 Result<bool> SegmentScanner::written_from(std::uint64_t position) {
-  for (; position < window_.size(); position += io::kBlockBytes) {
+  for (position = window_.next_data(position); position < window_.size();
+       position = window_.next_data(position + io::kBlockBytes)) {
     TIDELOG_ASSIGN(const auto block, window_.at(position, io::kBlockBytes));
-    if (!std::ranges::all_of(block, [](std::byte b) { return b == std::byte{0}; })) return true;
+    if (!is_zeros(block)) return true;
   }
   return false;
 }
 
 Result<std::optional<WriteHeader>> SegmentScanner::find_header(std::uint64_t position) {
-  for (position = align_up(position, io::kBlockBytes); position < window_.size();
-       position += io::kBlockBytes) {
+  for (position = window_.next_data(align_up(position, io::kBlockBytes)); position < window_.size();
+       position = window_.next_data(position + io::kBlockBytes)) {
     TIDELOG_ASSIGN(const auto block, window_.at(position, kWriteHeaderBytes));
     if (!has_write_magic(block)) continue;
     if (auto header = header_at(block, position)) return header;

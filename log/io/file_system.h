@@ -59,6 +59,10 @@ class File {
   // Reserves space [position, position + length) and extends the size; reads give zeros until
   // written. Fails with kStorageFull.
   virtual Result<> allocate(FilePosition position, std::uint64_t length) = 0;
+  // Where something may have been written, at or behind `position`: bytes up to there read as zeros
+  // and need no reading. `position` itself where nobody knows; the size of the file, at least,
+  // where nothing was.
+  virtual Result<FilePosition> next_data(FilePosition position) = 0;
 };
 
 // Holds a directory for one process while it lives.

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -130,6 +131,16 @@ Result<> SystemFile::allocate(FilePosition position, std::uint64_t length) {
   TIDELOG_ASSIGN(const std::uint64_t now, size());
   if (now >= position.value() + length) return {};
   return truncate(position.value() + length);
+}
+
+Result<FilePosition> SystemFile::next_data(FilePosition position) {
+  check_may_block("lseek");
+  const off_t found = ::lseek(fd_.get(), static_cast<off_t>(position.value()), SEEK_DATA);
+  if (found >= 0) return FilePosition(static_cast<std::uint64_t>(found));
+  if (errno == EINVAL) return position;  // the file system cannot tell
+  if (errno != ENXIO) return fail(storage_error(errno, "seek", path_));
+  TIDELOG_ASSIGN(const std::uint64_t end, size());
+  return FilePosition(std::max(end, position.value()));
 }
 
 }  // namespace tidelog::log::io

@@ -29,6 +29,8 @@ class SystemFile final : public File {
   // Where the file system cannot reserve space, only the size grows; writes may then fail with
   // kStorageFull.
   Result<> allocate(FilePosition position, std::uint64_t length) override;
+  // What the file system has reserved and nobody wrote is no data to it.
+  Result<FilePosition> next_data(FilePosition position) override;
 
   int fd() const { return fd_.get(); }
   bool writable() const { return options_.mode != OpenMode::kRead; }

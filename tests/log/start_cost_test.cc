@@ -114,6 +114,47 @@ TEST_F(StartCostTest, AfterACleanStopOfTheJournalOnlyWhatSegmentsDoNotHaveIsRead
   EXPECT_EQ(compare(*harness_, ledger_), "");
 }
 
+// A log that is written to has up to 64 MiB of space ahead, and there may be thousands.
+TEST_F(StartCostTest, AfterAKillTheSpaceTakenAheadIsNotRead) {
+  HarnessOptions options = one_shard();
+  options.settings.segment_bytes = 64 * kMiB;
+  start(options);
+  ASSERT_TRUE(harness_->create(kId));
+  append_durably(kId, 220, 20000);
+  harness_->pass(std::chrono::seconds(1));
+  kill();
+  const auto found = disk_->contents(segment_of(kId));
+  const auto last = std::ranges::find_if(found.rbegin(), found.rend(),
+                                         [](std::byte byte) { return byte != std::byte{0}; });
+  const auto written = static_cast<std::uint64_t>(found.rend() - last);
+  ASSERT_GT(found.size() - written, 2 * kMiB) << "there is no space ahead";
+  const std::uint64_t before = disk_->bytes_read(".log");
+  start(options);
+  // A window of the log's own, that begins where the records end.
+  EXPECT_LT(disk_->bytes_read(".log") - before, written + kMiB + 64 * io::kBlockBytes);
+  EXPECT_EQ(compare(*harness_, ledger_), "");
+}
+
+TEST_F(StartCostTest, AfterAKillOfTheJournalOnlyWhatSegmentsDoNotHaveIsReadTwice) {
+  HarnessOptions options = one_shard();
+  options.store.shard.journal_bytes_min = options.store.shard.journal_bytes_max = 16 * kMiB;
+  options.settings.segment_bytes = 64 * kMiB;
+  start(options);
+  ASSERT_TRUE(harness_->create(kId));
+  // Writes that fit into a window, but not twice.
+  for (int i = 0; i < 10; ++i) {
+    for (int batch = 0; batch < 7; ++batch) ASSERT_TRUE(harness_->append(kId, 100'000));
+    ASSERT_TRUE(harness_->wait_durable(kId));
+  }
+  harness_->pass(std::chrono::seconds(1));
+  kill();
+  const std::uint64_t before = disk_->bytes_read("journal/0-0");
+  start(options);
+  // And a window once more, for what no segment has.
+  EXPECT_LT(disk_->bytes_read("journal/0-0") - before, 17 * kMiB + 16 * io::kBlockBytes);
+  EXPECT_EQ(compare(*harness_, ledger_), "");
+}
+
 TEST_F(StartCostTest, TheSyncsOfAStartThatEmptiesTheJournalAreSharedByAllLogs) {
   HarnessOptions options = roomy(2);  // so that the journal does not go on
   options.store.shard.replay_bytes_max = kMiB;

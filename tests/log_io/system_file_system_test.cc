@@ -50,6 +50,28 @@ TEST_F(SystemFileSystemTest, WritesAndReadsAtAnyPositionWhenBuffered) {
   EXPECT_EQ(*file->read_at(FilePosition(12), into), 0U);
 }
 
+TEST_F(SystemFileSystemTest, WhatIsPassedOverOnTheWayToDataReadsAsZeros) {
+  constexpr std::uint64_t kSize = 1 << 20;
+  constexpr std::uint64_t kAt = 600'000;
+  auto file = create("f");
+  ASSERT_TRUE(file->allocate(FilePosition(0), kSize).has_value());
+  ASSERT_TRUE(file->write_at(FilePosition(kAt), as_bytes("x")).has_value());
+  std::vector<std::byte> bytes(kSize);
+  ASSERT_EQ(*file->read_at(FilePosition(0), bytes), kSize);
+  // A file system that cannot tell passes over nothing.
+  for (const std::uint64_t from : {std::uint64_t{0}, kAt, kAt + 1, kSize - 1}) {
+    const auto to = file->next_data(FilePosition(from));
+    ASSERT_TRUE(to.has_value()) << to.error().to_string();
+    EXPECT_GE(to->value(), from);
+    EXPECT_LE(to->value(), from <= kAt ? kAt : kSize);
+    EXPECT_TRUE(std::all_of(bytes.begin() + static_cast<std::ptrdiff_t>(from),
+                            bytes.begin() + static_cast<std::ptrdiff_t>(to->value()),
+                            [](std::byte byte) { return byte == std::byte{0}; }));
+  }
+  EXPECT_EQ(file->next_data(FilePosition(kAt)), FilePosition(kAt));
+  EXPECT_EQ(file->next_data(FilePosition(kSize)), FilePosition(kSize));
+}
+
 TEST_F(SystemFileSystemTest, FailuresNameTheFileAndTheCause) {
   create("f");
   const auto missing = files_.open(path("none"), {});

@@ -77,14 +77,26 @@ void PagedBytes::zero(std::uint64_t position, std::uint64_t length) {
                 });
 }
 
-void PagedBytes::reserve(std::uint64_t position, std::uint64_t length) {
+const std::shared_ptr<PagedBytes::Page>& PagedBytes::reserved() {
   static const std::shared_ptr<Page> zeros = std::make_shared<Page>();
+  return zeros;
+}
+
+void PagedBytes::reserve(std::uint64_t position, std::uint64_t length) {
   for_each_page(position, length, [&](std::uint64_t page, std::size_t, std::size_t, std::size_t) {
     std::shared_ptr<Page>& mine = slot(page);
     if (mine != nullptr) return;
-    mine = zeros;
+    mine = reserved();
     ++pages_;
   });
+}
+
+std::uint64_t PagedBytes::next_written(std::uint64_t position, std::uint64_t end) const {
+  for (std::uint64_t at = position; at < end; at = (at / kPageBytes + 1) * kPageBytes) {
+    const Page* page = find(at / kPageBytes);
+    if (page != nullptr && page != reserved().get()) return at;
+  }
+  return std::max(position, end);
 }
 
 void PagedBytes::cut(std::uint64_t size) {

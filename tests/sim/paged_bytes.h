@@ -21,6 +21,9 @@ class PagedBytes {
   void zero(std::uint64_t position, std::uint64_t length);
   // Absent pages of the range come to exist, as zeros.
   void reserve(std::uint64_t position, std::uint64_t length);
+  // The first byte in [position, end) of a page that was written; `end`, or `position` behind it,
+  // where there is none.
+  std::uint64_t next_written(std::uint64_t position, std::uint64_t end) const;
   // Drops everything from `size` on.
   void cut(std::uint64_t size);
 
@@ -36,6 +39,8 @@ class PagedBytes {
     std::array<std::shared_ptr<Page>, kPagesPerChunk> pages;
   };
 
+  // The page that stands for each that exists and was never written.
+  static const std::shared_ptr<Page>& reserved();
   const Page* find(std::uint64_t page) const;
   // The slot of a page, in a chunk that no copy shares.
   std::shared_ptr<Page>& slot(std::uint64_t page);

@@ -447,4 +447,9 @@ Result<> SimFile::allocate(FilePosition position, std::uint64_t length) {
                       [&] { inode_->allocate(position.value(), length); });
 }
 
+Result<FilePosition> SimFile::next_data(FilePosition position) {
+  if (disk_.powered_off()) return fail(disk_.off(DiskOperation::kRead, path_).error());
+  return FilePosition(inode_->next_data(position.value()));
+}
+
 }  // namespace tidelog::sim

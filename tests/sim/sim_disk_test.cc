@@ -402,6 +402,22 @@ TEST_F(SimDiskTest, RepeatsItselfForTheSameSeed) {
   EXPECT_NE(text(*crash(CrashPolicy::random(7)), "f"), text(*crash(CrashPolicy::random(8)), "f"));
 }
 
+TEST_F(SimDiskTest, TellsWhereSomethingWasWritten) {
+  constexpr std::uint64_t kSize = 64 * 4096;
+  auto file = open("f");
+  ASSERT_TRUE(file->allocate(FilePosition(0), kSize).has_value());
+  EXPECT_EQ(file->next_data(FilePosition(0)), FilePosition(kSize));
+  write(*file, 5 * 4096 + 100, "x");
+  disk_.spoil("f", 9 * 4096);
+  EXPECT_EQ(file->next_data(FilePosition(0)), FilePosition(5 * 4096));
+  EXPECT_EQ(file->next_data(FilePosition(5 * 4096 + 7)), FilePosition(5 * 4096 + 7));
+  EXPECT_EQ(file->next_data(FilePosition(6 * 4096)), FilePosition(9 * 4096));
+  EXPECT_EQ(file->next_data(FilePosition(10 * 4096)), FilePosition(kSize));
+  EXPECT_EQ(file->next_data(FilePosition(kSize + 1)), FilePosition(kSize + 1));
+  ASSERT_TRUE(file->truncate(4096).has_value());
+  EXPECT_EQ(file->next_data(FilePosition(0)), FilePosition(4096));
+}
+
 using SimDiskDeathTest = SimDiskTest;
 
 TEST_F(SimDiskDeathTest, ChecksThatDirectFilesAreUsedInBlocks) {

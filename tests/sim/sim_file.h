@@ -27,6 +27,7 @@ class SimFile final : public log::io::File {
   Result<std::uint64_t> size() override;
   Result<> truncate(std::uint64_t size) override;
   Result<> allocate(FilePosition position, std::uint64_t length) override;
+  Result<FilePosition> next_data(FilePosition position) override;
 
   const std::shared_ptr<SimInode>& inode() const { return inode_; }
   bool writable() const { return options_.mode != log::io::OpenMode::kRead; }

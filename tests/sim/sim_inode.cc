@@ -123,6 +123,15 @@ bool SimInode::readable(std::uint64_t position, std::uint64_t length) const {
   return first == unreadable_.end() || *first * kSpoiledBytes >= end;
 }
 
+std::uint64_t SimInode::next_data(std::uint64_t position) const {
+  std::uint64_t found = current_.next_written(position, current_size_);
+  const auto spoiled = unreadable_.lower_bound(position / kSpoiledBytes);
+  if (spoiled != unreadable_.end()) {
+    found = std::min(found, std::max(position, *spoiled * kSpoiledBytes));
+  }
+  return found;
+}
+
 void SimInode::add(Change change) {
   if (change.kind == ChangeKind::kWrite) {
     const std::uint64_t end = align_up(change.position + change.length, kSpoiledBytes);

@@ -48,6 +48,10 @@ class SimInode {
   std::size_t read_racing(std::uint64_t position, std::span<std::byte> into,
                           SimRandom& random) const;
 
+  // The first byte at or behind `position` of a page that was written, or that no read gets; the
+  // size of the file, at least, where there is none.
+  std::uint64_t next_data(std::uint64_t position) const;
+
   // Blocks that no read gets, until they are written again.
   void spoil(std::uint64_t position) { unreadable_.insert(position / kSpoiledBytes); }
   bool readable(std::uint64_t position, std::uint64_t length) const;
