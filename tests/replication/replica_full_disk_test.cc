@@ -86,8 +86,8 @@ class ReplicaFullDiskTest : public testing::Test {
     bool closed = false;
     shard().close([&](const Result<>& result) { closed = result.has_value(); });
     ASSERT_TRUE(harness_->executor().run_until([&] { return closed; }, std::chrono::seconds(2)));
+    replica_.reset();  // before its log goes
     ASSERT_TRUE(harness_->store().finish_clean_stop());
-    replica_.reset();
     harness_->executor().clear_end_of_turn_hooks();
   }
   // The next start, where the producer sends all of it again, finds each record once.
