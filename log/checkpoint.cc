@@ -71,10 +71,17 @@ std::optional<CheckpointContent> decode_checkpoint(std::span<const std::byte> bo
   return content;
 }
 
+std::string missing_checkpoint(const std::string& path, std::size_t logs) {
+  return fmt::format(
+      "{0}.0 and {0}.1 are missing, but the catalog lists {1} logs: where they begin, and the ends "
+      "that only these files knew, is lost",
+      path, logs);
+}
+
 Result<CheckpointFile::Loaded> CheckpointFile::load() {
   const std::lock_guard lock(mutex_);
   TIDELOG_ASSIGN(auto file, file_.load());
-  Loaded loaded{{}, std::move(file.problems)};
+  Loaded loaded{{}, file.any_exists, std::move(file.problems)};
   if (file.content) {
     if (auto content = decode_checkpoint(file.content->body)) {
       loaded.content = std::move(*content);

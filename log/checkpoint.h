@@ -16,6 +16,7 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/ids.h"
@@ -58,6 +59,9 @@ struct CheckpointContent {
 std::vector<std::byte> encode_checkpoint(const CheckpointContent& content);
 std::optional<CheckpointContent> decode_checkpoint(std::span<const std::byte> body);
 
+// A start writes one before it takes the first log: without any, what only it knew is lost.
+std::string missing_checkpoint(const std::string& path, std::size_t logs);
+
 // Gathers what each shard knows and writes it. Thread: any; calls may block.
 class CheckpointFile {
  public:
@@ -66,6 +70,7 @@ class CheckpointFile {
 
   struct Loaded {
     CheckpointContent content;  // empty when there is none
+    bool exists = false;        // a copy, sound or not
     std::vector<std::string> problems;
   };
   Result<Loaded> load();

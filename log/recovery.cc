@@ -108,6 +108,9 @@ class Recovery {
     journal_checkpoints_ = content.journals;
     for (const LogCheckpoint& log : content.logs) checkpoints_[log.id] = log;
     replicas_ = request_.catalog->replicas();
+    if (!loaded.exists && !marker && !replicas_.empty()) {
+      say(missing_checkpoint(request_.directory->paths().checkpoint(), replicas_.size()));
+    }
     return {};
   }
 

@@ -48,7 +48,7 @@ class DirectoryVerifier {
     if (!loaded.sound) {
       say(fmt::format("{} is {}", paths_.catalog(), loaded.any_exists ? "damaged" : "missing"));
     }
-    TIDELOG_TRY(read_checkpoint());
+    TIDELOG_TRY(read_checkpoint(catalog.replicas().size()));
     TIDELOG_TRY(read_journals(/*holds_logs=*/!catalog.replicas().empty()));
     if (journals_.empty() && !catalog.replicas().empty()) {
       say(
@@ -138,7 +138,7 @@ class DirectoryVerifier {
     return {};
   }
 
-  Result<> read_checkpoint() {
+  Result<> read_checkpoint(std::size_t logs) {
     TIDELOG_ASSIGN(auto marker, read_marker());
     if (marker) {
       ++report_.files;
@@ -149,6 +149,7 @@ class DirectoryVerifier {
     TIDELOG_ASSIGN(const auto loaded, load_checkpoint());
     report_.files += loaded.any_exists ? 2 : 0;
     for (const std::string& problem : loaded.problems) say(problem);
+    if (!loaded.any_exists && logs > 0) say(missing_checkpoint(paths_.checkpoint(), logs));
     if (!loaded.content) return {};
     auto content = decode_checkpoint(loaded.content->body);
     if (!content) {

@@ -10,6 +10,7 @@
 #include "log/file_window.h"
 #include "log/segment_format.h"
 #include "log/segment_scan.h"
+#include "log/verify_index.h"
 
 namespace tidelog::log {
 namespace {
@@ -140,7 +141,18 @@ class PartitionVerifier {
     place_.next = base;
     ++report_.segments;
     SegmentScanner scanner(*file, size, header->file_id, report_.id, Offset(0));
-    return is_last ? read_tail(scanner, name) : read_sealed(scanner, name);
+    const std::string index_name = index_file_name(base);
+    TIDELOG_ASSIGN(index_, IndexCheck::load(files_, report_.path + "/" + index_name,
+                                            header->file_id, base, size));
+    TIDELOG_TRY(is_last ? read_tail(scanner, name) : read_sealed(scanner, name));
+    if (!index_) return {};
+    if (const auto wrong = index_->finish(/*covers_all=*/!is_last)) {
+      say(
+          fmt::format("{}: says {}; its checksum is right, so a start believes it: remove the file "
+                      "while no broker runs, it is made anew",
+                      index_name, *wrong));
+    }
+    return {};
   }
 
   Result<bool> has_no_writes(io::File& file, std::uint64_t size) {
@@ -154,13 +166,15 @@ class PartitionVerifier {
 
   // Whole writes up to the first that is not; says why it is not.
   Result<std::string> read_writes(SegmentScanner& scanner, SegmentCursor& cursor) {
-    const BatchVisitor visit = [this](std::uint64_t, const wire::BatchView& batch) {
+    const BatchVisitor visit = [this](std::uint64_t position, const wire::BatchView& batch) {
       count(batch);
+      if (index_) index_->batch(position, batch);
     };
     while (true) {
       TIDELOG_ASSIGN(const auto step, scanner.step(cursor, visit));
       place_ = cursor.place;
       if (!step.whole) return step.problem;
+      if (index_) index_->write_ended(cursor.position, cursor.sequence);
       promised_ = std::max(promised_, Offset(static_cast<std::int64_t>(step.header->durable)));
     }
   }
@@ -172,6 +186,7 @@ class PartitionVerifier {
       TIDELOG_ASSIGN(const std::string problem, read_writes(scanner, cursor));
       if (problem.empty()) return {};
       say(fmt::format("{}: {}", name, problem));
+      index_.reset();  // it may well know more than can be read
       TIDELOG_ASSIGN(const auto next, find_newer(scanner, cursor));
       if (!next) return {};
       cursor.position = next->position;
@@ -201,6 +216,7 @@ class PartitionVerifier {
       if (!next) break;
       const Offset first(static_cast<std::int64_t>(next->first));
       if (first > cursor.place.next && !accepted({cursor.place.next, first})) break;
+      index_.reset();
       cursor.position = next->position;
       cursor.place.next = first;
       TIDELOG_ASSIGN(problem, read_writes(scanner, cursor));
@@ -244,6 +260,7 @@ class PartitionVerifier {
   BatchPlace place_;
   Offset promised_{0};
   std::string tail_problem_;
+  std::optional<IndexCheck> index_;  // of the segment being read, while nothing is amiss in it
 };
 
 }  // namespace

@@ -3,8 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
+#include <string_view>
 
+#include "log/segment_index.h"
 #include "tests/log/log_harness.h"
 #include "tests/log/passing_disk.h"
 
@@ -241,6 +244,65 @@ TEST_F(InspectTest, AMissingJournalIsAProblem) {
   EXPECT_FALSE(report->ok());
   ASSERT_FALSE(report->problems.empty());
   EXPECT_TRUE(report->problems[0].contains("data/journal holds no journal")) << report->problems[0];
+}
+
+TEST_F(InspectTest, AnIndexThatSaysOtherThanItsSegmentIsAProblem) {
+  ASSERT_TRUE(harness_->stop_cleanly());
+  const std::string path = "data/" + id_.to_string() + "/00000000000000000000.idx";
+  const auto original = disk_.contents(path);
+  const auto problem_with = [&](const std::function<void(DecodedIndex&)>& alter) {
+    auto index = decode_index(original);
+    EXPECT_TRUE(index.has_value());
+    alter(*index);
+    disk_.put(path, encode_index(index->summary, index->index, index->producers));
+    const auto report = verify_path(disk_, "data");
+    EXPECT_TRUE(report);
+    const auto& problems = report->partitions.at(0).problems;
+    return problems.empty() ? std::string() : problems.front();
+  };
+  EXPECT_EQ(problem_with([](DecodedIndex&) {}), "");
+  const auto told = [&](const std::function<void(DecodedIndex&)>& alter, std::string_view what) {
+    const std::string problem = problem_with(alter);
+    EXPECT_TRUE(problem.starts_with("00000000000000000000.idx: says ") && problem.contains(what))
+        << problem;
+  };
+  told(
+      [](DecodedIndex& index) {
+        index.summary.epochs.front().epoch = index.summary.last_epoch = LeaderEpoch(9);
+      },
+      "other leader epochs");
+  told([](DecodedIndex& index) { index.summary.end = index.summary.end + 1; }, "end offset");
+  told([](DecodedIndex& index) { index.summary.last_append_time_us += 1; }, "other times");
+  told([](DecodedIndex& index) { index.summary.bytes -= io::kBlockBytes; }, "ending at byte");
+  told([](DecodedIndex& index) { index.index.entries.back().position -= 8; },
+       "where no batch with it begins");
+  told([](DecodedIndex& index) { index.index.entries.front().max_timestamp_ms -= 1; },
+       "newest timestamp");
+  told(
+      [](DecodedIndex& index) {
+        index.index.entries.push_back(index.index.entries.back());
+        index.index.entries.back().position += 1 << 20;
+      },
+      "behind all that it covers");
+}
+
+TEST_F(InspectTest, AMissingCheckpointIsToldByVerifyAndByTheNextStart) {
+  harness_.reset();
+  disk_.erase("data/checkpoint.0");
+  if (std::ranges::count(disk_.files(), "data/checkpoint.1") > 0) disk_.erase("data/checkpoint.1");
+  const auto report = verify_path(disk_, "data");
+  ASSERT_TRUE(report) << report.error().to_string();
+  ASSERT_EQ(report->problems.size(), 1U);
+  EXPECT_TRUE(report->problems[0].contains("data/checkpoint.0 and data/checkpoint.1 are missing"))
+      << report->problems[0];
+  HarnessOptions options;
+  options.shards = 1;
+  harness_ = std::make_unique<LogHarness>(disk_, ledger_, options);
+  ASSERT_TRUE(harness_->open());
+  const auto& problems = harness_->store().recovery().problems;
+  EXPECT_TRUE(std::ranges::any_of(problems, [](const std::string& problem) {
+    return problem.contains("checkpoint.1 are missing, but the catalog lists 1 logs");
+  }));
 }
 
 TEST_F(InspectTest, RefusesWhatIsNotTidelogs) {
