@@ -22,6 +22,7 @@ Result<IndexCheck> IndexCheck::load(io::FileSystem& files, const std::string& pa
   if (!check.index_) return check;
   const SegmentSummary& said = check.index_->summary;
   if (said.file_id != file_id || said.base != base || said.bytes > size) check.index_.reset();
+  if (check.index_) check.write_ended(io::kBlockBytes, 0);  // it may cover none yet
   return check;
 }
 
@@ -30,7 +31,7 @@ void IndexCheck::differs(std::string what) {
 }
 
 void IndexCheck::check_newest(const IndexEntry& entry, std::uint64_t up_to) {
-  if (entry.max_timestamp_ms == seen_.max_timestamp_ms) return;
+  if (entry.max_timestamp_ms >= seen_.max_timestamp_ms) return;  // a cut leaves what was
   differs(fmt::format("{} ms as the newest timestamp before byte {}, which is {}",
                       entry.max_timestamp_ms, up_to, seen_.max_timestamp_ms));
 }
@@ -64,9 +65,9 @@ void IndexCheck::write_ended(std::uint64_t position, std::uint64_t sequence) {
   if (said.epochs != seen_.epochs || said.last_epoch != seen_.last_epoch) {
     return differs("other leader epochs than its batches have");
   }
-  if (said.max_timestamp_ms != seen_.max_timestamp_ms ||
-      said.last_append_time_us != seen_.last_append_time_us) {
-    return differs("other times than its batches have");
+  if (said.max_timestamp_ms < seen_.max_timestamp_ms ||
+      said.last_append_time_us < seen_.last_append_time_us) {
+    return differs("older times than its batches have");
   }
   const auto& entries = index_->index.entries;
   if (next_entry_ < entries.size()) {

@@ -272,7 +272,7 @@ TEST_F(InspectTest, AnIndexThatSaysOtherThanItsSegmentIsAProblem) {
       },
       "other leader epochs");
   told([](DecodedIndex& index) { index.summary.end = index.summary.end + 1; }, "end offset");
-  told([](DecodedIndex& index) { index.summary.last_append_time_us += 1; }, "other times");
+  told([](DecodedIndex& index) { index.summary.last_append_time_us -= 1; }, "older times");
   told([](DecodedIndex& index) { index.summary.bytes -= io::kBlockBytes; }, "ending at byte");
   told([](DecodedIndex& index) { index.index.entries.back().position -= 8; },
        "where no batch with it begins");

@@ -77,6 +77,7 @@ class RandomHistory {
 
   // --- What is found after a start.
   void audit();
+  void audit_files();
   void audit_partition(HistoryPartition& partition);
   void audit_records(HistoryPartition& partition, PartitionLog& log);
 
