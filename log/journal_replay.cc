@@ -94,9 +94,17 @@ void settle(Found found, ReplayedJournal& replayed) {
   // not. None is needed below the newest tail.
   const std::uint64_t from =
       found.empty() ? std::max<std::uint64_t>(replayed.durable, 1) : replayed.tail;
-  for (std::uint64_t sequence = from; sequence <= replayed.durable; ++sequence) {
-    if (!found.contains(sequence)) replayed.lost.push_back(sequence);
+  // By ranges: a header may name any numbers.
+  std::uint64_t next = from;
+  const auto lost_before = [&](std::uint64_t end) {
+    if (next < end) replayed.lost.push_back({next, end - 1});
+  };
+  for (auto at = found.lower_bound(from); at != found.end() && at->first <= replayed.durable;
+       ++at) {
+    lost_before(at->first);
+    next = at->first + 1;
   }
+  lost_before(replayed.durable + 1);
   // Only newer writes take the place of an older one: where the newest that was complete is not
   // there, what followed it may be gone as well.
   if (replayed.durable > 0 && (found.empty() || found.rbegin()->first < replayed.durable)) {
@@ -313,10 +321,7 @@ std::string write_place(const ReplayedJournal& journal, std::uint64_t sequence) 
 
 std::vector<std::string> lost_sentences(const ReplayedJournal& journal) {
   std::vector<std::string> sentences;
-  for (std::size_t i = 0; i < journal.lost.size();) {
-    const std::uint64_t first = journal.lost[i];
-    std::uint64_t last = first;
-    for (++i; i < journal.lost.size() && journal.lost[i] == last + 1; ++i) ++last;
+  for (const auto& [first, last] : journal.lost) {
     const std::string place = write_place(journal, first);
     sentences.push_back(
         first == last

@@ -29,6 +29,12 @@ struct JournalSurvey {
   bool holds_logs = false;
 };
 
+// Sequences, both of them included.
+struct LostWrites {
+  std::uint64_t first = 0;
+  std::uint64_t last = 0;
+};
+
 struct ReplayedJournal {
   std::uint32_t shard = 0;
   std::uint64_t journal_id = 0;  // 0: unknown
@@ -39,7 +45,7 @@ struct ReplayedJournal {
   std::vector<ReplayWrite> writes;  // from `tail` on, rising
   std::uint64_t tail = 0;           // the oldest sequence that counts
   std::uint64_t durable = 0;        // every write up to here was complete
-  std::vector<std::uint64_t> lost;  // sequences from tail to durable of which nothing is known
+  std::vector<LostWrites> lost;     // from tail to durable, of which nothing is known; rising
   // A file is missing, short or without a header, or the newest write that was complete is gone:
   // what else was in it, and for whom, nothing says. `problems` tells it.
   bool rest_unknown = false;

@@ -58,12 +58,11 @@ Offset promised_end(const LogEvidence& evidence) {
 
 bool confirmed(const LogEvidence& evidence) {
   if (broken(Rule::kLostWritesCount)) return true;
-  return std::ranges::all_of(evidence.journal_lost, [&](std::uint64_t lost) {
-    if (evidence.checkpoint && evidence.checkpoint_sequence >= lost) return true;
-    return std::ranges::any_of(evidence.entries, [&](const LogEvidence::Entry& entry) {
-      return entry.durable_before >= lost;
-    });
-  });
+  if (evidence.checkpoint && evidence.checkpoint_sequence >= evidence.newest_lost) return true;
+  return evidence.newest_lost == 0 ||
+         std::ranges::any_of(evidence.entries, [&](const LogEvidence::Entry& entry) {
+           return entry.durable_before >= evidence.newest_lost;
+         });
 }
 
 }  // namespace tidelog::log

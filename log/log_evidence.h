@@ -34,8 +34,9 @@ struct LogEvidence {
   };
   std::vector<Entry> entries;  // of this log and life, in sequence
   std::uint64_t journal_durable = 0;
-  // Journal writes that were complete and are lost; which logs they concerned is not known.
-  std::vector<std::uint64_t> journal_lost;
+  // The newest journal write that was complete and is lost (0: none is); which logs it, and those
+  // lost before it, concerned is not known.
+  std::uint64_t newest_lost = 0;
   // Losses that a person accepted: the log goes on behind each.
   std::vector<Hole> accepted;
 };

@@ -272,7 +272,7 @@ class Recovery {
     if (!adopted) return request_.directory->remove_marker();
     goes_on_ = true;
     outcome_.journals = std::move(*adopted);
-    for (const ReplayedJournal& journal : replayed) TIDELOG_TRY(recover_entries(journal));
+    for (const ReplayedJournal& journal : replayed) TIDELOG_TRY(recover_entries(journal, 0));
     return {};
   }
 
@@ -295,7 +295,7 @@ class Recovery {
     }
     for (const std::uint32_t shard : missing_journals(journals_, survey_.shards)) {
       say(missing_sentence(paths_, shard));
-      if (!outcome_.summary.clean) losses_.push_back({shard, survey_.shards, {kAnyWrite}, 0});
+      if (!outcome_.summary.clean) losses_.push_back({shard, survey_.shards, kAnyWrite, 0});
     }
     return {};
   }
@@ -307,18 +307,20 @@ class Recovery {
     for (std::string& sentence : lost_sentences(replayed)) say(std::move(sentence));
     if (replayed.journal_id != 0) read_.push_back({replayed.journal_id, replayed.durable, 0, 0});
     // After a clean stop the end of each log is known.
-    if (replayed.rest_unknown && !outcome_.summary.clean) replayed.lost.push_back(kAnyWrite);
-    TIDELOG_TRY(recover_entries(replayed));
-    if (!replayed.lost.empty()) {
+    const std::uint64_t newest_lost = replayed.rest_unknown && !outcome_.summary.clean ? kAnyWrite
+                                      : replayed.lost.empty()                          ? 0
+                                                              : replayed.lost.back().last;
+    TIDELOG_TRY(recover_entries(replayed, newest_lost));
+    if (newest_lost > 0) {
       losses_.push_back({replayed.shard,
                          replayed.generation == 0 ? survey_.shards : replayed.shard_count,
-                         replayed.lost, checkpointed_sequence(replayed.journal_id)});
+                         newest_lost, checkpointed_sequence(replayed.journal_id)});
     }
     return {};
   }
 
-  // The logs that this journal says something about.
-  Result<> recover_entries(const ReplayedJournal& replayed) {
+  // The logs that this journal says something about; `newest_lost` as in LogEvidence.
+  Result<> recover_entries(const ReplayedJournal& replayed, std::uint64_t newest_lost) {
     ++progress_.journals_read;
     tell_progress();
     std::map<TopicPartition, std::vector<LogEvidence::Entry>> entries;
@@ -345,7 +347,7 @@ class Recovery {
       LogEvidence evidence = evidence_of(id, replicas_.at(id));
       evidence.entries = own;
       evidence.journal_durable = replayed.durable;
-      evidence.journal_lost = replayed.lost;
+      evidence.newest_lost = newest_lost;
       evidence.checkpoint_sequence = checkpointed_sequence(replayed.journal_id);
       TIDELOG_TRY(begin_one(id, std::move(evidence)));
     }
@@ -366,8 +368,8 @@ class Recovery {
       for (const Loss& loss : losses_) {
         // With the shards of today the owner of a lost entry is known; else it may be any log.
         if (loss.shard_count == request_.shards && request_.shard_of(id) != loss.shard) continue;
-        if (evidence.checkpoint && loss.checkpointed >= loss.sequences.back()) continue;
-        evidence.journal_lost = loss.sequences;
+        if (evidence.checkpoint && loss.checkpointed >= loss.newest) continue;
+        evidence.newest_lost = std::max(evidence.newest_lost, loss.newest);
       }
       TIDELOG_TRY(begin_one(id, std::move(evidence)));
     }
@@ -411,8 +413,8 @@ class Recovery {
   struct Loss {
     std::uint32_t shard = 0;
     std::uint32_t shard_count = 0;
-    std::vector<std::uint64_t> sequences;  // of journal writes, rising
-    std::uint64_t checkpointed = 0;        // what a checkpoint knows to be older than itself
+    std::uint64_t newest = 0;        // sequence of the newest lost write
+    std::uint64_t checkpointed = 0;  // what a checkpoint knows to be older than itself
   };
   std::vector<Loss> losses_;
   std::vector<JournalFiles> journals_;

@@ -96,6 +96,25 @@ class JournalLossTest : public LogFixture {
   }
 };
 
+TEST_F(JournalLossTest, ALossOfMoreWritesThanAnyRingHoldsIsToldAsOne) {
+  live();
+  const auto disk = copy();
+  std::vector<std::byte> file = disk->contents(kJournal);
+  auto header = decode_write_header(std::span(file).subspan(kJournalDataStart));
+  ASSERT_TRUE(header.has_value());
+  header->sequence = std::uint64_t{1} << 60;
+  header->durable = header->sequence - 1;
+  header->entries = 0;
+  header->bytes_used = kWriteHeaderBytes;
+  header->position = file.size() - io::kBlockBytes;
+  std::vector<std::byte> forged(io::kBlockBytes);
+  encode_write_header(*header, forged);
+  disk->overwrite(kJournal, header->position, forged);
+  EXPECT_TRUE(problems(*disk).contains("to 1152921504606846975 were complete and are damaged"))
+      << problems(*disk);
+  for (const auto& [id, is] : health(*disk, 1)) EXPECT_EQ(is, LogHealth::kLossy);
+}
+
 TEST_F(JournalLossTest, CutAnywhereItIsToldAndNothingIsMissingSilently) {
   live();
   const std::uint64_t size = disk_->contents(kJournal).size();

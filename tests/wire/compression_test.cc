@@ -159,6 +159,19 @@ TEST(CompressionFormatTest, RefusesASnappyBlockThatPromisesMoreThanItCanHold) {
   EXPECT_LT(out.capacity(), std::size_t{1} << 20);
 }
 
+TEST(CompressionFormatTest, ALz4FrameThatAnnouncedItsSizeAndBrokeOffDoesNotSpoilTheNextOne) {
+  // Magic, flags (content size and checksum follow), block size, content size 6, header checksum.
+  const auto announced = bytes_of_hex("04224d186c40060000000000000000");
+  std::vector<std::byte> packed;
+  std::vector<std::byte> out;
+  ASSERT_TRUE(compress({Codec::kLz4, 0}, as_bytes("records"), packed));
+  for (std::size_t size = 7; size <= announced.size(); ++size) {
+    EXPECT_FALSE(decompress(Codec::kLz4, std::span(announced).first(size), 100, out));
+    EXPECT_TRUE(decompress(Codec::kLz4, packed, 100, out)) << size;
+    EXPECT_TRUE(std::ranges::equal(out, as_bytes("records")));
+  }
+}
+
 TEST(CompressionFormatTest, TakesEveryLevelAndNoOther) {
   std::vector<std::byte> in(200'000);
   std::mt19937 random(2);
