@@ -160,8 +160,9 @@ TEST(CompressionFormatTest, RefusesASnappyBlockThatPromisesMoreThanItCanHold) {
 }
 
 TEST(CompressionFormatTest, ALz4FrameThatAnnouncedItsSizeAndBrokeOffDoesNotSpoilTheNextOne) {
-  // Magic, flags (content size and checksum follow), block size, content size 6, header checksum.
-  const auto announced = bytes_of_hex("04224d186c40060000000000000000");
+  // Magic, flags (content size and checksum follow), block size, content size, header checksum; and
+  // the length of a block that does not come.
+  const auto announced = bytes_of_hex("04224d186c40a7120000008ff46964656c6f67");
   std::vector<std::byte> packed;
   std::vector<std::byte> out;
   ASSERT_TRUE(compress({Codec::kLz4, 0}, as_bytes("records"), packed));
