@@ -1,6 +1,9 @@
 // Zstandard frames.
 #include <zstd.h>
 
+#include <cstdint>
+#include <utility>
+
 #include "base/check.h"
 #include "wire/codecs.h"
 
@@ -41,15 +44,30 @@ Result<> decompress_zstd(Bytes in, std::size_t bytes_max, std::vector<std::byte>
   ZSTD_DCtx* context = decompressor();
   ZSTD_DCtx_reset(context, ZSTD_reset_session_only);
   ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, kWindowBits);
+  // Whether zstd holds a frame to the size that it announces depends on the room it is given, so
+  // that the same bytes would be sound in one place and damaged in another.
+  std::uint64_t announced = ZSTD_CONTENTSIZE_UNKNOWN;
+  std::uint64_t made = 0;
+  bool in_frame = false;
   return decompress_stream(
-      Codec::kZstd, in, bytes_max, out, [context](Bytes from, std::span<std::byte> to) {
+      Codec::kZstd, in, bytes_max, out, [&](Bytes from, std::span<std::byte> to) {
+        if (!std::exchange(in_frame, true)) {
+          announced = ZSTD_getFrameContentSize(from.data(), from.size());
+          made = 0;
+        }
         ZSTD_inBuffer input{from.data(), from.size(), 0};
         ZSTD_outBuffer output{to.data(), to.size(), 0};
         const std::size_t left = ZSTD_decompressStream(context, &output, &input);
-        return Step{.taken = input.pos,
-                    .made = output.pos,
-                    .frame_ended = left == 0,
-                    .error = ZSTD_isError(left) ? ZSTD_getErrorName(left) : nullptr};
+        made += output.pos;
+        const char* error = ZSTD_isError(left) ? ZSTD_getErrorName(left) : nullptr;
+        if (left == 0) {
+          in_frame = false;
+          const bool known =
+              announced != ZSTD_CONTENTSIZE_UNKNOWN && announced != ZSTD_CONTENTSIZE_ERROR;
+          if (known && made != announced) error = "a frame has another size than it announces";
+        }
+        return Step{
+            .taken = input.pos, .made = output.pos, .frame_ended = left == 0, .error = error};
       });
 }
 

@@ -173,6 +173,19 @@ TEST(CompressionFormatTest, ALz4FrameThatAnnouncedItsSizeAndBrokeOffDoesNotSpoil
   }
 }
 
+TEST(CompressionFormatTest, RefusesAZstdFrameOfAnotherSizeThanItAnnouncesWhateverTheRoom) {
+  // Announces 26,880 bytes and has none; behind it a frame without a size, of nothing either.
+  const auto packed = bytes_of_hex("28b52ffd60006801000028b52ffd0068010000");
+  for (const std::size_t room : {0, 1, 26879, 26880, 100000}) {
+    std::vector<std::byte> out;
+    const auto refused = decompress(Codec::kZstd, packed, room, out);
+    ASSERT_FALSE(refused.has_value()) << room;
+    EXPECT_EQ(refused.error().code(), ErrorCode::kInvalidBatch) << room;
+  }
+  std::vector<std::byte> out;
+  EXPECT_TRUE(decompress(Codec::kZstd, std::span(packed).subspan(10), 0, out));
+}
+
 TEST(CompressionFormatTest, TakesEveryLevelAndNoOther) {
   std::vector<std::byte> in(200'000);
   std::mt19937 random(2);
