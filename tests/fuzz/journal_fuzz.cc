@@ -52,9 +52,10 @@ void fuzz_journal(std::span<const std::byte> input) {
                     "a sound entry's batches are there when they are asked for");
     }
   }
-  for (const std::uint64_t lost : read->lost) {
-    TIDELOG_CHECK(lost >= read->tail && lost <= read->durable, "what is lost was complete");
-    TIDELOG_CHECK(write_place(*read, lost).starts_with("data/journal/"), "its file is named");
+  for (const auto& [first, newest] : read->lost) {
+    TIDELOG_CHECK(read->tail <= first && first <= newest && newest <= read->durable,
+                  "what is lost was complete");
+    TIDELOG_CHECK(write_place(*read, first).starts_with("data/journal/"), "its file is named");
   }
   for (const std::string& path : disk.files()) {
     (void)verify_path(disk, path);
