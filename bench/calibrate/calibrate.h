@@ -16,7 +16,7 @@ struct Limit {
 };
 using Limits = std::vector<Limit>;
 
-// D and F, F2. Uses a file of 256 MiB in `directory`, removed afterwards. Each measurement takes
+// D and F, F2. Uses two files of 256 MiB in `directory`, removed afterwards. Each measurement takes
 // about `seconds`. Ends the process with a message where the directory does not allow direct I/O.
 Limits measure_disk(const std::string& directory, double seconds);
 

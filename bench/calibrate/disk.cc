@@ -2,7 +2,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "bench/calibrate/calibrate.h"
 #include "bench/support.h"
@@ -13,6 +16,8 @@ namespace {
 constexpr off_t kFileBytes = 256LL << 20;
 constexpr std::size_t kLargeBlock = 1 << 20;
 constexpr std::size_t kSmallWrite = 4096;
+constexpr ssize_t kDestagedPiece = 512 << 10;
+constexpr std::chrono::milliseconds kDestagePace{5};
 constexpr const char* kName = "tidelog-calibrate.tmp";
 
 double one_pass_mb_s(const ScratchFile& file) {
@@ -78,6 +83,30 @@ double two_flushes_s(const ScratchFile& file, double seconds) {
   return static_cast<double>(even.size() + odd.size()) / seconds;
 }
 
+// What a broker does to other files while it commits: pieces written into reserved blocks, each
+// made stable by a sync, at a pace that leaves the disk mostly idle.
+void write_and_sync(const ScratchFile& file, double seconds) {
+  const AlignedBytes piece = aligned_bytes(kDestagedPiece);
+  const auto start = SteadyClock::now();
+  off_t at = 0;
+  for (int turn = 0; seconds_since(start) < seconds; ++turn, at += kDestagedPiece) {
+    if (pwrite(file.fd(), piece.get(), kDestagedPiece, at % kFileBytes) != kDestagedPiece) {
+      fail_with_errno("write the scratch file");
+    }
+    if (fdatasync(file.fd()) != 0) fail_with_errno("sync the scratch file");
+    std::this_thread::sleep_until(start + kDestagePace * (turn + 1));
+  }
+}
+
+std::vector<float> flushes_beside_syncs(const ScratchFile& file, const std::string& directory,
+                                        double seconds) {
+  const ScratchFile other(directory, std::string("beside-") + kName, kFileBytes);
+  std::vector<float> latencies_us;
+  std::jthread destage([&] { write_and_sync(other, seconds); });
+  flush_loop(file.fd(), 0, kSmallWrite, seconds, latencies_us);
+  return latencies_us;
+}
+
 }  // namespace
 
 Limits measure_disk(const std::string& directory, double seconds) {
@@ -90,6 +119,7 @@ Limits measure_disk(const std::string& directory, double seconds) {
   std::vector<float> one;
   flush_loop(file.fd(), 0, kSmallWrite, seconds, one);
   const double two = two_flushes_s(file, seconds);
+  std::vector<float> beside = flushes_beside_syncs(file, directory, seconds);
   return {
       {"disk_written_mb_s", written, 0,
        "D: O_DIRECT writes of 1 MiB, one after another, into blocks that were written before"},
@@ -102,6 +132,9 @@ Limits measure_disk(const std::string& directory, double seconds) {
       {"flush_p50_us", quantile_of(one, 0.5), 0, "one such append, median"},
       {"flush_p99_us", quantile_of(one, 0.99), 0, "one such append, 99th percentile"},
       {"two_flushes_s", two, 0, "F2: as F with two in flight"},
+      {"flush_beside_p50_us", quantile_of(beside, 0.5), 0,
+       "as F, while another file gets 512 KiB every 5 ms and an fdatasync each time, median"},
+      {"flush_beside_p99_us", quantile_of(beside, 0.99), 0, "the same, 99th percentile"},
   };
 }
 

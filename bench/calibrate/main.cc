@@ -44,7 +44,7 @@ int main(int argc, char** argv) {
   std::string directory;
   double seconds = 2;
   bool is_json = false;
-  app.add_option("DIRECTORY", directory, "On the disk in question; some 300 MiB are used")
+  app.add_option("DIRECTORY", directory, "On the disk in question; some 600 MiB are used")
       ->required()
       ->check(CLI::ExistingDirectory);
   app.add_option("--seconds", seconds, "Of each of the measurements, twenty or so")
